@@ -1,0 +1,57 @@
+"""labelwise: find what is worth labelling, get it labelled, retrain, and see what every label bought.
+
+The names below are loaded when they are first used, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from labelwise import scoring, selection, testing
+    from labelwise.api import check, compare, run, simulate
+    from labelwise.errors import LabelwiseError
+    from labelwise.picking import pick
+    from labelwise.results import RunResult, open_run
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "run": "labelwise.api",
+    "check": "labelwise.api",
+    "simulate": "labelwise.api",
+    "compare": "labelwise.api",
+    "open_run": "labelwise.results",
+    "RunResult": "labelwise.results",
+    "pick": "labelwise.picking",
+    "LabelwiseError": "labelwise.errors",
+    "scoring": "",
+    "selection": "",
+    "testing": "",
+}
+
+__all__ = [
+    "LabelwiseError",
+    "RunResult",
+    "check",
+    "compare",
+    "open_run",
+    "pick",
+    "run",
+    "scoring",
+    "selection",
+    "simulate",
+    "testing",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'labelwise' has no attribute {name!r}")
+    home = _HOMES[name]
+    return getattr(importlib.import_module(home), name) if home else importlib.import_module(f"labelwise.{name}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,41 @@
+"""Ways of asking people. People are slow: an annotator is given queries, and asked later what is finished."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from labelwise.records import Annotation, Query, Sample
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What an annotator works with: the run's samples by id, its classes, and a folder of its own."""
+
+    samples: Mapping[str, Sample]
+    classes: tuple[str, ...]
+    folder: Path
+
+
+class Annotator(Protocol):
+    """The seam to people and their tools. Calls are idempotent by query id: they may come again after an interruption.
+
+    ``simulated`` says that answers come from the data's own truth, which is then hidden from everything else.
+    """
+
+    @property
+    def simulated(self) -> bool: ...
+
+    def submit(self, queries: Sequence[Query], desk: Desk) -> None:
+        """Ask these queries; one that was asked before is not asked twice."""
+        ...
+
+    def collect(self, open_queries: Sequence[Query], desk: Desk) -> list[Annotation]:
+        """What is finished now among the open queries."""
+        ...
+
+    def advice(self, open_queries: Sequence[Query], desk: Desk) -> str:
+        """What a person must do now, in half a sentence."""
+        ...

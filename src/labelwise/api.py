@@ -1,0 +1,160 @@
+"""The whole of labelwise from Python, with the words of the command line: check, run, simulate, compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from labelwise import config as configuration
+from labelwise import loop
+from labelwise.config import Config
+from labelwise.engine import Work
+from labelwise.engine.local import Local
+from labelwise.errors import ConfigError
+from labelwise.models import Progress
+from labelwise.parts import build
+from labelwise.report.fill import compare_report, run_report
+from labelwise.results import Comparison, RunResult, compared, open_run, run_folders
+
+Tell = Callable[[str], None]
+Source = str | Path | Mapping[str, Any]
+
+
+def _quiet(*_: Any) -> None:
+    """Say nothing."""
+
+
+def check(source: Source, overrides: Iterable[str] | Mapping[str, Any] = ()) -> list[str]:
+    """Read a configuration, build what it names and list its data without decoding: the facts, one line each.
+
+    Raises LabelwiseError with one line for the first thing that cannot work.
+    """
+    config = configuration.load(source, overrides)
+    parts = build(config)
+    listing = parts.read()
+    known = sum(s.target is not None for s in listing.samples)
+    groups = {s.group for s in listing.samples} - {None}
+    facts = [
+        f"data: {len(listing.samples)} images, {len(listing.classes)} classes, {known} images with a known class"
+        + (f", {len(groups)} groups" if groups else ""),
+        f"model: {config.model.name}, gives {', '.join(sorted(parts.model.provides))}",
+        f"strategy: {describe(config.strategy)}; round 0 by {describe(config.cold_start)}",
+    ]
+    if parts.annotator.simulated and known < len(listing.samples):
+        raise ConfigError(f"the annotator is the oracle, but {len(listing.samples) - known} images have no class: set annotator=files to ask a person")
+    goals = config.budget.cumulative(round((1 - config.data.test * known / len(listing.samples)) * len(listing.samples)) - config.audit)
+    facts.append(f"budget: {len(goals)} rounds, {goals[0]} to {goals[-1]} labels")
+    return [*facts, *(f"note: {p.message}" for p in listing.problems)]
+
+
+def describe(strategy: configuration.StrategyConfig) -> str:
+    """A strategy in a few words: its name and what was changed of it."""
+    changes = strategy.model_dump(exclude_none=True)
+    name = changes.pop("name", "recipe")
+    return f"{name} ({', '.join(f'{k}={v}' for k, v in changes.items())})" if changes else str(name)
+
+
+def run(
+    source: Source,
+    overrides: Iterable[str] | Mapping[str, Any] = (),
+    *,
+    rounds: int | None = None,
+    report: bool = True,
+    progress: Progress = _quiet,
+    tell: Tell = _quiet,
+) -> RunResult:
+    """Begin a run or continue it; returns it as it stands when its budget is spent or people must answer.
+
+    ``source`` is a YAML file, a run's folder or a dictionary, ``overrides`` change it by dotted keys. Raises LabelwiseError.
+    """
+    config = configuration.load(source, overrides)
+    outcome = loop.run(config, rounds=rounds, progress=progress, tell=tell)
+    tell(outcome.message)
+    result = open_run(outcome.folder)
+    write_outputs(result, report=report)
+    return result
+
+
+def write_outputs(result: RunResult, *, report: bool = True) -> None:
+    """Write metrics.csv and the report beside the run."""
+    replace_text(result.folder / "metrics.csv", result.metrics_csv())
+    if report:
+        replace_text(result.folder / "report.html", run_report(result))
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    beside = path.with_name(f"{path.name}.partial")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+
+
+def compare(folders: Sequence[str | Path], *, baseline: str = "random", out: str | Path | None = None, tell: Tell = _quiet) -> Comparison:
+    """Compare runs: those of one strategy with several seeds form an arm. With ``out`` the report is written there.
+
+    A folder may be a run's or one that holds runs, as ``simulate`` leaves it. Raises RunError for a folder without runs, for runs without
+    figures, and for runs on different test images.
+    """
+    comparison = compared([open_run(f) for f in run_folders(folders)], baseline)
+    if out is not None:
+        Path(out).parent.mkdir(parents=True, exist_ok=True)
+        replace_text(Path(out), compare_report(comparison))
+        tell(f"report: {out}")
+    return comparison
+
+
+def simulate(
+    source: Source,
+    strategies: Sequence[str],
+    *,
+    seeds: int = 5,
+    overrides: Iterable[str] | Mapping[str, Any] = (),
+    workers: int = 1,
+    progress: Progress = _quiet,
+    tell: Tell = _quiet,
+) -> Comparison:
+    """Run each strategy with each of ``seeds`` seeds side by side, on one fixed test split; run again, it does what is missing.
+
+    A strategy is a preset; "preset+cold_start" also says how round 0 is chosen (``margin+random``), else it is as the configuration says; the
+    arm "random" is random from the start. Runs lie in ``out/name/<strategy>-<seed>``, the report in ``out/name/report.html``. ``workers``
+    processes share the machine's cores.
+    """
+    base = configuration.load(source, overrides)
+    if not build(base).annotator.simulated:
+        raise ConfigError(f"simulate needs annotator=oracle, found {base.annotator.name!r}")
+    configs = [_arm(base, name, seed) for seed in range(base.seed, base.seed + seeds) for name in dict.fromkeys(strategies)]
+    for config in configs:
+        build(config)
+    # Data and features do not depend on strategy and seed: they are taken in once, and every arm begins from there.
+    common = base.model_copy(update={"name": f"{base.name}/data"})
+    loop.run(common, rounds=0, progress=progress)
+    engine = Local(workers if workers > 1 else 0)
+    lines = engine.map_batches(partial(_arm_worker, common.folder), configs, batch_size=1)
+    for done, (config, line) in enumerate(zip(configs, lines, strict=True), start=1):
+        progress(done, len(configs), "runs")
+        tell(f"{config.folder.name}: {line}")
+    return compare([c.folder for c in configs], baseline="random", out=base.folder / "report.html", tell=tell)
+
+
+def _arm(base: Config, name: str, seed: int) -> Config:
+    strategy, _, cold = name.partition("+")
+    if strategy == "random":
+        cold = cold or "random"
+    changes: dict[str, Any] = {"strategy": strategy, "seed": seed, "name": f"{base.name}/{name}-{seed:02d}"}
+    return configuration.changed(base, changes | ({"cold_start": cold} if cold else {}))
+
+
+def _arm_worker(common: Path) -> Work:
+    return partial(_run_arms, common)
+
+
+def _run_arms(common: Path, configs: Sequence[Config]) -> list[str]:
+    lines = []
+    for config in configs:
+        loop.adopt(config, common)
+        outcome = loop.run(config)
+        write_outputs(open_run(outcome.folder), report=False)
+        lines.append(outcome.message)
+    return lines

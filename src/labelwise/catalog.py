@@ -1,0 +1,153 @@
+"""Name tables, and one way from a name in the configuration to the function or class it means.
+
+A name is one of the catalogue ("margin"), an import path ("package.module:attribute") or a file ("./mine.py:attribute").
+The tables hold import paths only, so that looking at a name loads no framework.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from labelwise.errors import ConfigError
+
+TABLES: dict[str, dict[str, str]] = {
+    "data": {
+        "class_folders": "labelwise.data.class_folders:read",
+        "csv_table": "labelwise.data.csv_table:read",
+        "images_folder": "labelwise.data.images_folder:read",
+    },
+    "model": {
+        "frozen": "labelwise.models.frozen:Frozen",
+        "finetune": "labelwise.models.finetune:Finetune",
+    },
+    "head": {
+        "logistic": "labelwise.models.heads:Logistic",
+        "mlp": "labelwise.models.heads:Perceptron",
+        "knn": "labelwise.models.heads:Neighbours",
+    },
+    "score": {
+        "least_confidence": "labelwise.scoring.uncertainty:least_confidence",
+        "margin": "labelwise.scoring.uncertainty:margin",
+        "entropy": "labelwise.scoring.uncertainty:entropy",
+        "bald": "labelwise.scoring.uncertainty:bald",
+        "variation_ratio": "labelwise.scoring.uncertainty:variation_ratio",
+    },
+    "select": {
+        "top": "labelwise.selection.ranking:top",
+        "random": "labelwise.selection.ranking:random",
+        "stochastic": "labelwise.selection.ranking:stochastic",
+        "k_center": "labelwise.selection.spread:k_center",
+        "typiclust": "labelwise.selection.density:typiclust",
+        "centroids": "labelwise.selection.density:centroids",
+        "badge": "labelwise.selection.gradient:badge",
+    },
+    "annotator": {
+        "oracle": "labelwise.annotators.oracle:Oracle",
+        "files": "labelwise.annotators.files:Files",
+    },
+    "engine": {
+        "local": "labelwise.engine.local:Local",
+    },
+}
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """The tail of a message about an unknown word: the nearest known word, and all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{hint}known: {', '.join(names)}"
+
+
+def resolve(kind: str, spec: str) -> Any:
+    """The function or class that ``spec`` names, for a ``kind`` of the tables.
+
+    Raises ConfigError with the nearest names if there is none, or with the reason if the module or file cannot be loaded.
+    """
+    target = TABLES[kind].get(spec, spec)
+    module_name, separator, attribute = target.rpartition(":")
+    if not separator:
+        raise ConfigError(f"unknown {kind} {spec!r}: {suggest(spec, TABLES[kind])}; or 'package.module:attribute' or './file.py:attribute'")
+    module = _load_file(Path(module_name), spec) if module_name.endswith(".py") else _load_module(module_name, spec)
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        raise ConfigError(f"{kind} {spec!r}: {module_name} has no {attribute!r}: {suggest(attribute, vars(module))}") from None
+
+
+def _load_module(name: str, spec: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        if name.startswith("labelwise."):
+            raise
+        raise ConfigError(f"cannot import {name!r} for {spec!r}: {error}; is it installed and on PYTHONPATH?") from error
+
+
+def _load_file(path: Path, spec: str) -> ModuleType:
+    # The module's name holds the place of the file: two files of one name in two folders stay two modules.
+    name = f"labelwise_plugin_{path.stem}_{hashlib.sha1(str(path.resolve()).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    found = importlib.util.spec_from_file_location(name, path)
+    if found is None or found.loader is None or not path.is_file():
+        raise ConfigError(f"no file {str(path)!r} for {spec!r}; the path is taken from the working folder {Path.cwd()}")
+    module = importlib.util.module_from_spec(found)
+    sys.modules[name] = module
+    try:
+        found.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise ConfigError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+    return module
+
+
+def split_spec(spec: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A specification as name and options: ``"knn"`` or ``{"name": "knn", "k": 5}``."""
+    if isinstance(spec, str):
+        return spec, {}
+    options = dict(spec)
+    return options.pop("name"), options
+
+
+def option_types(function: Any) -> dict[str, inspect.Parameter]:
+    """The keyword-only parameters of a function, or all parameters of a class: what the configuration may set."""
+    parameters = inspect.signature(function, eval_str=True).parameters.values()
+    allowed = [p for p in parameters if inspect.isclass(function) or p.kind is p.KEYWORD_ONLY]
+    return {p.name: p for p in allowed}
+
+
+def checked_options(key: str, function: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    """``options`` with every value converted to the type its parameter is annotated with.
+
+    Raises ConfigError naming ``key`` and the option for an unknown or unfitting one.
+    """
+    known = option_types(function)
+    checked = {}
+    for name, value in options.items():
+        if name not in known:
+            raise ConfigError(f"unknown key {key}.{name}: {suggest(name, known)}")
+        annotation = known[name].annotation
+        try:
+            checked[name] = TypeAdapter(annotation).validate_python(value) if annotation is not inspect.Parameter.empty else value
+        except ValidationError as error:
+            raise ConfigError(f"{key}.{name}: {error.errors()[0]['msg']}, but found {value!r}") from None
+    return checked
+
+
+def make(kind: str, spec: str | Mapping[str, Any], key: str | None = None) -> Any:
+    """Build the object a specification names: the class of the catalogue called with its checked options."""
+    name, options = split_spec(spec)
+    factory = resolve(kind, name)
+    return factory(**checked_options(key or kind, factory, options))

@@ -1,0 +1,136 @@
+"""Looking at a folder or table that a user names, and saying which format it is and what is in it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from labelwise.data import class_folders, csv_table, images_folder
+from labelwise.data.images import UnreadableImage, open_image
+from labelwise.data.listing import Listing, checked_folder, has_image_extension, list_images
+from labelwise.errors import DataError
+
+SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test"})
+MASK_NAMES = frozenset({"mask", "masks", "label", "labels", "annotations", "segmentation"})
+LOOKED_AT = 12  # pictures opened for the sizes
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A format (a file in ``labelwise.data``), the path to read with it, and facts for people, one line each."""
+
+    format: str
+    path: Path
+    facts: tuple[str, ...]
+
+
+def guess(path: Path | str) -> Guess:
+    """Find out what ``path`` is: ``csv_table``, ``class_folders`` or ``images_folder``.
+
+    A folder with one fitting CSV is that table. Else folders around the pictures are stepped into
+    (``data/images/cat``: ``data/images``; ``train`` where the folders are splits; the one beside ``masks``). Two
+    folders with pictures or more are classes, unless more pictures lie beside them than in them. Raises DataError for
+    a missing or empty folder, one without pictures, or a file that is no table.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _folder(checked_folder(path))
+    if not path.exists():
+        raise DataError(f"{path}: expected a folder of pictures or a CSV table, found nothing there; check the path")
+    if has_image_extension(path.name):
+        raise DataError(f"{path}: expected a folder of pictures or a CSV table, found one picture; name its folder")
+    return _made("csv_table", path, csv_table.read(path))
+
+
+def _folder(path: Path) -> Guess:
+    if not any(path.iterdir()):
+        raise DataError(f"{path}: expected pictures or a CSV table, found an empty folder; check the path")
+    tables = sorted(file for file in path.glob("*.csv") if csv_table.is_table(file))
+    if len(tables) > 1:
+        names = ", ".join(table.name for table in tables)
+        raise DataError(f"{path}: expected one table, found {len(tables)} ({names}); name the one to use")
+    if tables:
+        return _made("csv_table", tables[0], csv_table.read(tables[0]))
+    return _pictures(path)
+
+
+def _pictures(path: Path) -> Guess:
+    counts = _first_folders(path)
+    if not counts:
+        raise DataError(f"{path}: expected pictures (.jpg, .png, ...) or a CSV table, found neither; check the path")
+    folders = sorted(set(counts) - {""})
+    if not counts[""] and len(folders) == 1 and len(_first_folders(path / folders[0])) > 1:
+        return _pictures(path / folders[0])
+    if not counts[""] and SPLIT_NAMES.issuperset(name.lower() for name in folders) and len(folders) > 1:
+        return _splits(path, folders)
+    beside = [name for name in folders if name.lower() in MASK_NAMES]
+    if not counts[""] and beside and len(folders) == len(beside) + 1:
+        return _beside(path, next(name for name in folders if name not in beside), beside)
+    if len(folders) > 1 and counts[""] <= counts.total() - counts[""]:
+        return _made("class_folders", path, class_folders.read(path))
+    return _made("images_folder", path, images_folder.read(path))
+
+
+def _splits(path: Path, folders: list[str]) -> Guess:
+    training = next((name for name in folders if name.lower().startswith("train")), folders[0])
+    inner = _pictures(path / training)
+    fact = f"the folders {', '.join(folders)} are splits: only {training} is used, and a test split is drawn from it"
+    return Guess(inner.format, inner.path, (fact, *inner.facts))
+
+
+def _beside(path: Path, images: str, masks: list[str]) -> Guess:
+    inner = _pictures(path / images)
+    fact = f"the pictures in {', '.join(masks)} look like masks and are not read"
+    return Guess(inner.format, inner.path, (fact, *inner.facts))
+
+
+def _first_folders(path: Path) -> Counter[str]:
+    """Pictures per first folder; those directly in ``path`` under ""."""
+    return Counter(id.partition("/")[0] if "/" in id else "" for id, _ in list_images(path)[0])
+
+
+def _made(format: str, path: Path, listing: Listing) -> Guess:
+    return Guess(format, path, tuple(_facts(listing)))
+
+
+def _facts(listing: Listing) -> list[str]:
+    labels = Counter(sample.target.classes[0] for sample in listing.samples if sample.target)
+    groups = {sample.group for sample in listing.samples} - {None}
+    facts = [f"{_count(len(listing.samples), 'picture')}, {labels.total():,} labelled"]
+    if listing.classes:
+        ranked = sorted(((labels[name], name) for name in listing.classes), key=lambda pair: (-pair[0], pair[1]))
+        (most, large), (least, small) = ranked[0], ranked[-1]
+        extremes = f"largest {large} ({most:,}), smallest {small} ({least:,})"
+        facts.append(f"{_count(len(ranked), 'class', 'classes')}: {extremes}")
+    if groups:
+        facts.append(f"{_count(len(groups), 'group')}: kept on one side of the test split")
+    facts += _sizes(listing)
+    first = {problem.code: problem.message for problem in reversed(listing.problems)}
+    codes = Counter(problem.code for problem in listing.problems)
+    facts += [f"{code}: {number:,}, e.g. {first[code]}" for code, number in sorted(codes.items())]
+    return facts
+
+
+def _sizes(listing: Listing) -> list[str]:
+    step = max(1, len(listing.samples) // LOOKED_AT)
+    sizes, failed = [], 0
+    for sample in listing.samples[::step][:LOOKED_AT]:
+        try:
+            sizes.append(open_image(sample.path, name=sample.id)[0].size)
+        except UnreadableImage:
+            failed += 1
+    facts = [f"{failed} of {failed + len(sizes)} pictures looked at cannot be read"] if failed else []
+    if sizes:
+        (w0, h0), (w1, h1) = min(sizes, key=_area), max(sizes, key=_area)
+        shown = f"{w0}x{h0}" if (w0, h0) == (w1, h1) else f"{w0}x{h0} to {w1}x{h1}"
+        facts.append(f"{shown} pixels ({_count(len(sizes), 'picture')} looked at)")
+    return facts
+
+
+def _area(size: tuple[int, int]) -> int:
+    return size[0] * size[1]
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

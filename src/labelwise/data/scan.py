@@ -1,0 +1,77 @@
+"""Looking once at every file: digest of the content, full decoding, size as shown; and finding exact duplicates."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from labelwise.data.images import MAX_PIXELS, UnreadableImage, inspect_image, read_ahead, read_bytes
+from labelwise.data.listing import shown
+from labelwise.records import Problem, Sample, Target
+
+
+def scan(
+    samples: Iterable[Sample],
+    *,
+    threads: int = 2,
+    progress: Callable[[int], object] | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Iterator[Sample | Problem]:
+    """Yield for each sample, in order, the sample with content, size and note filled, or the Problem that keeps it out.
+
+    ``content`` is the BLAKE2b digest (32 hex digits) of the file's bytes, ``size`` (width, height) in pixels after
+    EXIF rotation. Codes are those of UnreadableImage. ``progress`` is called with the number of samples done so far.
+    """
+
+    def look(sample: Sample) -> Sample | Problem:
+        try:
+            return _look(sample, max_pixels)
+        except UnreadableImage as error:
+            return Problem(sample.id, error.code, str(error))
+
+    for done, verdict in enumerate(read_ahead(samples, look, threads=threads, window=4 * threads), start=1):
+        if progress is not None:
+            progress(done)
+        yield verdict
+
+
+def find_duplicates(samples: Iterable[Sample]) -> list[Problem]:
+    """Name every exact copy after the first, by id order, of the scanned samples.
+
+    Code ``duplicate``, or ``conflicting_duplicate`` if both have a truth and the two differ. Samples without digest
+    are passed over.
+    """
+    first: dict[str, Sample] = {}
+    problems = []
+    for sample in sorted(samples, key=lambda sample: sample.id):
+        if not sample.content:
+            continue
+        original = first.setdefault(sample.content, sample)
+        if original is not sample:
+            problems.append(_copy(sample, original))
+    return problems
+
+
+def _look(sample: Sample, max_pixels: int) -> Sample:
+    data = read_bytes(sample.path, name=sample.id)
+    size, note = inspect_image(data, name=sample.id, max_pixels=max_pixels)
+    digest = hashlib.blake2b(data, digest_size=16).hexdigest()
+    return replace(sample, content=digest, size=size, note=note)
+
+
+def _copy(sample: Sample, original: Sample) -> Problem:
+    same = f"{shown(sample.id)}: the same file as {shown(original.id)}"
+    if sample.target and original.target and not _same(sample.target, original.target):
+        here, there = ", ".join(sample.target.classes), ", ".join(original.target.classes)
+        message = f"{same}, but labelled {here!r} and there {there!r}; remove the wrong one"
+        return Problem(sample.id, "conflicting_duplicate", message)
+    return Problem(sample.id, "duplicate", f"{same}; counted once")
+
+
+def _same(one: Target, two: Target) -> bool:
+    if one.geometry is None or two.geometry is None:
+        return one.classes == two.classes and one.geometry is two.geometry
+    return one.classes == two.classes and np.array_equal(one.geometry, two.geometry)

@@ -1,0 +1,145 @@
+"""Networks from timm: with weights from the hub, from a local file, or untrained when asked for; and how pictures enter them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from labelwise.data.images import open_image, read_ahead
+from labelwise.errors import DataError, ModelError
+from labelwise.records import Sample
+
+Pixels = NDArray[np.uint8]
+INTERPOLATIONS = {"nearest": 0, "bilinear": 2, "bicubic": 3, "lanczos": 1}
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a picture becomes an input: RGB, resized to ``size`` x ``size`` pixels, then ``(x / 255 - mean) / std`` per channel.
+
+    ``resize`` "squash" ignores the aspect, "crop" scales the short side and cuts the centre.
+    """
+
+    size: int = 224
+    resize: Literal["squash", "crop"] = "squash"
+    interpolation: str = "bilinear"
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+    def pixels(self, image: Image.Image) -> Pixels:
+        """The picture as ``(size, size, 3)`` uint8."""
+        if self.resize == "crop":
+            side = min(image.size)
+            left, top = (image.width - side) // 2, (image.height - side) // 2
+            image = image.crop((left, top, left + side, top + side))
+        return np.asarray(image.resize((self.size, self.size), Image.Resampling(INTERPOLATIONS[self.interpolation])))
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """A timm network: its name, where its weights come from and further arguments of ``timm.create_model``.
+
+    ``weights`` is "hub" (download, or what an earlier download left), the path of a .safetensors / .pth file, or "none" for random
+    numbers drawn from a fixed seed.
+    """
+
+    name: str
+    weights: str = "hub"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def create_network(spec: NetworkSpec, *, num_classes: int) -> Any:
+    """The network, on the CPU, in eval mode; ``num_classes`` 0 gives pooled features instead of classes.
+
+    Raises ModelError for an unknown name, a weight file that does not fit, or a hub that cannot be reached, with the ways out.
+    """
+    import timm
+    import torch
+
+    if not timm.is_model(spec.name):
+        near = timm.list_models(f"*{spec.name}*")[:3]
+        raise ModelError(f"timm has no network {spec.name!r}: " + (f"did you mean {', '.join(near)}?" if near else "timm.list_models() names all"))
+    file = None if spec.weights in ("hub", "none") else Path(spec.weights)
+    if file is not None and not file.is_file():
+        raise ModelError(f"no weight file {spec.weights!r} for {spec.name}: give model.weights a .safetensors or .pth file, 'hub', or 'none' for an untrained network")
+    overlay = {"file": str(file)} if file is not None else None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        try:
+            network = timm.create_model(
+                spec.name, pretrained=spec.weights != "none", pretrained_cfg_overlay=overlay, num_classes=num_classes, **spec.options
+            )
+        except Exception as error:
+            raise ModelError(_why_no_network(spec, error)) from error
+    return network.eval()
+
+
+def _why_no_network(spec: NetworkSpec, error: Exception) -> str:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    if spec.weights == "hub":
+        return (
+            f"no pretrained weights for {spec.name}: the hub cannot be reached or has none ({reason}). Ways out: copy a weight file here and set "
+            f"model.weights=FILE; download once on a connected machine and copy its Hugging Face cache; or ask for an untrained network with model.weights=none"
+        )
+    return f"cannot build {spec.name} with weights {spec.weights!r}: {reason}"
+
+
+def preprocessing_of(network: Any, *, size: int | None, resize: str, interpolation: str | None, mean: Any, std: Any) -> Preprocessing:
+    """The network's own preprocessing, changed by what is given."""
+    own = getattr(network, "pretrained_cfg", None) or {}
+    return Preprocessing(
+        size=size or own.get("input_size", (3, 224, 224))[1],
+        resize="crop" if resize == "crop" else "squash",
+        interpolation=interpolation or (own["interpolation"] if own.get("interpolation") in INTERPOLATIONS else "bicubic"),
+        mean=tuple(mean or own.get("mean", Preprocessing.mean)),
+        std=tuple(std or own.get("std", Preprocessing.std)),
+    )
+
+
+def fingerprint(*parts: Any) -> str:
+    """A short digest of everything that decides what a vector is; weight files count by their content."""
+    digest = hashlib.blake2b(digest_size=6)
+    for part in parts:
+        if isinstance(part, NetworkSpec) and part.weights not in ("hub", "none"):
+            with Path(part.weights).open("rb") as file:
+                weights = hashlib.file_digest(file, "sha256").hexdigest()
+            part = NetworkSpec(part.name, weights, part.options)
+        value = asdict(part) if hasattr(part, "__dataclass_fields__") else part
+        digest.update(json.dumps(value, sort_keys=True, default=str).encode())
+    return digest.hexdigest()
+
+
+def read_pixels(samples: Sequence[Sample], prepare: Callable[[Image.Image], Pixels], *, threads: int) -> Iterator[Pixels]:
+    """The samples' pictures as prepared pixels, in their order, read ahead by ``threads`` threads."""
+
+    def load(sample: Sample) -> Pixels:
+        try:
+            return prepare(open_image(sample.path)[0])
+        except DataError as error:
+            raise DataError(f"{sample.id} could be read before, but not now: {error}") from error
+
+    return iter(read_ahead(samples, load, threads=threads, window=4 * threads))
+
+
+def to_input(pixels: Sequence[Pixels], preprocessing: Preprocessing, device: Any) -> Any:
+    """Pixels as a float tensor ``(n, 3, size, size)`` on the device."""
+    import torch
+
+    batch = torch.from_numpy(np.stack(pixels)).to(device).permute(0, 3, 1, 2).float()
+    mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) * 255 for v in (preprocessing.mean, preprocessing.std))
+    return (batch - mean) / std
+
+
+def device() -> str:
+    """The device networks run on: the first GPU if there is one."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

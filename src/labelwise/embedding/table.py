@@ -1,0 +1,95 @@
+"""The embedding table: vectors on disk, keyed by the content of a file, computed once and shared by all runs.
+
+A table is a folder for one backbone with one preprocessing. ``vectors.f32`` holds rows of ``dim`` float32, ``keys.bin`` the 16-byte
+digest of each row's image. Rows are only ever appended, vectors before keys: a process killed in between leaves a tail without keys,
+which the next writer cuts off.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from labelwise.errors import DataError
+
+KEY_BYTES = 16
+
+
+class Table:
+    """Vectors of ``dim`` float32 by content digest (32 hexadecimal digits)."""
+
+    def __init__(self, folder: Path, dim: int, about: dict[str, object]) -> None:
+        self.folder = folder
+        self.dim = dim
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(folder / ".lock")
+        described = folder / "table.json"
+        if not described.exists():
+            beside = described.with_suffix(f".{os.getpid()}")
+            beside.write_text(json.dumps({"dim": dim, **about}, indent=1, sort_keys=True))
+            beside.replace(described)
+        elif (found := json.loads(described.read_text())["dim"]) != dim:
+            raise DataError(f"{folder} holds vectors of {found} numbers, but the backbone gives {dim}: delete the folder to compute them anew")
+        self._rows: dict[str, int] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take in the rows that other processes have added."""
+        keys = self.folder / "keys.bin"
+        known = len(self._rows)
+        if not keys.exists():
+            return
+        with keys.open("rb") as file:
+            file.seek(known * KEY_BYTES)
+            new = file.read()
+        whole = len(new) // KEY_BYTES
+        self._rows.update((new[i * KEY_BYTES : (i + 1) * KEY_BYTES].hex(), known + i) for i in range(whole))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def missing(self, digests: Sequence[str]) -> list[str]:
+        """The digests without a vector, each once, in their order."""
+        return [d for d in dict.fromkeys(digests) if d not in self._rows]
+
+    def append(self, digests: Sequence[str], vectors: NDArray[np.float32]) -> None:
+        """Add vectors ``(n, dim)`` for ``digests``; digests that have one by now are passed over."""
+        with self._lock:
+            self.refresh()
+            new = [i for i, d in enumerate(digests) if d not in self._rows]
+            if not new:
+                return
+            rows = np.ascontiguousarray(vectors[new], dtype=np.float32)
+            count = len(self._rows)
+            _append_at(self.folder / "vectors.f32", count * self.dim * 4, rows.tobytes())
+            _append_at(self.folder / "keys.bin", count * KEY_BYTES, b"".join(bytes.fromhex(digests[i]) for i in new))
+            self._rows.update((digests[i], count + j) for j, i in enumerate(new))
+
+    def vectors(self) -> NDArray[np.float32]:
+        """All rows, ``(len(self), dim)``, mapped from the disk."""
+        if not self._rows:
+            return np.empty((0, self.dim), np.float32)
+        return np.memmap(self.folder / "vectors.f32", np.float32, "r", shape=(len(self._rows), self.dim))
+
+    def lookup(self, digests: Sequence[str]) -> NDArray[np.float32]:
+        """The vectors ``(n, dim)`` of these digests, in their order. Raises DataError if one is missing."""
+        try:
+            rows = np.fromiter((self._rows[d] for d in digests), np.int64, len(digests))
+        except KeyError as error:
+            raise DataError(f"no vector for content {error} in {self.folder}: run again to compute it") from None
+        return np.asarray(self.vectors()[rows])
+
+
+def _append_at(path: Path, position: int, data: bytes) -> None:
+    with path.open("r+b" if path.exists() else "wb") as file:
+        file.truncate(position)
+        file.seek(position)
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,70 @@
+"""Predict and score as one function per batch, so that a worker returns a few bounded arrays per image and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelwise.engine import Engine, Work
+from labelwise.errors import SelectionError
+from labelwise.models import Model, Want
+from labelwise.records import Prediction, Sample
+from labelwise.strategies import Recipe, Strategy, assemble
+
+FIELDS = {"probs": "probs", "samples": "samples", "embeddings": "embedding"}
+Outputs = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Acquire:
+    """What a worker does with a batch: called once in each worker, gives the function from samples to rows.
+
+    ``want`` is what the model must predict, ``keep`` what of it leaves the worker beside the scores of ``recipe``.
+    """
+
+    model: Model
+    checkpoint: Path | None
+    recipe: Recipe | None
+    want: Want
+    keep: frozenset[str]
+
+    def __call__(self) -> Work:
+        return partial(self._rows, assemble(self.recipe) if self.recipe else None)
+
+    def _rows(self, strategy: Strategy | None, samples: Sequence[Sample]) -> list[Mapping[str, Any]]:
+        predictions = list(self.model.predict(self.checkpoint, samples, want=self.want))
+        arrays = {name: _stacked(predictions, FIELDS[name]) for name in self.want}
+        kept = {name: arrays[name] for name in self.keep}
+        scores = strategy.score(arrays) if strategy else None
+        if scores is not None:
+            _check_finite(scores, samples)
+            kept["scores"] = scores
+        # One row holds a whole batch: rows of single images would cost more than the arithmetic.
+        return [kept]
+
+
+def acquire(
+    engine: Engine, model: Model, checkpoint: Path | None, samples: Sequence[Sample], *, strategy: Strategy | None = None, keep: frozenset[str]
+) -> Outputs:
+    """The kept outputs of all samples, ``(N, ...)`` each, in the order of the samples; "scores" if the strategy has a score."""
+    needs = strategy.needs if strategy else frozenset()
+    work = Acquire(model, checkpoint, strategy.recipe if strategy else None, needs | keep, keep)
+    parts = list(engine.map_batches(work, samples, batch_size=model.batch_size))
+    return {name: np.concatenate([p[name] for p in parts]) for name in (parts[0] if parts else ())}
+
+
+def _stacked(predictions: Sequence[Prediction], field: str) -> NDArray[Any]:
+    # The axis of stochastic passes stays in front: (S, N, C).
+    return np.stack([getattr(p, field) for p in predictions], axis=1 if field == "samples" else 0)
+
+
+def _check_finite(scores: NDArray[Any], samples: Sequence[Sample]) -> None:
+    bad = np.flatnonzero(~np.isfinite(scores))
+    if len(bad):
+        raise SelectionError(f"the score of {samples[bad[0]].id} is not a finite number ({len(bad)} such images): look at the score function and the image")

@@ -1,0 +1,25 @@
+"""The step that asks the annotator and takes in what is answered."""
+
+from __future__ import annotations
+
+import time
+
+from labelwise.annotators import Desk
+from labelwise.loop.context import Context
+
+
+def annotate(context: Context, round: int, goal: int) -> str:
+    """Submit the open queries, store what is answered, and say what is still waited for."""
+    began = time.perf_counter()
+    store, annotator = context.store, context.parts.annotator
+    desk = Desk(context.by_id, store.classes(), context.config.folder / "rounds")
+    asked = store.queries(round, open_only=True)
+    annotator.submit(asked, desk)
+    answers = {a.query_id: a for a in annotator.collect(asked, desk)}
+    left = [q for q in asked if q.id not in answers]
+    with store.transaction():
+        store.add_annotations(answers[q.id] for q in asked if q.id in answers)
+        store.add_classes(sorted({c for a in answers.values() if a.target for c in a.target.classes}))
+        if not left:
+            store.finish_step(round, "annotate", time.perf_counter() - began)
+    return f"waiting for {len(left)} annotations of round {round}: {annotator.advice(left, desk)}" if left else ""

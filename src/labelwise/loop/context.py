@@ -1,0 +1,82 @@
+"""What every step of the loop works with, and what it reads of the run's state."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from labelwise.config import Config
+from labelwise.models import Progress
+from labelwise.parts import Parts
+from labelwise.records import Labelled, Sample
+from labelwise.store import Store
+
+STEP_NUMBERS = {"query": 0, "annotate": 1, "train": 2, "evaluate": 3}
+
+
+@dataclass
+class Context:
+    """A run at work. ``tell`` gets a line when something is worth saying, ``progress`` follows long work."""
+
+    config: Config
+    parts: Parts
+    store: Store
+    progress: Progress
+    tell: Callable[[str], None]
+    by_id: Mapping[str, Sample]
+
+    def rng(self, round: int, step: str) -> np.random.Generator:
+        """The step's own random numbers."""
+        return np.random.default_rng([self.config.seed, round, STEP_NUMBERS[step]])
+
+    def folder(self, round: int) -> Path:
+        """The round's folder."""
+        return self.config.folder / "rounds" / f"{round:03d}"
+
+
+def labelled_images(context: Context, purpose: str = "train") -> list[Labelled]:
+    """The labelled images of a purpose, in the order they were asked."""
+    answers = context.store.annotations()
+    found = []
+    for query in context.store.queries():
+        answer = answers.get(query.id)
+        if answer is not None and answer.target is not None and query.purpose == purpose:
+            found.append(Labelled(context.by_id[query.sample_id], answer.target))
+    return found
+
+
+def spent(store: Store) -> int:
+    """The part of the budget that is spent: images asked and not skipped; a skipped one costs nothing."""
+    answers = store.annotations()
+    return round(sum(q.cost for q in store.queries() if q.id not in answers or not answers[q.id].skipped))
+
+
+def exhausted(store: Store) -> bool:
+    """Whether every image of the pool has been asked."""
+    asked = {q.sample_id for q in store.queries()}
+    return all(s.id in asked for s in store.samples("pool"))
+
+
+def last_checkpoint(context: Context, before: int) -> Path | None:
+    """The checkpoint of the last round before ``before`` that trained a model."""
+    for round in range(before - 1, -1, -1):
+        path = context.folder(round) / "checkpoint"
+        if path.exists() and context.store.is_done(round, "train"):
+            return path
+    return None
+
+
+class Stopwatch:
+    """Seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+
+    def seconds(self) -> float:
+        """Seconds so far."""
+        return time.perf_counter() - self._began

@@ -1,0 +1,69 @@
+"""Taking a dataset into a run: scan every file, leave out what cannot be used, and fix the splits before round 0."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from labelwise.config import Config
+from labelwise.data.listing import Listing
+from labelwise.data.scan import find_duplicates, scan
+from labelwise.data.splits import choose_test
+from labelwise.errors import DataError
+from labelwise.models import Progress
+from labelwise.parts import threads_of
+from labelwise.records import Problem, Sample
+
+
+@dataclass(frozen=True)
+class Intake:
+    """The samples with their splits ("pool", "test", "audit"), the verdicts on all other files, and the classes."""
+
+    samples: list[tuple[Sample, str]]
+    problems: list[Problem]
+    classes: tuple[str, ...]
+
+
+def take_in(config: Config, listing: Listing, *, progress: Progress) -> Intake:
+    """Scan and split a listing. Raises DataError if no image can be used, or for the first bad one where the configuration says so."""
+    good, bad = _scanned(config, listing, progress)
+    if bad and config.data.on_bad_image == "error":
+        raise DataError(f"{bad[0].message} ({len(bad)} such files; data.on_bad_image=skip leaves them out)")
+    copies = find_duplicates(good)
+    if config.data.on_duplicate == "skip":
+        out = {p.id for p in copies}
+        good = [s for s in good if s.id not in out]
+    if not good:
+        raise DataError(f"{listing.root}: expected images, found none that can be read ({len(bad)} cannot; the first: {bad[0].message if bad else '-'})")
+    notes = [Problem(s.id, s.note.split(":")[0], f"{s.id}: used, {s.note}") for s in good if s.note]
+    return Intake(_split(config, good), [*listing.problems, *bad, *copies, *notes], listing.classes)
+
+
+def _scanned(config: Config, listing: Listing, progress: Progress) -> tuple[list[Sample], list[Problem]]:
+    good: list[Sample] = []
+    bad: list[Problem] = []
+    total = len(listing.samples)
+    for verdict in scan(listing.samples, threads=threads_of(config), progress=lambda done: progress(done, total, "images")):
+        if isinstance(verdict, Problem):
+            bad.append(verdict)
+        else:
+            good.append(verdict)
+    return good, bad
+
+
+def _split(config: Config, samples: list[Sample]) -> list[tuple[Sample, str]]:
+    known = [s for s in samples if s.target is not None]
+    test = choose_test(known, config.data.test, seed=config.data.split_seed) if known else set()
+    rest = [s for s in samples if s.id not in test]
+    if not rest:
+        raise DataError(f"all {len(samples)} images went to the test split: give more images, or a lower data.test")
+    audit = _audit(config, [s.id for s in rest])
+    return [(s, "test" if s.id in test else "audit" if s.id in audit else "pool") for s in samples]
+
+
+def _audit(config: Config, ids: list[str]) -> set[str]:
+    if config.audit >= len(ids):
+        raise DataError(f"audit={config.audit} needs more images than there are ({len(ids)}): give a smaller number")
+    rng = np.random.default_rng([config.data.split_seed, 1])
+    return {ids[i] for i in rng.permutation(len(ids))[: config.audit]}

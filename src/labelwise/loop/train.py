@@ -1,0 +1,52 @@
+"""The step that trains on all labelled images and puts the checkpoint in its place, whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from labelwise.loop.context import Context, labelled_images, last_checkpoint
+from labelwise.models import Plan
+from labelwise.records import Labelled
+
+
+def train(context: Context, round: int, goal: int) -> str:
+    """Train and keep the checkpoint; without any labelled image there is nothing to train."""
+    began = time.perf_counter()
+    store, model, folder = context.store, context.parts.model, context.folder(round)
+    labelled = labelled_images(context)
+    rng = context.rng(round, "train")
+    learn, validate = _split(labelled, model.validation, rng)
+    if learn:
+        previous = last_checkpoint(context, round) if model.start != "scratch" else None
+        beside, place = folder / "checkpoint.partial", folder / "checkpoint"
+        shutil.rmtree(beside, ignore_errors=True)
+        plan, seed = Plan(store.classes(), round), int(rng.integers(2**31))
+        model.fit(learn, validate, out=beside, start=previous, plan=plan, seed=seed, progress=context.progress)
+        # A checkpoint that is there already was written by a process killed before it could say so.
+        shutil.rmtree(place, ignore_errors=True)
+        beside.replace(place)
+    with store.transaction():
+        store.finish_step(round, "train", time.perf_counter() - began, {"labelled": len(labelled), "validation": len(validate)})
+    return ""
+
+
+def _split(labelled: Sequence[Labelled], share: float, rng: np.random.Generator) -> tuple[list[Labelled], list[Labelled]]:
+    """Set about ``share`` of the labelled images apart, whole groups on one side; at least one group stays for training."""
+    members: dict[str, list[Labelled]] = {}
+    for item in labelled:
+        members.setdefault(item.sample.group or item.sample.id, []).append(item)
+    names = list(members)
+    apart: set[str] = set()
+    taken = 0
+    for index in rng.permutation(len(names))[:-1]:
+        size = len(members[names[index]])
+        if taken + size / 2 > share * len(labelled):
+            break
+        apart.add(names[index])
+        taken += size
+    learn = [x for name in names if name not in apart for x in members[name]]
+    return learn, [x for name in names if name in apart for x in members[name]]

@@ -1,0 +1,67 @@
+"""What learns from labels. One file per framework; a model speaks records only, so that the loop knows no framework."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from labelwise.records import Labelled, Prediction, Sample, Task
+
+# progress(done, total, what): called now and then during long work
+Progress = Callable[[int, int, str], None]
+Want = frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a model keeps things: ``home`` in the run's folder, ``cache`` shared by all runs; and the threads it may use."""
+
+    home: Path
+    cache: Path
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a training must know beside its data: the class axis, and the round."""
+
+    classes: tuple[str, ...]
+    round: int
+
+
+class Model(Protocol):
+    """The seam between the loop and a framework.
+
+    ``provides`` is a subset of {"probs", "samples", "embeddings", "boxes"}. ``validation`` is the share of the labelled images it wants
+    apart for early stopping (0: none), ``batch_size`` how many images one call of ``predict`` gets.
+    """
+
+    @property
+    def tasks(self) -> frozenset[Task]: ...
+    @property
+    def provides(self) -> frozenset[str]: ...
+    @property
+    def validation(self) -> float: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def start(self) -> Literal["scratch", "previous", "continue"]: ...
+
+    def prepare(self, pool: Sequence[Sample], others: Sequence[Sample], *, place: Place, progress: Progress) -> None:
+        """Do once what every round needs (compute features, look at weights); called before anything else.
+
+        ``others`` are the test and audit images: they may be read, but nothing may be learnt from them.
+        """
+        ...
+
+    def fit(
+        self, train: Sequence[Labelled], val: Sequence[Labelled], *, out: Path, start: Path | None, plan: Plan, seed: int, progress: Progress
+    ) -> Path:
+        """Train on the labelled images and write a checkpoint to ``out``; ``start`` is the last round's, if there is one."""
+        ...
+
+    def predict(self, checkpoint: Path | None, samples: Sequence[Sample], *, want: Want) -> Iterator[Prediction]:
+        """Predictions in the order of the samples, holding what is wanted; without a checkpoint only embeddings can be had."""
+        ...

@@ -1,0 +1,319 @@
+"""Fine-tuning of a timm network on the labelled images."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelwise.embedding.backbone import NetworkSpec, Preprocessing, create_network, device, preprocessing_of, read_pixels, to_input
+from labelwise.errors import ModelError
+from labelwise.models import Place, Plan, Progress, Want
+from labelwise.models.heads import fit_temperature
+from labelwise.records import Labelled, Prediction, Sample, Task
+
+EVAL_BATCH = 32
+
+
+@dataclass
+class Finetune:
+    """All layers of a timm network are trained (AdamW, warm-up then cosine), with random flips, crops and brightness.
+
+    ``backbone``, ``weights``, ``network``, ``size``, ``resize``, ``mean`` and ``std`` as for a frozen backbone. ``start``: "scratch" begins each round from
+    ``weights``, "previous" from the last round's network, "continue" also keeps its optimiser and goes on with its schedule.
+    Training stops when the validation loss has not fallen for ``patience`` epochs, and keeps the best epoch. ``validation`` is the share
+    of the labelled images set apart for that and for the temperature. ``passes`` and ``dropout`` are those of MC-dropout.
+    """
+
+    backbone: str = "convnext_nano.in12k_ft_in1k"
+    weights: str = "hub"
+    network: dict[str, Any] = field(default_factory=dict)
+    size: int | None = None
+    resize: Literal["squash", "crop"] = "squash"
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    start: Literal["scratch", "previous", "continue"] = "scratch"
+    epochs: int = 20
+    train_batch: int = 32
+    lr: float = 5e-4
+    weight_decay: float = 0.02
+    warmup: float = 0.1
+    patience: int = 5
+    validation: float = 0.15
+    dropout: float = 0.2
+    passes: int = 10
+    augment: bool = True
+    freeze_norm: bool | None = None
+
+    tasks = frozenset[Task]({"classify"})
+    provides = frozenset({"probs", "samples", "embeddings"})
+    batch_size = 256
+
+    def __post_init__(self) -> None:
+        self._place: Place | None = None
+        self._loaded: tuple[Path, Any, list[str], float] | None = None
+        self._bare: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Networks are loaded anew in each process.
+        return {**self.__dict__, "_loaded": None, "_bare": None}
+
+    def prepare(self, pool: Sequence[Sample], others: Sequence[Sample], *, place: Place, progress: Progress) -> None:
+        """Remember where to work, and meet a missing weight file before the first round."""
+        self._place = place
+        self._create(num_classes=0)
+
+    def fit(
+        self, train: Sequence[Labelled], val: Sequence[Labelled], *, out: Path, start: Path | None, plan: Plan, seed: int, progress: Progress
+    ) -> Path:
+        """Train with early stopping on ``val`` and write network, classes and temperature to ``out``."""
+        import torch
+
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            torch.manual_seed(seed % 2**63)
+            network = self._network_to_train(start, plan.classes).to(device())
+            training = _Training(self, network, train, val, plan.classes, self._threads, np.random.default_rng(seed))
+            if start is not None and self.start == "continue":
+                training.restore(start)
+            training.run(progress)
+        out.mkdir(parents=True, exist_ok=True)
+        training.save(out)
+        self._loaded = None
+        return out
+
+    def predict(self, checkpoint: Path | None, samples: Sequence[Sample], *, want: Want) -> Iterator[Prediction]:
+        """Predictions, read ahead of the device; embeddings are the pooled features of the network as trained so far."""
+        import torch
+
+        network, classes, temperature = self._load(checkpoint)
+        preprocessing = self._preprocessing(network)
+        with torch.inference_mode():
+            for batch, pixels in _batches(samples, read_pixels(samples, preprocessing.pixels, threads=self._threads), EVAL_BATCH):
+                pooled = network.forward_head(network.forward_features(to_input(pixels, preprocessing, device())), pre_logits=True)
+                outputs: dict[str, NDArray[Any]] = {"embedding": pooled.float().cpu().numpy()} if "embeddings" in want else {}
+                if classes and "probs" in want:
+                    logits = network.get_classifier()(pooled).float() / temperature
+                    outputs["probs"] = logits.softmax(dim=-1).cpu().numpy()
+                if classes and "samples" in want:
+                    outputs["samples"] = self._samples(network, pooled, temperature)
+                for i, sample in enumerate(batch):
+                    yield Prediction(sample.id, **{k: v[i] for k, v in outputs.items()})
+
+    def _samples(self, network: Any, pooled: Any, temperature: float) -> NDArray[Any]:
+        import torch
+
+        # Masks come from a generator of their own, one a pass: the same for every image and batch, and nobody's random state is touched.
+        passes = []
+        for index in range(self.passes):
+            generator = torch.Generator().manual_seed(index)
+            keep = (torch.rand(pooled.shape[1], generator=generator) >= self.dropout).float() / (1 - self.dropout)
+            passes.append((network.get_classifier()(pooled * keep.to(pooled.device)).float() / temperature).softmax(dim=-1))
+        return np.asarray(torch.stack(passes, dim=1).cpu().numpy())
+
+    @property
+    def _threads(self) -> int:
+        return self._place.threads if self._place else 1
+
+    def _create(self, num_classes: int) -> Any:
+        return create_network(NetworkSpec(self.backbone, self.weights, self.network), num_classes=num_classes)
+
+    def _preprocessing(self, network: Any) -> Preprocessing:
+        return preprocessing_of(network, size=self.size, resize=self.resize, interpolation=None, mean=self.mean, std=self.std)
+
+    def _network_to_train(self, start: Path | None, classes: tuple[str, ...]) -> Any:
+        network = self._create(len(classes))
+        if start is not None and self.start != "scratch":
+            _load_weights(network, start, len(classes))
+        return network
+
+    def _load(self, checkpoint: Path | None) -> tuple[Any, list[str], float]:
+        if checkpoint is None:
+            self._bare = self._bare if self._bare is not None else self._create(0).to(device())
+            return self._bare, [], 1.0
+        if self._loaded is None or self._loaded[0] != checkpoint:
+            about = json.loads((checkpoint / "about.json").read_text())
+            network = self._create(len(about["classes"]))
+            _load_weights(network, checkpoint, len(about["classes"]))
+            self._loaded = (checkpoint, network.to(device()).eval(), about["classes"], about["temperature"])
+        return self._loaded[1:]
+
+
+def _load_weights(network: Any, checkpoint: Path, classes: int) -> None:
+    """Load a checkpoint; classes added since then keep the fresh rows of the new classifier."""
+    from safetensors.torch import load_file
+
+    state = load_file(checkpoint / "network.safetensors")
+    own = network.state_dict()
+    for name, value in state.items():
+        if value.shape != own[name].shape:
+            if value.shape[1:] != own[name].shape[1:] or len(value) > len(own[name]):
+                raise ModelError(f"{checkpoint} does not fit the network: {name} has shape {tuple(value.shape)}, expected {tuple(own[name].shape)}")
+            grown = own[name].clone()
+            grown[: len(value)] = value
+            state[name] = grown
+    network.load_state_dict(state)
+
+
+def _batches(items: Sequence[Any], pixels: Iterator[Any], size: int) -> Iterator[tuple[Sequence[Any], list[Any]]]:
+    for first in range(0, len(items), size):
+        batch = items[first : first + size]
+        yield batch, [next(pixels) for _ in batch]
+
+
+class _Training:
+    """One training: network, optimiser, schedule and the best epoch so far."""
+
+    def __init__(
+        self,
+        options: Finetune,
+        network: Any,
+        train: Sequence[Labelled],
+        val: Sequence[Labelled],
+        classes: tuple[str, ...],
+        threads: int,
+        rng: np.random.Generator,
+    ) -> None:
+        import torch
+
+        self.options, self.network, self.train, self.val = options, network, train, val
+        self.classes, self.threads, self.rng = classes, threads, rng
+        self.preprocessing = options._preprocessing(network)
+        self.optimizer = torch.optim.AdamW(network.parameters(), lr=options.lr, weight_decay=options.weight_decay)
+        self.first_epoch = 0
+        self.temperature = 1.0
+
+    def run(self, progress: Progress) -> None:
+        """Train, keep the weights of the best validation epoch, and fit the temperature."""
+        import torch
+
+        options = self.options
+        scaler = torch.amp.GradScaler(enabled=device() == "cuda")
+        best, best_loss, since = None, math.inf, 0
+        for epoch in range(options.epochs):
+            self._epoch(epoch, scaler)
+            progress(epoch + 1, options.epochs, "epochs")
+            if not self.val:
+                continue
+            logits, labels = self._validate()
+            loss = float(torch.nn.functional.cross_entropy(logits, labels))
+            if not math.isfinite(loss):
+                raise ModelError(f"the validation loss is not finite in epoch {epoch}: lower model.lr (now {options.lr})")
+            since = 0 if loss < best_loss else since + 1
+            if since == 0:
+                best, best_loss = {k: v.clone() for k, v in self.network.state_dict().items()}, loss
+            elif since >= options.patience:
+                break
+        if best is not None:
+            self.network.load_state_dict(best)
+            logits, labels = self._validate()
+            self.temperature = fit_temperature(logits.numpy(), labels.numpy())
+
+    def _epoch(self, epoch: int, scaler: Any) -> None:
+        import torch
+
+        options = self.options
+        self.network.train()
+        if options.freeze_norm if options.freeze_norm is not None else options.weights != "none":
+            _freeze_norms(self.network)
+        order = [self.train[i] for i in self.rng.permutation(len(self.train))]
+        pixels = read_pixels([x.sample for x in order], self.preprocessing.pixels, threads=self.threads)
+        steps = math.ceil(len(order) / options.train_batch)
+        for step, (batch, images) in enumerate(_batches(order, pixels, options.train_batch)):
+            rate = options.lr * self._schedule((epoch * steps + step) / (options.epochs * steps))
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            inputs = to_input([_augmented(p, self.rng) if options.augment else p for p in images], self.preprocessing, device())
+            labels = self._labels(batch).to(device())
+            with torch.autocast(device(), enabled=device() == "cuda"):
+                pooled = self.network.forward_head(self.network.forward_features(inputs), pre_logits=True)
+                pooled = torch.nn.functional.dropout(pooled, options.dropout)
+                loss = torch.nn.functional.cross_entropy(self.network.get_classifier()(pooled), labels)
+            self.optimizer.zero_grad(set_to_none=True)
+            scaler.scale(loss).backward()
+            scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+            scaler.step(self.optimizer)
+            scaler.update()
+
+    def _schedule(self, share: float) -> float:
+        warmup = self.options.warmup if self.first_epoch == 0 else 0.0
+        if share < warmup:
+            return (share + 1e-3) / warmup
+        falling = 0.5 * (1 + math.cos(math.pi * (share - warmup) / (1 - warmup)))
+        # A training that continues goes on at the low end of its schedule instead of beginning it again.
+        return falling if self.first_epoch == 0 else 0.1 + 0.1 * falling
+
+    def _validate(self) -> tuple[Any, Any]:
+        import torch
+
+        self.network.eval()
+        logits = []
+        with torch.inference_mode():
+            pixels = read_pixels([x.sample for x in self.val], self.preprocessing.pixels, threads=self.threads)
+            for _, images in _batches(self.val, pixels, EVAL_BATCH):
+                logits.append(self.network(to_input(images, self.preprocessing, device())).float().cpu())
+        return torch.cat(logits), self._labels(self.val)
+
+    def _labels(self, batch: Sequence[Labelled]) -> Any:
+        import torch
+
+        return torch.tensor([self.classes.index(x.target.classes[0]) for x in batch])
+
+    def save(self, out: Path) -> None:
+        """Write network, optimiser and what is needed to use them; nothing is pickled."""
+        from safetensors.torch import save_file
+
+        save_file({k: v.contiguous().cpu() for k, v in self.network.state_dict().items()}, out / "network.safetensors")
+        if self.options.start == "continue":
+            state = self.optimizer.state_dict()["state"]
+            flat = {f"{i}.{k}": v.contiguous().cpu() for i, values in state.items() for k, v in values.items()}
+            save_file(flat, out / "optimizer.safetensors")
+        about = {
+            "classes": self.classes,
+            "backbone": self.options.backbone,
+            "temperature": self.temperature,
+            "epochs": self.first_epoch + self.options.epochs,
+        }
+        (out / "about.json").write_text(json.dumps(about, ensure_ascii=False, indent=1))
+
+    def restore(self, checkpoint: Path) -> None:
+        """Take over the optimiser and the number of epochs of a checkpoint."""
+        from safetensors.torch import load_file
+
+        flat = load_file(checkpoint / "optimizer.safetensors")
+        state: dict[int, dict[str, Any]] = {}
+        for name, value in flat.items():
+            index, _, key = name.partition(".")
+            state.setdefault(int(index), {})[key] = value
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        # A classifier that grew by a class has new shapes: its moments begin anew.
+        fitting = {i: s for i, s in state.items() if s["exp_avg"].shape == parameters[i].shape}
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": fitting})
+        self.first_epoch = json.loads((checkpoint / "about.json").read_text())["epochs"]
+
+
+def _freeze_norms(network: Any) -> None:
+    import torch
+
+    # Running statistics of small labelled sets are worse than those the weights came with.
+    for module in network.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.eval()
+
+
+def _augmented(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A random flip, a shift by at most an eighth, and brightness within 20 %."""
+    if rng.random() < 0.5:
+        pixels = pixels[:, ::-1]
+    size = pixels.shape[0]
+    reach = size // 8
+    top, left = rng.integers(0, 2 * reach + 1, 2)
+    padded = np.pad(pixels, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
+    shifted = padded[top : top + size, left : left + size]
+    return np.clip(shifted * rng.uniform(0.8, 1.2), 0, 255).astype(np.uint8)

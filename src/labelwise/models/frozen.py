@@ -1,0 +1,195 @@
+"""A frozen backbone with a small head: features are computed once and kept, a round trains the head in seconds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from labelwise import catalog
+from labelwise.embedding.backbone import (
+    INTERPOLATIONS,
+    NetworkSpec,
+    Pixels,
+    Preprocessing,
+    create_network,
+    device,
+    fingerprint,
+    preprocessing_of,
+    read_pixels,
+    to_input,
+)
+from labelwise.embedding.table import Table
+from labelwise.models import Place, Plan, Progress, Want
+from labelwise.models.heads import Head, fit_calibrated, probabilities
+from labelwise.records import Labelled, Prediction, Sample, Task
+
+Array = NDArray[np.float32]
+EMBED_BATCH = 32
+PIXELS = "pixels"  # a backbone without a network: the picture itself, grey and small
+
+
+@dataclass
+class Frozen:
+    """Features of a backbone that is not trained, standardised over the pool, and a head fitted on the labelled ones.
+
+    ``backbone`` is a name of timm, or "pixels": the grey picture itself at ``size`` x ``size`` (for tiny pictures such as digits).
+    ``weights`` is "hub", a file, or "none" for an untrained network; ``network`` holds further arguments of timm.create_model.
+    ``size``, ``resize``, ``interpolation``, ``mean`` and ``std`` replace the backbone's own preprocessing. ``head`` is logistic, mlp or
+    knn, or ``{name: logistic, C: 0.03}``. ``passes`` and ``dropout`` are those of the MC-dropout samples (inputs of the head dropped).
+    """
+
+    backbone: str = "convnext_nano.in12k_ft_in1k"
+    weights: str = "hub"
+    network: dict[str, Any] = field(default_factory=dict)
+    size: int | None = None
+    resize: Literal["squash", "crop"] = "squash"
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    head: str | dict[str, Any] = "logistic"
+    passes: int = 20
+    dropout: float = 0.3
+
+    def __post_init__(self) -> None:
+        self._head: Head = catalog.make("head", self.head, "model.head")
+        self._place: Place | None = None
+
+    tasks = frozenset[Task]({"classify"})
+    validation = 0.0
+    batch_size = 4096
+    start: Literal["scratch"] = "scratch"
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """Probabilities and embeddings; samples if the head can drop inputs."""
+        return frozenset({"probs", "embeddings"} | ({"samples"} if self._head.dropout else set()))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The network, the table and its lock belong to one process.
+        return {k: v for k, v in self.__dict__.items() if k not in ("_network", "_table", "_moments")}
+
+    def prepare(self, pool: Sequence[Sample], others: Sequence[Sample], *, place: Place, progress: Progress) -> None:
+        """Compute the features that the table does not have, and the mean and deviation of the pool's."""
+        self._place = place
+        missing = set(self._table.missing([s.content for s in [*pool, *others]]))
+        first = {s.content: s for s in [*pool, *others] if s.content in missing}
+        self._embed(list(first.values()), progress)
+        moments = place.home / "standard.npz"
+        if not moments.exists():
+            features = self._table.lookup([s.content for s in pool])
+            beside = moments.with_suffix(".partial.npz")
+            np.savez(beside, mean=features.mean(axis=0), std=features.std(axis=0) + 1e-8)
+            beside.replace(moments)
+
+    def fit(
+        self, train: Sequence[Labelled], val: Sequence[Labelled], *, out: Path, start: Path | None, plan: Plan, seed: int, progress: Progress
+    ) -> Path:
+        """Fit and calibrate the head; the checkpoint is one .npz with everything but the backbone."""
+        features = self._features([x.sample for x in train])
+        labels = np.array([plan.classes.index(x.target.classes[0]) for x in train], dtype=np.int64)
+        state = fit_calibrated(self._head, features, labels, seed=seed)
+        mean, std = self._moments
+        out.mkdir(parents=True, exist_ok=True)
+        np.savez(out / "head.npz", mean=mean, std=std, **{f"head.{k}": v for k, v in state.items()})
+        about = {"classes": plan.classes, "backbone": self.backbone, "head": self.head}
+        (out / "about.json").write_text(json.dumps(about, ensure_ascii=False, indent=1))
+        return out
+
+    def predict(self, checkpoint: Path | None, samples: Sequence[Sample], *, want: Want) -> Iterator[Prediction]:
+        """Predictions from cached features, one matrix product a batch."""
+        features = self._features(samples)
+        outputs: dict[str, Array] = {"embedding": features} if "embeddings" in want else {}
+        if checkpoint is not None and want & {"probs", "samples"}:
+            state, classes = _load(checkpoint)
+            if "probs" in want:
+                outputs["probs"] = probabilities(self._head, state, features, classes)
+            if "samples" in want:
+                passes = [probabilities(self._head, state, features, classes, keep) for keep in self._masks(features.shape[1])]
+                outputs["samples"] = np.stack(passes, axis=1)
+        for i, sample in enumerate(samples):
+            yield Prediction(sample.id, **{k: v[i] for k, v in outputs.items()})
+
+    def _masks(self, width: int) -> Iterator[Array]:
+        # One mask a pass, the same for all images: a prediction does not depend on the batch it is made in.
+        for index in range(self.passes):
+            rng = np.random.default_rng([index, width])
+            yield ((rng.random(width) >= self.dropout) / (1 - self.dropout)).astype(np.float32)
+
+    def _features(self, samples: Sequence[Sample]) -> Array:
+        mean, std = self._moments
+        return np.asarray((self._table.lookup([s.content for s in samples]) - mean) / std, np.float32)
+
+    @cached_property
+    def _moments(self) -> tuple[Array, Array]:
+        assert self._place is not None, "prepare comes first"
+        with np.load(self._place.home / "standard.npz") as stored:
+            return stored["mean"], stored["std"]
+
+    @cached_property
+    def _network(self) -> tuple[Any, Preprocessing, int]:
+        spec = NetworkSpec(self.backbone, self.weights, self.network)
+        network = create_network(spec, num_classes=0)
+        own = preprocessing_of(
+            network, size=self.size, resize=self.resize, interpolation=self.interpolation, mean=self.mean, std=self.std
+        )
+        return network, own, int(network.num_features)
+
+    @cached_property
+    def _table(self) -> Table:
+        assert self._place is not None, "prepare comes first"
+        if self.backbone == PIXELS:
+            side = self.size or 16
+            about: tuple[Any, ...] = (PIXELS, side, self.interpolation)
+            return Table(self._place.cache / f"pixels-{fingerprint(*about)}", side * side, {"backbone": PIXELS, "size": side})
+        spec = NetworkSpec(self.backbone, self.weights, self.network)
+        _, preprocessing, dim = self._network
+        folder = f"{self.backbone.replace('/', '_')}-{fingerprint(spec, preprocessing)}"
+        return Table(self._place.cache / folder, dim, {"backbone": self.backbone, "preprocessing": str(preprocessing)})
+
+    def _embed(self, samples: Sequence[Sample], progress: Progress) -> None:
+        assert self._place is not None, "prepare comes first"
+        if not samples:
+            return
+        prepare, compute = (self._grey, _flatten) if self.backbone == PIXELS else (self._network[1].pixels, self._forward)
+        waiting: list[Pixels] = []
+        done = 0
+        for pixels in read_pixels(samples, prepare, threads=self._place.threads):
+            waiting.append(pixels)
+            if len(waiting) == EMBED_BATCH or done + len(waiting) == len(samples):
+                batch = samples[done : done + len(waiting)]
+                self._table.append([s.content for s in batch], compute(waiting))
+                done += len(waiting)
+                waiting = []
+                progress(done, len(samples), "features")
+
+    def _grey(self, image: Image.Image) -> Pixels:
+        side = self.size or 16
+        how = Image.Resampling(INTERPOLATIONS[self.interpolation or "bilinear"])
+        return np.asarray(image.convert("L").resize((side, side), how))
+
+    def _forward(self, pixels: Sequence[Pixels]) -> Array:
+        import torch
+
+        network, preprocessing, _ = self._network
+        with torch.inference_mode():
+            network.to(device())
+            return np.asarray(network(to_input(pixels, preprocessing, device())).float().cpu().numpy())
+
+
+def _flatten(pixels: Sequence[Pixels]) -> Array:
+    return np.stack([p.reshape(-1) for p in pixels]).astype(np.float32) / 255
+
+
+def _load(checkpoint: Path) -> tuple[dict[str, NDArray[Any]], int]:
+    with np.load(checkpoint / "head.npz", allow_pickle=False) as stored:
+        state = {k.removeprefix("head."): stored[k] for k in stored.files if k.startswith("head.")}
+    classes = json.loads((checkpoint / "about.json").read_text())["classes"]
+    return state, len(classes)

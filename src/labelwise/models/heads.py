@@ -1,0 +1,175 @@
+"""Small classifiers on features: fitted by scikit-learn, kept as plain arrays, and calibrated by one temperature."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+Arrays = dict[str, NDArray[Any]]
+
+
+class Head(Protocol):
+    """A classifier on features ``(n, d)``. Its state is a dictionary of arrays, so that a checkpoint needs no pickle.
+
+    Labels are the class indices that occur, renumbered from 0 without gaps; ``logits`` has one column for each of them.
+    """
+
+    @property
+    def dropout(self) -> bool:
+        """Whether ``logits`` can drop inputs, for stochastic passes."""
+        ...
+
+    def fit(self, features: Array, labels: NDArray[np.int64], *, seed: int) -> Arrays: ...
+    def logits(self, state: Mapping[str, NDArray[Any]], features: Array, keep: Array | None = None) -> Array: ...
+
+
+@dataclass(frozen=True)
+class Logistic:
+    """Multinomial logistic regression (scikit-learn, L-BFGS). ``C`` is the inverse strength of the L2 penalty."""
+
+    C: float = 0.01
+    max_iter: int = 100
+    tol: float = 1e-3
+    class_weight: Literal["balanced"] | None = None
+    dropout: bool = True
+
+    def fit(self, features: Array, labels: NDArray[np.int64], *, seed: int) -> Arrays:
+        """Fit; two classes are written as two columns, as every other number of classes."""
+        from sklearn.linear_model import LogisticRegression
+
+        model = LogisticRegression(C=self.C, max_iter=self.max_iter, tol=self.tol, class_weight=self.class_weight)
+        _fit(model, features, labels)
+        coef, intercept = model.coef_, model.intercept_
+        if len(coef) == 1:
+            coef, intercept = np.vstack([-coef, coef]) / 2, np.concatenate([-intercept, intercept]) / 2
+        return {"coef": np.asarray(coef, np.float32), "intercept": np.asarray(intercept, np.float32)}
+
+    def logits(self, state: Mapping[str, NDArray[Any]], features: Array, keep: Array | None = None) -> Array:
+        """``(n, classes)``; ``keep`` ``(d,)`` scales the inputs."""
+        coef = state["coef"] if keep is None else state["coef"] * keep
+        return np.asarray(features @ coef.T + state["intercept"], np.float32)
+
+
+@dataclass(frozen=True)
+class Perceptron:
+    """A multilayer perceptron with ReLU (scikit-learn, Adam). ``hidden`` gives the sizes of its layers, ``alpha`` the L2 penalty."""
+
+    hidden: tuple[int, ...] = (150, 100)
+    alpha: float = 1e-4
+    max_iter: int = 200
+    dropout: bool = True
+
+    def fit(self, features: Array, labels: NDArray[np.int64], *, seed: int) -> Arrays:
+        """Fit from random numbers drawn from ``seed``."""
+        from sklearn.neural_network import MLPClassifier
+
+        model = MLPClassifier(self.hidden, alpha=self.alpha, max_iter=self.max_iter, random_state=seed % 2**32)
+        _fit(model, features, labels)
+        weights, biases = list(model.coefs_), list(model.intercepts_)
+        if weights[-1].shape[1] == 1:
+            weights[-1] = np.hstack([-weights[-1], weights[-1]]) / 2
+            biases[-1] = np.concatenate([-biases[-1], biases[-1]]) / 2
+        named = {f"weight{i}": w for i, w in enumerate(weights)} | {f"bias{i}": b for i, b in enumerate(biases)}
+        return {k: np.asarray(v, np.float32) for k, v in named.items()}
+
+    def logits(self, state: Mapping[str, NDArray[Any]], features: Array, keep: Array | None = None) -> Array:
+        """``(n, classes)``; ``keep`` ``(d,)`` scales the inputs."""
+        values = features if keep is None else features * keep
+        last = sum(k.startswith("weight") for k in state) - 1
+        for i in range(last + 1):
+            values = values @ state[f"weight{i}"] + state[f"bias{i}"]
+            values = np.maximum(values, 0) if i < last else values
+        return np.asarray(values, np.float32)
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """k nearest neighbours by cosine similarity, votes weighted by ``exp(similarity / softness)`` (Wu et al. 2018)."""
+
+    k: int = 10
+    softness: float = 0.07
+    dropout: bool = False
+
+    def fit(self, features: Array, labels: NDArray[np.int64], *, seed: int) -> Arrays:
+        """Keep the labelled features."""
+        return {"features": _unit(features), "labels": labels}
+
+    def logits(self, state: Mapping[str, NDArray[Any]], features: Array, keep: Array | None = None) -> Array:
+        """``(n, classes)``: log of the weighted votes, smoothed so that a class without a vote keeps a finite value."""
+        similarity = _unit(features) @ state["features"].T
+        k = min(self.k, similarity.shape[1])
+        nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
+        weights = np.exp((np.take_along_axis(similarity, nearest, axis=1) - 1) / self.softness)
+        votes = np.full((len(features), int(state["labels"].max()) + 1), 1e-6)
+        np.add.at(votes, (np.arange(len(features))[:, None], state["labels"][nearest]), weights)
+        return np.log(votes).astype(np.float32)
+
+
+def _unit(features: Array) -> Array:
+    return np.asarray(features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12), np.float32)
+
+
+def _fit(model: Any, features: Array, labels: NDArray[np.int64]) -> None:
+    from sklearn.exceptions import ConvergenceWarning
+
+    # The number of iterations is a setting of ours, and stopping there is meant.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(features, labels)
+
+
+def fit_temperature(logits: Array, labels: NDArray[np.int64], *, prior: float = 1.0) -> float:
+    """The temperature T that makes ``softmax(logits / T)`` most likely for held-out ``labels`` (Guo et al. 2017, section 4.2).
+
+    A log-normal prior around 1 of width ``prior`` keeps T near 1 where there are few labels; the result lies in [0.05, 20].
+    """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import logsumexp
+
+    def loss(log_t: float) -> float:
+        scaled = logits / np.exp(log_t)
+        nll = logsumexp(scaled, axis=1) - scaled[np.arange(len(labels)), labels]
+        return float(nll.sum() + 0.5 * (log_t / prior) ** 2)
+
+    if len(labels) == 0:
+        return 1.0
+    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded").x))
+
+
+def fit_calibrated(head: Head, features: Array, labels: NDArray[np.int64], *, seed: int, held_out: float = 0.2) -> Arrays:
+    """Fit a head on labelled features ``(n, d)`` and a temperature on a random share of them that a first fit does not see.
+
+    ``labels`` are indices on the run's class axis. The state also holds ``seen``, the class indices that occur, and ``temperature``.
+    A single class needs no fit: the state then holds no array of the head.
+    """
+    seen, own = np.unique(labels, return_inverse=True)
+    state: Arrays = {"seen": seen.astype(np.int64), "temperature": np.ones(1, np.float32)}
+    if len(seen) < 2:
+        return state
+    held = np.random.default_rng(seed).random(len(labels)) < held_out
+    inner, renumbered = np.unique(own[~held], return_inverse=True)
+    if len(inner) >= 2:
+        judged = held & np.isin(own, inner)
+        first = head.fit(features[~held], renumbered, seed=seed)
+        where = np.searchsorted(inner, own[judged])
+        state["temperature"][:] = fit_temperature(head.logits(first, features[judged]), where)
+    return state | head.fit(features, own, seed=seed)
+
+
+def probabilities(head: Head, state: Mapping[str, NDArray[Any]], features: Array, classes: int, keep: Array | None = None) -> Array:
+    """Calibrated probabilities ``(n, classes)`` on the run's class axis; a class without a label has probability 0."""
+    from scipy.special import softmax
+
+    probs = np.zeros((len(features), classes), np.float32)
+    seen = state["seen"]
+    if len(seen) == 1:
+        probs[:, seen] = 1
+    else:
+        probs[:, seen] = softmax(head.logits(state, features, keep) / state["temperature"], axis=1)
+    return probs

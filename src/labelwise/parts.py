@@ -1,0 +1,81 @@
+"""From a configuration to the objects that run it; what does not fit together is refused here, before anything runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from labelwise import catalog, strategies
+from labelwise.annotators import Annotator
+from labelwise.config import Config, StrategyConfig
+from labelwise.engine import Engine
+from labelwise.errors import ConfigError
+from labelwise.models import Model
+from labelwise.strategies import Strategy
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The objects of a run: what reads the data, learns, chooses, asks, and where it runs."""
+
+    read: Callable[[], Any]
+    model: Model
+    strategy: Strategy
+    cold_start: Strategy
+    annotator: Annotator
+    engine: Engine
+
+
+def build(config: Config) -> Parts:
+    """Build a run's objects. Raises ConfigError naming the key for every name, option or combination that cannot work."""
+    reader = catalog.resolve("data", config.data.format)
+    options = catalog.checked_options("data", reader, config.data.options)
+    model: Model = _made("model", config.model)
+    if config.task not in model.tasks:
+        raise ConfigError(f"model {config.model.name!r} cannot {config.task}: it can {', '.join(sorted(model.tasks))}")
+    strategy, cold_start = strategy_of("strategy", config.strategy), strategy_of("cold_start", config.cold_start)
+    _check_needs("strategy", strategy, model.provides, f"model {config.model.name!r}")
+    _check_needs("cold_start", cold_start, model.provides & {"embeddings"}, "a run before its first training")
+    return Parts(
+        partial(reader, config.data.path, **options), model, strategy, cold_start, _made("annotator", config.annotator), _made("engine", config.engine)
+    )
+
+
+def strategy_of(key: str, config: StrategyConfig) -> Strategy:
+    """The strategy that a branch of the configuration describes."""
+    given = {k: v for k, v in config.model_dump(exclude_none=True).items() if k != "name"}
+    try:
+        recipe = strategies.preset(config.name) if config.name else strategies.Recipe()
+        return strategies.assemble(replace(recipe, **given))
+    except ConfigError as error:
+        raise ConfigError(f"{key}: {error}") from None
+
+
+def cache_folder(config: Config) -> Path:
+    """Where embedding tables lie: ``cache`` of the configuration, $LABELWISE_CACHE, or the user's cache folder."""
+    if config.cache is not None:
+        return config.cache
+    if "LABELWISE_CACHE" in os.environ:
+        return Path(os.environ["LABELWISE_CACHE"])
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
+    return Path(base) / "labelwise"
+
+
+def threads_of(config: Config) -> int:
+    """Threads that read images."""
+    return config.threads or os.cpu_count() or 1
+
+
+def _made(kind: str, part: Any) -> Any:
+    return catalog.make(kind, {"name": part.name, **part.options}, kind)
+
+
+def _check_needs(key: str, strategy: Strategy, provided: frozenset[str], who: str) -> None:
+    lacking = sorted(strategy.needs - provided)
+    if lacking:
+        given = ", ".join(sorted(provided)) or "nothing"
+        raise ConfigError(f"{key} needs {', '.join(lacking)}, but {who} gives {given}: choose another {key} or another model")

@@ -1,0 +1,148 @@
+"""Why each pick was taken: facts by name, and one sentence for people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from labelwise.selection.compose import Inputs
+from labelwise.selection.picks import (
+    Array,
+    Picks,
+    Rows,
+    Vectors,
+    check_embeddings,
+    chunks,
+    descending,
+    squared_distances,
+)
+
+Reason = dict[str, Any]
+
+_BLOCK = 512
+# the facts that _told has words for; any other is shown as its name and value
+_TOLD = frozenset(
+    [
+        *("drawn", "score", "score_rank", "score_of", "class", "probability", "distance", "nearest"),
+        *("typicality", "cluster_size", "cluster_labelled", "centre_distance", "gradient", "gradient_distance"),
+    ]
+)
+
+
+def explain(
+    picks: Picks, inputs: Inputs, *, ids: Sequence[str] | None = None, classes: Sequence[str] | None = None
+) -> list[Reason]:
+    """Facts for each pick, as plain numbers and strings that fit into JSON.
+
+    ``score`` with ``score_rank`` among ``score_of`` candidates (1 = highest, ties by lowest row); predicted ``class``
+    (index) and its ``probability``; Euclidean ``distance`` to the ``nearest`` labelled or earlier picked row; and the
+    selection's own facts, which win over these. A fact that does not apply is left out.
+
+    With ``ids`` (N image ids) and ``classes``, ``nearest`` and ``class`` are names; without, row and class numbers.
+    """
+    facts: dict[str, Array] = {}
+    if inputs.scores is not None:
+        facts |= _score_facts(inputs.scores, inputs.candidates, picks.rows)
+    if inputs.probs is not None:
+        probs = inputs.probs[picks.rows]
+        facts |= {"class": probs.argmax(axis=1), "probability": probs.max(axis=1, initial=0.0)}
+    if inputs.embeddings is not None and "nearest" not in picks.facts:
+        facts |= _nearest(inputs.embeddings, picks.rows, inputs.labelled)
+    facts |= picks.facts
+    reasons = [_plain({name: values[i] for name, values in facts.items()}) for i in range(len(picks.rows))]
+    return [_named(reason, {"nearest": ids, "class": classes}) for reason in reasons]
+
+
+def sentence(reason: Mapping[str, Any]) -> str:
+    """One sentence for people from the facts of one pick."""
+    others = [f"{name.replace('_', ' ')} {_show(value)}" for name, value in reason.items() if name not in _TOLD]
+    parts = [*_told(reason), *others]
+    text = "; ".join(parts) or "chosen without a score, a prediction or vectors"
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _told(reason: Mapping[str, Any]) -> list[str]:
+    parts = []
+    if "drawn" in reason:
+        parts.append(f"drawn {reason['drawn']}")
+    if "score" in reason:
+        rank = f", rank {reason['score_rank']:,} of {reason['score_of']:,}" if "score_rank" in reason else ""
+        parts.append(f"score {_show(reason['score'])}{rank}")
+    if "class" in reason:
+        parts.append(
+            f"the model says {_name('class', reason['class'])} with probability {_show(reason['probability'])}"
+        )
+    if "typicality" in reason:
+        parts.append(f"typicality {_show(reason['typicality'])} in a cluster of {_cluster(reason)}")
+    if "centre_distance" in reason:
+        parts.append(f"{_show(reason['centre_distance'])} from the centre of a cluster of {_cluster(reason)}")
+    if "gradient" in reason:
+        far = f", {_show(reason['gradient_distance'])} from the nearest pick's" if "gradient_distance" in reason else ""
+        parts.append(f"gradient of length {_show(reason['gradient'])}{far}")
+    if "distance" in reason:
+        name = f", {_name('row', reason['nearest'])}" if "nearest" in reason else ""
+        parts.append(f"{_show(reason['distance'])} away from the nearest labelled or picked image{name}")
+    return parts
+
+
+def _name(kind: str, value: Any) -> str:
+    """A name as it is; a bare number with what it counts."""
+    return value if isinstance(value, str) else f"{kind} {value}"
+
+
+def _cluster(reason: Mapping[str, Any]) -> str:
+    labels = f" with {reason['cluster_labelled']} labelled" if "cluster_labelled" in reason else ""
+    return f"{reason['cluster_size']:,}{labels}"
+
+
+def _score_facts(scores: Array, candidates: Rows, rows: Rows) -> dict[str, Array]:
+    ranks = np.empty(len(candidates), dtype=np.int64)
+    ranks[descending(np.asarray(scores[candidates], dtype=np.float64))] = np.arange(1, len(candidates) + 1)
+    return {
+        "score": scores[rows],
+        "score_rank": ranks[np.searchsorted(candidates, rows)],
+        "score_of": np.full(len(rows), len(candidates)),
+    }
+
+
+def _nearest(embeddings: Array, rows: Rows, labelled: Rows) -> dict[str, Array]:
+    """Distance to the nearest of labelled and earlier picks, and its row; NaN and -1 if there is none."""
+    before = np.concatenate([labelled, rows])
+    vectors = check_embeddings(embeddings, before)
+    distance, nearest = np.full(len(rows), np.nan), np.full(len(rows), -1, np.int64)
+    for part in chunks(len(rows), _BLOCK):
+        closest = _closest(vectors, rows[part], before, len(labelled) + part.start)
+        for i, at in zip(range(part.start, part.stop), closest, strict=True):
+            if at >= 0:
+                nearest[i] = before[at]
+                distance[i] = math.sqrt(squared_distances(vectors, before[at : at + 1], vectors[rows[i]])[0])
+    return {"distance": distance, "nearest": nearest}
+
+
+def _closest(vectors: Vectors, rows: Rows, before: Rows, known: int) -> list[int]:
+    """For each row the position in ``before`` of its nearest; row i may look at the first known + i of them."""
+    points, others = vectors[rows].astype(np.float64), vectors[before[: known + len(rows)]].astype(np.float64)
+    squared = np.einsum("ij,ij->i", others, others) - 2 * points @ others.T
+    return [int(np.argmin(line[: known + i])) if known + i else -1 for i, line in enumerate(squared)]
+
+
+def _plain(facts: Mapping[str, Any]) -> Reason:
+    """Python numbers and strings; what does not apply (NaN, or no nearest row) left out."""
+    values = {name: value.item() if isinstance(value, np.generic) else value for name, value in facts.items()}
+    missing = {name for name, value in values.items() if isinstance(value, float) and not math.isfinite(value)}
+    if values.get("nearest", 0) == -1:
+        missing.add("nearest")
+    return {name: value for name, value in values.items() if name not in missing}
+
+
+def _named(reason: Reason, names: Mapping[str, Sequence[str] | None]) -> Reason:
+    """Numbers that stand for an image or a class, replaced by its name where there are names."""
+    found = {key: known[reason[key]] for key, known in names.items() if known is not None and key in reason}
+    return {**reason, **found}
+
+
+def _show(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,133 @@
+"""The nouns everything speaks: Sample, Target, Prediction, Query, Annotation, Problem."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelwise.errors import DataError, ModelError
+
+Task = Literal["classify", "detect", "segment"]
+Unit = Literal["image", "region", "pixel"]
+Floats = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The content of an annotation: which classes, and where.
+
+    ``classes`` holds one name for a whole image (classify), one per box (detect) or one per point or region (segment).
+    ``geometry`` is None for a whole image, ``(n, 4)`` boxes ``x0, y0, x1, y1`` or ``(n, 2)`` points ``x, y``, in pixels of the
+    image as shown (after EXIF rotation).
+
+    Raises DataError if the two do not fit together.
+    """
+
+    classes: tuple[str, ...]
+    geometry: Floats | None = None
+
+    def __post_init__(self) -> None:
+        if self.geometry is None:
+            return
+        shape = self.geometry.shape
+        if len(shape) != 2 or shape[0] != len(self.classes) or shape[1] not in (2, 4):
+            raise DataError(f"target geometry must have shape ({len(self.classes)}, 4) or (.., 2), but has {shape}")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image of a dataset.
+
+    ``id`` is the path relative to the dataset's root, with ``/``; ``path`` is where the file lies now. ``group`` names what must stay
+    on one side of a split (sequence, camera, patient). ``target`` is the truth that came with the data, if any.
+    ``content`` is a digest of the file's bytes, ``size`` is (width, height) in pixels as shown; both are filled by the scan.
+    """
+
+    id: str
+    path: Path
+    group: str | None = None
+    target: Target | None = None
+    content: str = ""
+    size: tuple[int, int] = (0, 0)
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A verdict on one file that is left out or handled in a special way: ``code`` is its name, ``message`` one line for people."""
+
+    id: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model says about one image; only what was asked for is filled.
+
+    Class axis last: ``probs`` is ``(C,)`` classify, ``(N, C)`` detect, ``(h, w, C)`` segment, each row summing to 1;
+    ``samples`` has a leading axis ``(S, ...)`` of stochastic passes; ``embedding`` is ``(d,)`` or ``(N, d)``; ``boxes`` is ``(N, 4)``.
+
+    Raises ModelError, naming the image, if a number is not finite.
+    """
+
+    id: str
+    probs: Floats | None = None
+    samples: Floats | None = None
+    embedding: Floats | None = None
+    boxes: Floats | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("probs", "samples", "embedding", "boxes"):
+            value = getattr(self, name)
+            if value is not None and not np.isfinite(value).all():
+                raise ModelError(f"the model's {name} for {self.id} hold a number that is not finite; look at the image or lower the learning rate")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A question to an annotator about one image.
+
+    ``geometry`` is None for the whole image, else ``(n, 2)`` points, ``(n, 4)`` boxes or ``(n,)`` superpixel ids. ``cost`` is counted in
+    the budget's unit. ``proposal`` is the model's suggestion, ``reason`` why the query was chosen: facts by name.
+    ``purpose`` is "train", or "audit" for the random sample that only estimates quality.
+    """
+
+    id: str
+    round: int
+    rank: int
+    sample_id: str
+    unit: Unit = "image"
+    geometry: NDArray[Any] | None = None
+    cost: float = 1.0
+    proposal: Target | None = None
+    reason: Mapping[str, Any] = field(default_factory=dict)
+    purpose: Literal["train", "audit"] = "train"
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """An answer to a query: a target, or skipped. ``seconds`` is the time the annotator took, if known."""
+
+    query_id: str
+    target: Target | None
+    annotator: str = ""
+    seconds: float | None = None
+
+    @property
+    def skipped(self) -> bool:
+        """True if the annotator declined to answer."""
+        return self.target is None
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A sample together with the target it is trained or judged on."""
+
+    sample: Sample
+    target: Target

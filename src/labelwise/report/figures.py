@@ -1,0 +1,216 @@
+"""Charts as plain plotly dictionaries; colours are names ("@0", "@ink") that the page turns into those of its theme."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from labelwise.evaluate import Band, Curve
+from labelwise.report import words
+
+Figure = dict[str, Any]
+"""``data`` and ``layout`` as plotly takes them; ``choices`` of what to show; ``matrix`` for a confusion matrix."""
+COLOURS = 7
+DASHES = ("solid", "dash", "dot", "dashdot")
+_LABELS = 24  # characters of a class name on an axis
+
+
+def text(name: str, limit: int | None = None) -> str:
+    """A user's name as plotly shows it literally (plotly reads a little HTML), cut to ``limit`` characters."""
+    if limit is not None and len(name) > limit:
+        name = name[: limit - 1] + "…"
+    return html.escape(name, quote=False)
+
+
+def colour(index: int) -> str:
+    """The palette's colour for the ``index``-th series; it repeats after seven, where ``dash`` tells them apart."""
+    return f"@{index % COLOURS}"
+
+
+def dash(index: int) -> str:
+    """The line style that goes with ``colour``."""
+    return DASHES[index // COLOURS % len(DASHES)]
+
+
+def figure(data: list[dict[str, Any]], height: int, **layout: Any) -> Figure:
+    """A chart of ``height`` pixels with the house's margins; ``layout`` goes to plotly."""
+    margin = {"l": 62, "r": 16, "t": 40 if layout.get("showlegend") else 14, "b": 48}
+    return {"data": data, "layout": {"height": height, "margin": margin, "showlegend": False, **layout}, "choices": []}
+
+
+def value_axis(metric: str) -> dict[str, Any]:
+    """The axis of a metric: per cent for shares."""
+    axis: dict[str, Any] = {"title": {"text": text(words.title(metric))}, "automargin": True}
+    return {**axis, "tickformat": ".0%"} if words.is_share(metric) else axis
+
+
+def hover(metric: str) -> str:
+    """The number format of a metric's value in a hover text."""
+    return "%{y:.1%}" if words.is_share(metric) else "%{y:.3f}"
+
+
+def line(x: Sequence[float], y: Sequence[float | None], name: str, paint: str, **more: Any) -> dict[str, Any]:
+    """A line with points."""
+    look = {"line": {"color": paint, "width": 2.25}, "marker": {"color": paint, "size": 6}, "mode": "lines+markers"}
+    return {"type": "scatter", "x": list(x), "y": list(y), "name": text(name), **look, **more}
+
+
+def ribbon(x: Sequence[float], low: Sequence[float], high: Sequence[float], paint: str, **more: Any) -> dict[str, Any]:
+    """A filled band between two lines, not named in the legend."""
+    outline = {"x": [*x, *reversed(x)], "y": [*high, *reversed(low)]}
+    look = {"fill": "toself", "fillcolor": f"{paint}/0.16", "line": {"width": 0, "color": paint}, "hoverinfo": "skip"}
+    return {"type": "scatter", "mode": "lines", "showlegend": False, **outline, **look, **more}
+
+
+def learning_curve(labels: Sequence[int], metrics: Mapping[str, Sequence[float | None]], unit: str) -> Figure:
+    """Metrics over labels, one at a time; ``x_low`` and ``x_high`` become the band of ``x``."""
+    shown = [m for m in metrics if not m.endswith(("_low", "_high"))]
+    chart = figure([], 380, xaxis={"title": {"text": f"labelled {text(unit)}"}, "rangemode": "tozero"})
+    owner: list[str] = []
+    for metric in shown:
+        low, high = metrics.get(f"{metric}_low"), metrics.get(f"{metric}_high")
+        if low and high:
+            rows = [(x, a, b) for x, a, b in zip(labels, low, high, strict=True) if a is not None and b is not None]
+            if rows:
+                x, a, b = zip(*rows, strict=True)
+                chart["data"].append(ribbon(x, a, b, "@0", visible=metric == shown[0]))
+                owner.append(metric)
+        template = f"%{{x:,}} {text(unit)}<br>{hover(metric)}<extra></extra>"
+        look = {"hovertemplate": template, "visible": metric == shown[0]}
+        chart["data"].append(line(labels, metrics[metric], words.title(metric), "@0", **look))
+        owner.append(metric)
+    chart["choices"] = [
+        {"label": words.title(m), "visible": [o == m for o in owner], "layout": {"yaxis": value_axis(m)}} for m in shown
+    ]
+    chart["layout"]["yaxis"] = value_axis(shown[0]) if shown else {}
+    return chart
+
+
+def confusion_map(counts: NDArray[Any], classes: Sequence[str]) -> Figure:
+    """The confusion matrix ``(C, C)`` in three orders; the page colours each cell by its share of the row."""
+    given, support = list(range(len(classes))), counts.sum(axis=1)
+    recall = [float(counts[i, i] / support[i]) if support[i] else math.inf for i in given]
+    orders = {
+        "order given": given,
+        "most test images first": sorted(given, key=lambda i: -int(support[i])),
+        "lowest recall first": sorted(given, key=lambda i: recall[i]),
+    }
+    chart = figure([], 560, xaxis={"title": {"text": "predicted"}}, yaxis={"title": {"text": "truth"}})
+    chart["matrix"] = {
+        "counts": counts.astype(int).tolist(),
+        "names": [text(name) for name in classes],
+        "ticks": [text(name, _LABELS) for name in classes],
+    }
+    chart["choices"] = [{"label": label, "order": order} for label, order in orders.items()]
+    return chart
+
+
+def class_balance(counts: Mapping[str, int], unit: str) -> Figure:
+    """Labels so far by class, most first."""
+    rows = sorted(counts.items(), key=lambda item: -item[1])
+    names = [text(name, _LABELS) for name, _ in rows]
+    place = list(range(len(rows)))
+    bars: dict[str, Any] = {
+        "type": "bar", "x": place, "y": [n for _, n in rows], "marker": {"color": "@0"},
+        "customdata": [text(name) for name, _ in rows], "hovertemplate": "%{customdata}: %{y:,}<extra></extra>",
+    }  # fmt: skip
+    if len(rows) < 6:
+        bars["width"] = 0.4
+    named = len(rows) <= 24
+    below = {"tickvals": place, "ticktext": names, "tickangle": -40 if len(rows) > 4 else 0} if named else {}
+    classes = {"title": {"text": "" if named else f"{len(rows)} classes, most labels first"}, "showgrid": False}
+    axis = {**classes, **below, "showticklabels": named, "automargin": True}
+    left = {"title": {"text": f"labelled {text(unit)}"}, "rangemode": "tozero", "automargin": True}
+    return figure([bars], 330, xaxis=axis, yaxis=left, bargap=0.25)
+
+
+def recall_by_labels(recall: Mapping[str, float], counts: Mapping[str, int], support: Mapping[str, int]) -> Figure:
+    """Recall of each class over its labels so far (logarithmic, 0 set apart); larger points have more test images."""
+    names = [n for n, r in recall.items() if math.isfinite(r) and support.get(n, 1) > 0]
+    have = [counts.get(n, 0) for n in names]
+    points = {
+        "type": "scatter", "mode": "markers+text" if len(names) <= 12 else "markers",
+        "x": [max(n, 0.5) for n in have], "y": [recall[n] for n in names], "textposition": "top center",
+        "text": [text(n, 14) for n in names],
+        "customdata": [[text(n), k, support.get(n, 0)] for n, k in zip(names, have, strict=True)],
+        "marker": {"color": "@1", "size": [min(20, 6 + support.get(n, 0) ** 0.4) for n in names], "opacity": 0.75},
+        "hovertemplate": "%{customdata[0]}<br>recall %{y:.1%}, %{customdata[1]:,} labels<br>"
+        "%{customdata[2]:,} test images<extra></extra>",
+    }  # fmt: skip
+    most = max(have, default=1)
+    ticks = [(0.5, "0")] + [(t, f"{t:,}") for e in range(7) for t in (10**e, 3 * 10**e) if t <= most * 1.2]
+    below = {
+        "type": "log", "title": {"text": "labels of the class"}, "tickvals": [t for t, _ in ticks],
+        "ticktext": [name for _, name in ticks], "range": [math.log10(0.38), math.log10(max(most, 2) * 1.6)],
+    }  # fmt: skip
+    left: dict[str, Any] = {"title": {"text": "recall"}, "tickformat": ".0%", "range": [-0.06, 1.12], "dtick": 0.25}
+    left |= {"tick0": 0, "automargin": True}
+    return figure([points], 330, xaxis=below, yaxis=left)
+
+
+def timings(rounds: Sequence[int], seconds: Sequence[Mapping[str, float]]) -> Figure:
+    """Stacked bars of the seconds per step in each round."""
+    steps = list(dict.fromkeys(step for row in seconds for step in row))
+    data = [
+        {
+            "type": "bar", "name": text(step), "x": list(rounds), "y": [row.get(step, 0.0) for row in seconds],
+            "marker": {"color": colour(i)}, "hovertemplate": "round %{x}: %{y:.2f} s<extra>" + text(step) + "</extra>",
+        }
+        for i, step in enumerate(steps)
+    ]  # fmt: skip
+    below = {"title": {"text": "round"}, "showgrid": False, "tickformat": "d"}
+    if len(rounds) <= 20:
+        below["dtick"] = 1
+    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "traceorder": "normal"}
+    more = {"barmode": "stack", "showlegend": True, "legend": legend, "bargap": 0.35}
+    left = {"title": {"text": "seconds"}, "automargin": True}
+    return figure([*data], 300, xaxis=below, yaxis=left, **more)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The unit on the axis, and each arm's colour: the baseline grey and dashed, the others by the palette."""
+
+    unit: str
+    arms: tuple[str, ...]
+    baseline: str | None
+
+    def of(self, arm: str) -> tuple[str, str]:
+        """Colour and line style of an arm."""
+        if arm == self.baseline:
+            return "@grey", "dash"
+        index = [a for a in self.arms if a != self.baseline].index(arm)
+        return colour(index), dash(index)
+
+
+def arms_chart(metric: str, bands: Mapping[str, Band], curves: Mapping[str, Mapping[int, Curve]], look: Look) -> Figure:
+    """Mean curve and band of every arm, or each seed's own curve."""
+    below = {"title": {"text": f"labelled {text(look.unit)}"}, "rangemode": "tozero"}
+    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
+    chart = figure([], 420, xaxis=below, yaxis=value_axis(metric), showlegend=True, legend=legend)
+    single: list[bool] = []
+    for arm, mean in bands.items():
+        paint, style = look.of(arm)
+        name = {"hovertemplate": f"%{{x:,}}: {hover(metric)}<extra>{text(arm)}</extra>"}
+        if mean.seeds > 1:
+            chart["data"].append(ribbon(mean.labels.tolist(), mean.low.tolist(), mean.high.tolist(), paint))
+            single.append(False)
+        stroke = {"color": paint, "width": 2.25, "dash": style}
+        chart["data"].append(line(mean.labels.tolist(), mean.mean.tolist(), arm, paint, **{**name, "line": stroke}))
+        single.append(False)
+        for place, (seed, curve) in enumerate(curves[arm].items()):
+            thin = {"color": paint, "width": 1.2, "dash": style}
+            tag = {"hovertemplate": f"%{{x:,}}: {hover(metric)}<extra>{text(arm)}, seed {seed}</extra>"}
+            more = {"mode": "lines", "line": thin, "showlegend": place == 0, "legendgroup": text(arm), **tag}
+            chart["data"].append(line(curve.labels.tolist(), curve.values.tolist(), arm, paint, **more, visible=False))
+            single.append(True)
+    chart["choices"] = [
+        {"label": "mean and 95 % interval", "visible": [not s for s in single]},
+        {"label": "every seed", "visible": single},
+    ]
+    return chart

@@ -1,0 +1,186 @@
+"""The report of one run: what every label bought, which images were chosen and why, and what it was made with."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from labelwise.records import Problem
+from labelwise.report import figures, thumbnails, words
+from labelwise.report.pages import render
+from labelwise.report.views import PickView, RoundView, RunView
+
+_PAIRS = 12  # most frequent confusions shown
+_FILES = 200  # names of left-out files shown per verdict
+
+
+def run_page(view: RunView, *, picture_bytes: int = thumbnails.BYTES_IN_ALL) -> str:
+    """The report of one run as a self-contained HTML page.
+
+    ``picture_bytes`` bounds all thumbnails together; plotly adds 4.8 MB. Unreadable pictures become placeholders.
+    """
+    evaluated = [r for r in view.rounds if r.metrics]
+    last = evaluated[-1] if evaluated else None
+    return render(
+        "run.html",
+        view=view,
+        facts=_facts(view),
+        metrics=_metrics(evaluated),
+        rows=[_row(r) for r in view.rounds],
+        steps=list(dict.fromkeys(step for r in view.rounds for step in r.seconds)),
+        last=last,
+        charts=_charts(view, evaluated, last),
+        pairs=_worst_pairs(last, view.classes),
+        unseen=_without_support(last),
+        per_class=_per_class(view, last),
+        rounds=_picks(view.rounds, picture_bytes),
+        problems=_by_verdict(view.problems),
+    )
+
+
+def _charts(view: RunView, evaluated: Sequence[RoundView], last: RoundView | None) -> dict[str, figures.Figure]:
+    charts: dict[str, figures.Figure] = {}
+    if evaluated:
+        series = {m: [_finite(r.metrics.get(m)) for r in evaluated] for m in _all_metrics(evaluated)}
+        charts["curve"] = figures.learning_curve([r.labels for r in evaluated], series, view.unit)
+    if last and last.confusion is not None and np.asarray(last.confusion).size:
+        charts["confusion"] = figures.confusion_map(np.asarray(last.confusion), view.classes)
+    counted = next((r for r in reversed(view.rounds) if r.class_counts), None)
+    if counted:
+        charts["balance"] = figures.class_balance({c: counted.class_counts.get(c, 0) for c in view.classes}, view.unit)
+    if last and last.recall and last.class_counts:
+        charts["recall"] = figures.recall_by_labels(last.recall, last.class_counts, last.support)
+    timed = [r for r in view.rounds if r.seconds]
+    if timed:
+        charts["timings"] = figures.timings([r.round for r in timed], [r.seconds for r in timed])
+    return charts
+
+
+def _facts(view: RunView) -> list[dict[str, str]]:
+    """The key numbers at the top: a name, a value, a remark."""
+    evaluated = [r for r in view.rounds if r.metrics]
+    labels = view.rounds[-1].labels if view.rounds else view.counts.get("labelled", 0)
+    total = view.counts.get("pool", 0)
+    share = f"{labels / total:.1%} of {total:,} in the pool".replace("%", " %") if total else ""
+    facts = [{"name": f"labelled {view.unit}", "value": f"{labels:,}", "note": share}]
+    for metric in ("accuracy", "macro_f1"):
+        known = [r for r in evaluated if math.isfinite(r.metrics.get(metric, math.nan))]
+        if known:
+            facts.append(_quality(metric, known))
+    seconds = sum(sum(r.seconds.values()) for r in view.rounds)
+    facts.append({"name": "rounds", "value": str(len(view.rounds)), "note": ""})
+    if seconds:
+        facts.append({"name": "computing time", "value": words.duration(seconds), "note": "without people's time"})
+    return facts
+
+
+def _quality(metric: str, known: Sequence[RoundView]) -> dict[str, str]:
+    last, best = known[-1], max(known, key=lambda r: r.metrics[metric])
+    value = words.amount(metric, last.metrics[metric])
+    low, high = (last.metrics.get(f"{metric}_{end}", math.nan) for end in ("low", "high"))
+    if math.isfinite(low) and math.isfinite(high):
+        note = f"95 % interval {100 * low:.1f}–{100 * high:.1f} %"
+    elif best is last:
+        note = "its best so far"
+    else:
+        note = f"best {words.amount(metric, best.metrics[metric])} at {best.labels:,} labels"
+    return {"name": words.title(metric), "value": value, "note": note}
+
+
+def _all_metrics(rounds: Sequence[RoundView]) -> list[str]:
+    return list(dict.fromkeys(metric for r in rounds for metric in r.metrics))
+
+
+def _metrics(rounds: Sequence[RoundView]) -> list[str]:
+    return [m for m in _all_metrics(rounds) if not m.endswith(("_low", "_high"))]
+
+
+def _row(view: RoundView) -> dict[str, Any]:
+    answered = [p for p in view.picks if p.answer is not None and p.proposal is not None]
+    right = sum(p.answer == p.proposal for p in answered)
+    return {
+        "round": view.round,
+        "labels": view.labels,
+        "picks": len(view.picks),
+        "right": f"{right} of {len(answered)}" if answered else words.NOTHING,
+        "metrics": view.metrics,
+        "seconds": words.duration(sum(view.seconds.values())) if view.seconds else words.NOTHING,
+        "steps": view.seconds,
+    }
+
+
+def _worst_pairs(last: RoundView | None, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """The most frequent confusions: truth, prediction, count, share of the truth's test images."""
+    if last is None or last.confusion is None or not np.asarray(last.confusion).size:
+        return []
+    counts = np.asarray(last.confusion)
+    wrong = counts - np.diag(counts.diagonal())
+    order = np.argsort(-wrong, axis=None, kind="stable")[:_PAIRS]
+    found = [(int(i), int(j)) for i, j in zip(*np.unravel_index(order, wrong.shape), strict=True) if wrong[i, j] > 0]
+    return [
+        {"truth": classes[i], "called": classes[j], "count": int(wrong[i, j]), "of": int(counts[i].sum())}
+        for i, j in found
+    ]
+
+
+def _without_support(last: RoundView | None) -> list[str]:
+    return [name for name, n in last.support.items() if n == 0] if last else []
+
+
+def _per_class(view: RunView, last: RoundView | None) -> list[dict[str, Any]]:
+    if last is None or not last.recall:
+        return []
+    return [
+        {
+            "name": name,
+            "labels": last.class_counts.get(name, 0),
+            "support": last.support.get(name, 0),
+            "recall": words.percent(last.recall.get(name, math.nan)),
+        }
+        for name in view.classes
+    ]
+
+
+def _picks(rounds: Sequence[RoundView], picture_bytes: int) -> list[dict[str, Any]]:
+    """Rounds newest first, each with the cards it shows; pictures of the newest rounds are paid for first."""
+    chosen = [r for r in reversed(rounds) if r.picks]
+    shown = [r.picks[: thumbnails.allowance(len(chosen))] for r in chosen]
+    pictures = iter(thumbnails.data_uris((p.path for picks in shown for p in picks), picture_bytes))
+    return [
+        {
+            "round": r.round,
+            "count": len(r.picks),
+            "more": len(r.picks) - len(picks),
+            "answered": sum(p.answer is not None for p in r.picks),
+            "cards": [_card(p, next(pictures)) for p in picks],
+        }
+        for r, picks in zip(chosen, shown, strict=True)
+    ]
+
+
+def _card(pick: PickView, picture: str | None) -> dict[str, Any]:
+    mark, said = "none", "not answered"
+    if pick.answer is not None:
+        mark, said = "new", pick.answer
+        if pick.proposal is not None:
+            mark = "right" if pick.answer == pick.proposal else "wrong"
+    return {"pick": pick, "picture": picture, "mark": mark, "said": said}
+
+
+def _by_verdict(problems: Sequence[Problem]) -> list[dict[str, Any]]:
+    groups: Mapping[str, list[Problem]] = defaultdict(list)
+    for problem in problems:
+        groups[problem.code].append(problem)
+    ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
+    return [
+        {"code": code, "count": len(found), "shown": found[:_FILES], "more": max(0, len(found) - _FILES)}
+        for code, found in ordered
+    ]
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)

@@ -1,0 +1,84 @@
+"""Small pictures of the chosen images, as data URIs inside the page, within a budget of bytes."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import warnings
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+EDGE = 96  # pixels on screen; drawn from EDGE x DENSITY for sharp screens
+DENSITY = 1.5
+PER_ROUND, IN_ALL = 60, 1200
+BYTES_IN_ALL = 6_000_000
+_LARGEST = 100_000_000  # pixels: a larger picture is not worth decoding for a thumbnail
+_GROUND = (236, 236, 236)  # behind transparent pictures
+
+
+def allowance(rounds: int) -> int:
+    """How many pictures each round may show, so that a report of ``rounds`` rounds stays small; at least 1."""
+    return max(1, min(PER_ROUND, IN_ALL // max(rounds, 1)))
+
+
+def data_uris(paths: Iterable[Path], budget: int = BYTES_IN_ALL) -> list[str | None]:
+    """One JPEG data URI per path; None where the file cannot be shown, or once ``budget`` bytes are used up."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of damaged metadata, which is no matter for a thumbnail
+        with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+            pictures = list(pool.map(_cached, map(str, paths)))
+    uris: list[str | None] = []
+    for picture in pictures:
+        uri = "data:image/jpeg;base64," + base64.b64encode(picture).decode() if picture else None
+        uris.append(uri if uri and len(uri) <= budget else None)
+        budget -= len(uris[-1] or "")
+    return uris
+
+
+def thumbnail(path: Path) -> bytes | None:
+    """The picture as a small JPEG, turned as its EXIF says; None if it cannot be read. No pixel is stretched or cut."""
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > _LARGEST:
+                return None
+            edge = round(EDGE * DENSITY)
+            image.draft("RGB", (edge, edge))
+            small = _in_colour(ImageOps.exif_transpose(image))
+            small.thumbnail((edge, edge), Image.Resampling.BICUBIC, reducing_gap=2.0)
+            out = io.BytesIO()
+            small.save(out, "JPEG", quality=68, optimize=True)
+            return out.getvalue()
+    except Exception:  # whatever a damaged file makes a decoder raise, a report is still written
+        return None
+
+
+def _cached(path: str) -> bytes | None:
+    try:
+        found = Path(path).stat()
+    except (OSError, ValueError):
+        return None
+    return _by_state(path, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=2 * IN_ALL)
+def _by_state(path: str, _changed: int, _size: int) -> bytes | None:
+    """A run writes its report after every round: the pictures of earlier rounds need not be read again."""
+    return thumbnail(Path(path))
+
+
+def _in_colour(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":  # 16 bits and more: spread what is there over 0-255
+        low, high = (float(v) for v in image.getextrema())  # type: ignore[arg-type]
+        scale = 255 / (high - low) if high > low else 0.0
+        return image.convert("F").point(lambda v: v * scale - low * scale).convert("L").convert("RGB")
+    if "A" in image.mode or "transparency" in image.info:
+        image = image.convert("RGBA")
+        ground = Image.new("RGB", image.size, _GROUND)
+        ground.paste(image, mask=image.getchannel("A"))
+        return ground
+    return image.convert("RGB")

@@ -1,0 +1,87 @@
+"""What the report shows, as plain data: filled from the store by the caller, so that no page reads a database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from labelwise.evaluate import Curve
+from labelwise.records import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class PickView:
+    """One image chosen in a round.
+
+    ``reason`` is one line for people. ``proposal`` is the model's class before the answer, ``answer`` the annotator's,
+    None where there is none (skipped, or not answered yet).
+    """
+
+    sample_id: str
+    path: Path
+    rank: int
+    reason: str = ""
+    proposal: str | None = None
+    answer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RoundView:
+    """One round: ``labels`` known at its end, and what the model trained on them reaches.
+
+    ``metrics`` by name (accuracy, macro_f1, ece, nll, ...; ``x_low`` and ``x_high`` are the interval of ``x``); empty
+    if the round is not evaluated yet. ``recall`` (0 to 1) and ``support`` (test images) by class. ``confusion``
+    ``(C, C)`` holds counts, rows truth, columns prediction, in the order of ``RunView.classes``. ``class_counts`` are
+    the labels so far by class; ``seconds`` by step. ``picks`` in rank order.
+    """
+
+    round: int
+    labels: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    recall: Mapping[str, float] = field(default_factory=dict)
+    support: Mapping[str, int] = field(default_factory=dict)
+    confusion: NDArray[Any] | None = None
+    class_counts: Mapping[str, int] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    picks: tuple[PickView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """One run. ``state`` is a phrase for people ("waiting for 20 annotations"), ``counts`` the images by role."""
+
+    name: str
+    state: str
+    task: str
+    unit: str
+    classes: tuple[str, ...]
+    strategy: str
+    model: str
+    config_yaml: str
+    versions: Mapping[str, str]
+    created: str
+    rounds: tuple[RoundView, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    duplicates: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CompareView:
+    """Several strategies, each run with several seeds.
+
+    ``arms`` maps strategy -> seed -> metric -> Curve; a seed may lack a metric. ``baseline`` names the arm the others
+    are measured against (usually "random"), None for no such comparison. ``metrics`` are shown in their order.
+    """
+
+    title: str
+    unit: str
+    metrics: tuple[str, ...]
+    arms: Mapping[str, Mapping[int, Mapping[str, Curve]]]
+    baseline: str | None
+    config_yaml: str
+    versions: Mapping[str, str]

@@ -1,0 +1,185 @@
+"""Reading a run: what happened in each round, as plain data, straight from its store."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from labelwise import config as configuration
+from labelwise.config import Config
+from labelwise.errors import RunError
+from labelwise.evaluate import Curve, Saved, labels_saved
+from labelwise.records import Annotation, Problem, Query, Sample
+from labelwise.store import SETUP, Store
+
+# The figures that make a learning curve, in the order they are shown.
+METRICS = ("macro_f1", "accuracy", "ece", "nll")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run as it stands in its store: read once, unchanged by what happens later.
+
+    ``rounds`` lists the rounds that were begun. ``labels[r]`` counts the images labelled for training at the end of round r;
+    ``evaluations[split][r]`` holds the figures of round r on "test" or "audit"; ``seconds[r]`` the time of each step.
+    """
+
+    folder: Path
+    config: Config
+    state: str
+    message: str
+    created: str
+    classes: tuple[str, ...]
+    split_sizes: dict[str, int]
+    samples: dict[str, Sample]
+    test_ids: frozenset[str]
+    problems: list[Problem]
+    queries: dict[int, list[Query]]
+    annotations: dict[str, Annotation]
+    evaluations: dict[str, dict[int, dict[str, Any]]]
+    seconds: dict[int, dict[str, float]]
+
+    @property
+    def rounds(self) -> list[int]:
+        """The rounds that were begun."""
+        return sorted(r for r in self.seconds if r != SETUP)
+
+    @property
+    def split(self) -> str:
+        """The split that the figures come from: the test split, or the audit sample where there is none."""
+        return "test" if self.evaluations["test"] or not self.evaluations["audit"] else "audit"
+
+    def labels(self, round: int) -> int:
+        """Images labelled for training at the end of a round."""
+        return sum(1 for _ in self._answered(round))
+
+    def class_counts(self, round: int) -> Counter[str]:
+        """Labelled images by class at the end of a round."""
+        return Counter(name for _, name in self._answered(round))
+
+    def curve(self, metric: str) -> Curve | None:
+        """The learning curve of a metric over labels; None before the first evaluation."""
+        points = {self.labels(r): s[metric] for r, s in self.evaluations[self.split].items()}
+        return Curve(*zip(*sorted(points.items()), strict=True)) if points else None  # type: ignore[arg-type]
+
+    def picks(self, round: int) -> list[str]:
+        """Ids of the images asked in a round to train on, most wanted first."""
+        return [q.sample_id for q in self.queries.get(round, []) if q.purpose == "train"]
+
+    def metrics_csv(self) -> str:
+        """One line a round: labels, figures, seconds of each step."""
+        steps = ("query", "annotate", "train", "evaluate")
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["round", "labels", "split", "n", *METRICS, *(f"seconds_{s}" for s in steps)])
+        for round, scores in sorted(self.evaluations[self.split].items()):
+            seconds = [f"{self.seconds[round].get(s, 0):.3f}" for s in steps]
+            writer.writerow([round, self.labels(round), self.split, scores["n"], *(f"{scores[m]:.6f}" for m in METRICS), *seconds])
+        return text.getvalue()
+
+    def _answered(self, last: int) -> Iterator[tuple[Query, str]]:
+        for round, queries in self.queries.items():
+            for query in queries if round <= last else ():
+                answer = self.annotations.get(query.id)
+                if answer is not None and answer.target is not None and query.purpose == "train":
+                    yield query, answer.target.classes[0]
+
+
+def open_run(folder: str | Path) -> RunResult:
+    """Read a run's folder. Raises RunError if there is no run in it."""
+    folder = Path(folder)
+    if not (folder / "run.db").is_file():
+        raise RunError(f"no run in {folder}: expected run.db there; 'labelwise run CONFIG' begins one")
+    with Store(folder / "run.db", read_only=True) as store:
+        queries: dict[int, list[Query]] = {}
+        for query in store.queries():
+            queries.setdefault(query.round, []).append(query)
+        seconds: dict[int, dict[str, float]] = {}
+        for step in store.steps():
+            seconds.setdefault(step.round, {})[step.name] = step.seconds
+        return RunResult(
+            folder=folder,
+            config=configuration.load(folder),
+            state=store.setting("state", "running"),
+            message=store.setting("message", "in its first call"),
+            created=store.setting("created"),
+            classes=store.classes(),
+            split_sizes=store.split_sizes(),
+            samples={s.id: s for s in store.samples()},
+            test_ids=frozenset(s.id for s in store.samples("test")),
+            problems=store.problems(),
+            queries=queries,
+            annotations=store.annotations(),
+            evaluations={split: store.evaluations(split) for split in ("test", "audit")},
+            seconds=seconds,
+        )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs by arm and seed. ``baseline`` names the arm that others are measured against, None if there is none."""
+
+    arms: dict[str, dict[int, RunResult]]
+    baseline: str | None
+
+    def curves(self, arm: str, metric: str) -> dict[int, Curve]:
+        """The learning curves of an arm by seed."""
+        found = {seed: result.curve(metric) for seed, result in self.arms[arm].items()}
+        return {seed: curve for seed, curve in found.items() if curve is not None}
+
+    def saved(self, arm: str, metric: str = "macro_f1") -> Saved | None:
+        """Labels that an arm needs for the baseline's final quality; None without a baseline."""
+        if self.baseline is None or arm == self.baseline:
+            return None
+        rng = np.random.default_rng(0)
+        return labels_saved(self.curves(arm, metric), self.curves(self.baseline, metric), rng=rng)
+
+
+def run_folders(folders: Iterable[str | Path]) -> list[Path]:
+    """The runs among these folders and in them. Raises RunError for a folder that holds none."""
+    found: list[Path] = []
+    for folder in map(Path, folders):
+        inside = [folder] if (folder / "run.db").is_file() else sorted(p.parent for p in folder.glob("*/run.db"))
+        runs = [f for f in inside if f.name != "data"]
+        if not runs:
+            raise RunError(f"no run in {folder}: expected run.db in it, or folders with one")
+        found += runs
+    return list(dict.fromkeys(found))
+
+
+def compared(results: Iterable[RunResult], baseline: str) -> Comparison:
+    """Sort runs into arms by strategy and cold start. Raises RunError if they cannot be compared."""
+    arms: dict[str, dict[int, RunResult]] = {}
+    first: RunResult | None = None
+    for result in results:
+        if result.curve(METRICS[0]) is None:
+            raise RunError(f"{result.folder} has no figures yet ({result.message}): run it to the end of a round first")
+        first = first or result
+        if _judged_on(result) != _judged_on(first):
+            raise RunError(f"{first.folder} and {result.folder} are judged on different images: their figures cannot be compared")
+        arm = arms.setdefault(_arm_name(result.config), {})
+        if result.config.seed in arm:
+            raise RunError(f"{arm[result.config.seed].folder} and {result.folder} are the same strategy with the same seed: give one of them")
+        arm[result.config.seed] = result
+    return Comparison(arms, baseline if baseline in arms else None)
+
+
+def _judged_on(result: RunResult) -> tuple[str, frozenset[str]]:
+    if result.split == "test":
+        return "test", result.test_ids
+    return "audit", frozenset(q.sample_id for queries in result.queries.values() for q in queries if q.purpose == "audit")
+
+
+def _arm_name(config: Config) -> str:
+    strategy, cold = (s.model_dump(exclude_none=True) for s in (config.strategy, config.cold_start))
+    name = strategy.pop("name", "recipe")
+    rules = "".join(f" {k}={v}" for k, v in strategy.items())
+    start = "" if name == cold.get("name") else f"+{cold.get('name', 'recipe')}"
+    return f"{name}{rules}{start}"

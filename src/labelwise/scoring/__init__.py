@@ -1,0 +1,37 @@
+"""How much one element wants a label: functions of predictions, higher = more wanted (torch loads on first use)."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from labelwise.scoring.uncertainty import (
+        bald,
+        entropy,
+        least_confidence,
+        margin,
+        mean_std,
+        variation_ratio,
+    )
+
+_HOME = {
+    "bald": "uncertainty",
+    "entropy": "uncertainty",
+    "least_confidence": "uncertainty",
+    "margin": "uncertainty",
+    "mean_std": "uncertainty",
+    "variation_ratio": "uncertainty",
+}
+
+__all__ = ["bald", "entropy", "least_confidence", "margin", "mean_std", "variation_ratio"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,154 @@
+"""Uncertainty of class probabilities, one value per element; torch functions that take and give numpy as well."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, Protocol, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from labelwise.errors import SelectionError
+
+
+class Score(Protocol):
+    """A score as callers see it: numpy in, numpy out; tensor in, tensor out (same device)."""
+
+    __name__: str
+
+    @overload
+    def __call__(self, array: Tensor, /, **options: Any) -> Tensor: ...
+    @overload
+    def __call__(self, array: NDArray[Any], /, **options: Any) -> NDArray[Any]: ...
+    @overload
+    def __call__(self, **arrays: Any) -> Any: ...
+
+
+def on_arrays(function: Callable[..., Tensor]) -> Score:
+    """Let a function of tensors take numpy arrays too: numpy in gives numpy out, tensor in gives tensor out.
+
+    Numbers narrower than float32 (and integers) are computed in float32; float64 stays float64.
+    Raises SelectionError if an array is not one class axis (or, for ``samples``, passes and classes) at least.
+    """
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        was_numpy = not any(isinstance(value, Tensor) for value in (*args, *kwargs.values()))
+        result = function(*map(_tensor, args), **{name: _tensor(value) for name, value in kwargs.items()})
+        return result.numpy() if was_numpy else result
+
+    return call
+
+
+def _tensor(value: Any) -> Any:
+    """A tensor of float32 or wider, sharing memory where it can; anything that is not an array passes through."""
+    if isinstance(value, np.ndarray):
+        # torch warns about read-only memory (a memory map) and refuses negative strides and foreign byte order
+        native = np.require(value, value.dtype.newbyteorder("="), ["C", "W"])
+        value = torch.from_numpy(native)
+    if not isinstance(value, Tensor):
+        return value
+    return value if value.dtype in (torch.float32, torch.float64) else value.to(torch.float32)
+
+
+def _check(name: str, array: Tensor, least_axes: int) -> None:
+    if array.ndim < least_axes or array.shape[-1] == 0 or (least_axes == 2 and array.shape[0] == 0):
+        shape = "(..., C)" if least_axes == 1 else "(S, ..., C)"
+        raise SelectionError(
+            f"expected {name} of shape {shape}, class axis last and no empty axis there, but found {tuple(array.shape)}"
+        )
+
+
+@on_arrays
+def least_confidence(probs: Tensor) -> Tensor:
+    """How far the best class is from certain: (1 - max p) / (1 - 1/C).
+
+    ``probs`` is ``(..., C)``, class axis last, rows sum to 1; returns ``(...)`` in 0 (certain) to 1 (uniform); 0 for
+    one class. Lewis & Gale 1994, A sequential algorithm for training text classifiers; rescaled as in Lightly.
+    """
+    _check("probs", probs, 1)
+    classes = probs.shape[-1]
+    if classes == 1:
+        return _zeros(probs)
+    return (1 - probs.amax(-1)) / (1 - 1 / classes)
+
+
+@on_arrays
+def margin(probs: Tensor) -> Tensor:
+    """How close the two best classes are: 1 - (p1 - p2).
+
+    ``probs`` is ``(..., C)``, class axis last, rows sum to 1; returns ``(...)`` in 0 (certain) to 1 (a tie); 0 for
+    one class. Scheffer, Decomain & Wrobel 2001, Active hidden Markov models for information extraction.
+    """
+    _check("probs", probs, 1)
+    if probs.shape[-1] == 1:
+        return _zeros(probs)
+    best = probs.topk(2, dim=-1).values
+    return 1 - (best[..., 0] - best[..., 1])
+
+
+@on_arrays
+def entropy(probs: Tensor) -> Tensor:
+    """Shannon entropy as a share of its greatest value: -sum p log p / log C, with 0 log 0 = 0.
+
+    ``probs`` is ``(..., C)``, class axis last, rows sum to 1; returns ``(...)`` in 0 (certain) to 1 (uniform); 0 for
+    one class. Settles 2009, Active learning literature survey, section 3.1.
+    """
+    _check("probs", probs, 1)
+    if probs.shape[-1] == 1:
+        return _zeros(probs)
+    return _nats(probs) / math.log(probs.shape[-1])
+
+
+@on_arrays
+def bald(samples: Tensor) -> Tensor:
+    """Mutual information of label and weights: entropy of the mean minus mean of the entropies, in nats.
+
+    ``samples`` is ``(S, ..., C)``: S stochastic passes first, class axis last; returns ``(...)`` in 0 to log C.
+    Houlsby et al. 2011, equation 2; with dropout passes: Gal, Islam & Ghahramani 2017.
+    """
+    _check("samples", samples, 2)
+    # the difference is never negative in exact arithmetic; rounding can make it so
+    return (_nats(samples.mean(0)) - _nats(samples).mean(0)).clamp(min=0)
+
+
+@on_arrays
+def mean_std(samples: Tensor) -> Tensor:
+    """Standard deviation over the passes, averaged over the classes.
+
+    ``samples`` is ``(S, ..., C)``: S stochastic passes first, class axis last; returns ``(...)`` in 0 to 0.5.
+    Kampffmeyer et al. 2016; "Mean STD" in Gal, Islam & Ghahramani 2017, section 4.
+    """
+    _check("samples", samples, 2)
+    return samples.std(0, correction=0).mean(-1)
+
+
+@on_arrays
+def variation_ratio(samples: Tensor) -> Tensor:
+    """Share of the passes that do not vote for the most voted class.
+
+    ``samples`` is ``(S, ..., C)``: S stochastic passes first, class axis last; returns ``(...)`` in 0 to 1 - 1/min(S,
+    C). Freeman 1965; Gal, Islam & Ghahramani 2017, section 4.
+    """
+    _check("samples", samples, 2)
+    votes = torch.zeros_like(samples[0])
+    for one_pass in samples:
+        best = one_pass.argmax(-1, keepdim=True)
+        votes.scatter_add_(-1, best, torch.ones_like(best, dtype=votes.dtype))
+    ratio: Tensor = 1 - votes.amax(-1) / len(samples)
+    # a vote hides a NaN; adding nothing but its trace lets check_scores find it
+    return ratio + _zeros(samples).sum(0)
+
+
+def _nats(probs: Tensor) -> Tensor:
+    """Entropy in nats over the last axis, 0 log 0 = 0."""
+    return torch.special.entr(probs).sum(-1)
+
+
+def _zeros(probs: Tensor) -> Tensor:
+    """Zeros without the class axis that keep NaN where a row has one, so that it is not hidden."""
+    return torch.sum(torch.mul(probs, 0), dim=-1)

@@ -1,0 +1,201 @@
+"""Rules that any selection can be put under: shortlist, class balance, caps per group, no near-duplicates.
+
+Each takes the selector it constrains and the inputs first, then the words of the vocabulary it needs; see compose.wrap.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelwise.errors import SelectionError
+from labelwise.selection.compose import Inputs, Selector
+from labelwise.selection.picks import (
+    Array,
+    Picks,
+    Rows,
+    Vectors,
+    check_embeddings,
+    check_probs,
+    check_scores,
+    chunks,
+    count,
+    descending,
+    join,
+    unit,
+)
+
+_PATIENCE = 4  # times a rule asks only for what is missing; then it asks for twice as many each time
+_BLOCK = 1024  # rows that a block of candidates is compared with at a time
+
+Mask = NDArray[np.bool_]
+
+
+def shortlist(inner: Selector, inputs: Inputs, scores: Array, *, factor: float = 10.0) -> Picks:
+    """Let only the ``factor`` x n best-scored candidates reach the inner selection (at least n of them).
+
+    Raises SelectionError if ``factor`` is below 1 or a candidate's score is not finite.
+    Zhdanov 2019, Diverse mini-batch active learning, section 3 (there beta).
+    """
+    if not factor >= 1:
+        raise SelectionError(f"shortlist: expected a factor of 1 or more, but found {factor}")
+    values = check_scores(scores, inputs.candidates)
+    size = min(len(values), math.ceil(factor * count(inputs.n, inputs.candidates)))
+    return inner(inputs.replace(candidates=np.sort(inputs.candidates[descending(values)[:size]])))
+
+
+def balanced(inner: Selector, inputs: Inputs, probs: Array, labels: Rows) -> Picks:
+    """Share n over the predicted classes so that labels plus picks per class become as level as possible.
+
+    The inner selection runs once per class, among the candidates predicted as it, on that class's share. Picks are
+    ordered so that every beginning of the list is shared out in the same way. Ties go to the lowest class.
+    After Bengar et al. 2022, Class-balanced active learning for image classification (there an optimisation problem).
+    """
+    count(inputs.n, inputs.candidates)  # refuses a negative n
+    parts = []
+    while inputs.n and len(inputs.candidates):
+        predicted = check_probs(probs, inputs.candidates).argmax(axis=1)
+        classes = probs.shape[1]
+        assert inputs.labels is not None
+        have = np.bincount(inputs.labels[(inputs.labels >= 0) & (inputs.labels < classes)], minlength=classes)
+        order = fill(inputs.n, have, np.bincount(predicted, minlength=classes))
+        found, short = _per_class(inner, inputs, predicted, order)
+        parts.append(found)
+        after = inputs.after(found.rows)
+        # a rule inside gave a class fewer than its share: nothing more can be had there, the rest goes to the others
+        spent = inputs.candidates[np.isin(predicted, short)]
+        inputs = after.replace(candidates=np.setdiff1d(after.candidates, spent, assume_unique=True))
+    return join(parts)
+
+
+def fill(n: int, have: Sequence[int] | Array, room: Sequence[int] | Array) -> NDArray[np.int64]:
+    """Classes in the order in which n units go to them, always to the one that has least and still has room.
+
+    ``have`` and ``room`` are ``(C,)``; returns ``(min(n, sum(room)),)`` class indices; ties go to the lowest class.
+    """
+    levels = [(int(level), index) for index, level in enumerate(have) if room[index] > 0]
+    left = [int(value) for value in room]
+    heapq.heapify(levels)
+    order: list[int] = []
+    while levels and len(order) < n:
+        level, index = heapq.heappop(levels)
+        order.append(index)
+        left[index] -= 1
+        if left[index]:
+            heapq.heappush(levels, (level + 1, index))
+    return np.array(order, dtype=np.int64)
+
+
+def _per_class(inner: Selector, inputs: Inputs, predicted: Array, order: Array) -> tuple[Picks, list[int]]:
+    """Picks in ``order`` of classes, and the classes that gave fewer than their share."""
+    parts: list[Picks] = []
+    positions: list[Array] = []
+    short: list[int] = []
+    so_far = inputs
+    for index in np.unique(order):
+        places = np.flatnonzero(order == index)
+        picks = inner(so_far.replace(n=len(places), candidates=inputs.candidates[predicted == index]))
+        if len(picks.rows) < len(places):
+            short.append(int(index))
+        parts.append(picks)
+        positions.append(places[: len(picks.rows)])
+        so_far = so_far.after(picks.rows)
+    return join(parts).take(np.argsort(np.concatenate(positions), kind="stable")), short
+
+
+def per_group(inner: Selector, inputs: Inputs, groups: Rows, *, cap: int = 1) -> Picks:
+    """Take at most ``cap`` rows of a group in one call; rows of group -1 are free.
+
+    A hard rule: fewer than n are picked if the caps leave nothing more. ``groups`` is ``(N,)``, for example burst or
+    camera. Raises SelectionError if ``cap`` is below 1.
+    """
+    if cap < 1:
+        raise SelectionError(f"per_group: expected a cap of 1 or more, but found {cap}")
+
+    def keep(now: Inputs, fresh: Rows) -> Mask:
+        full = [group for group, size in _sizes(groups[now.picked]).items() if size >= cap]
+        return ~np.isin(groups[now.candidates], full)
+
+    def walk(now: Inputs, rows: Rows) -> Mask:
+        sizes = _sizes(groups[now.picked])
+        good = np.ones(len(rows), dtype=bool)
+        for i, group in enumerate(groups[rows].tolist()):
+            good[i] = group < 0 or sizes[group] < cap
+            sizes[group] += int(good[i])
+        return good
+
+    return _obey(inner, inputs, keep, walk)
+
+
+def apart(inner: Selector, inputs: Inputs, embeddings: Array, *, distance: float = 0.05) -> Picks:
+    """Take no row whose cosine distance to a labelled row or to an earlier pick is below ``distance``.
+
+    A hard rule: fewer than n are picked if it leaves nothing more. Cosine distance is 1 - cos, 0 to 2; a zero vector
+    is at distance 1 of everything. Raises SelectionError if a vector is not finite or ``distance`` is not in 0 to 2.
+    """
+    if not 0 <= distance <= 2:
+        raise SelectionError(f"apart: expected a cosine distance of 0 to 2, but found {distance}")
+    vectors = check_embeddings(embeddings, np.concatenate([inputs.candidates, inputs.labelled]))
+
+    def keep(now: Inputs, fresh: Rows) -> Mask:
+        return _far(vectors, now.candidates, fresh, distance)
+
+    def walk(now: Inputs, rows: Rows) -> Mask:
+        directions = unit(vectors[rows])
+        good = np.zeros(len(rows), dtype=bool)
+        for i, direction in enumerate(directions):
+            good[i] = not (1 - directions[:i][good[:i]] @ direction < distance).any()
+        return good
+
+    return _obey(inner, inputs, keep, walk)
+
+
+def _obey(
+    inner: Selector,
+    inputs: Inputs,
+    keep: Callable[[Inputs, Rows], Mask],
+    walk: Callable[[Inputs, Rows], Mask],
+) -> Picks:
+    """Ask, walk what is offered in its order, take what the rule allows, and ask again without what it forbids.
+
+    ``keep(inputs, fresh)`` tells which candidates are still allowed now that ``fresh`` rows are labelled or picked;
+    ``walk(inputs, rows)`` which of the offered rows are, one after the other. The first offered row always is, so
+    this ends; asking for more and more keeps the number of passes small where nearly everything is forbidden.
+    """
+    count(inputs.n, inputs.candidates)  # refuses a negative n
+    parts: list[Picks] = []
+    fresh = inputs.labelled
+    for attempt in itertools.count():
+        inputs = inputs.replace(candidates=inputs.candidates[keep(inputs, fresh)])
+        asked = min(inputs.n << max(0, attempt - _PATIENCE), len(inputs.candidates))
+        if asked == 0 and parts:
+            break
+        offered = inner(inputs.replace(n=asked))
+        taken = offered.take(np.flatnonzero(walk(inputs, offered.rows))[: inputs.n])
+        parts.append(taken)
+        if len(taken.rows) == 0:
+            break
+        fresh = taken.rows
+        inputs = inputs.after(fresh)
+    return join(parts)
+
+
+def _sizes(groups: Rows) -> Counter[int]:
+    return Counter(groups[groups >= 0].tolist())
+
+
+def _far(vectors: Vectors, candidates: Rows, others: Rows, distance: float) -> Mask:
+    """Which candidates are at least ``distance`` (cosine) from all ``others``."""
+    good = np.ones(len(candidates), dtype=bool)
+    for block in chunks(len(others) and len(candidates), 8192):
+        directions = unit(vectors[candidates[block]])
+        for part in chunks(len(others), _BLOCK):
+            cosines = directions @ unit(vectors[others[part]]).T
+            good[block] &= ~(1 - cosines < distance).any(axis=1)
+    return good

@@ -1,0 +1,326 @@
+"""The only SQL: a run's state in one SQLite file.
+
+A step's rows and the record that it is done commit in one transaction, so that a process killed at any moment leaves a run that
+continues with the next step. Numbers are stored as they are; arrays as raw bytes with their shape; nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from labelwise.errors import RunError, RunLocked
+from labelwise.records import Annotation, Problem, Query, Sample, Target
+
+SETUP = -1  # the round number of the steps that come before round 0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A finished step: its round, name, duration in seconds and what it noted down."""
+
+    round: int
+    name: str
+    seconds: float
+    note: Mapping[str, Any]
+
+
+# One script of statements for each version of the schema; a file is brought up to date inside one transaction a version.
+MIGRATIONS = (
+    """
+    CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+    CREATE TABLE classes (position INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+    CREATE TABLE samples (id TEXT PRIMARY KEY, path TEXT NOT NULL, grp TEXT, content TEXT NOT NULL, width INTEGER NOT NULL,
+        height INTEGER NOT NULL, note TEXT NOT NULL, split TEXT NOT NULL, target TEXT);
+    CREATE TABLE problems (position INTEGER PRIMARY KEY, id TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL);
+    CREATE TABLE steps (round INTEGER NOT NULL, name TEXT NOT NULL, seconds REAL NOT NULL, finished REAL NOT NULL,
+        note TEXT NOT NULL, PRIMARY KEY (round, name));
+    CREATE TABLE queries (id TEXT PRIMARY KEY, round INTEGER NOT NULL, rank INTEGER NOT NULL,
+        sample TEXT NOT NULL REFERENCES samples (id), unit TEXT NOT NULL, geometry TEXT, cost REAL NOT NULL,
+        proposal TEXT, reason TEXT NOT NULL, purpose TEXT NOT NULL);
+    CREATE INDEX queries_by_round ON queries (round, rank);
+    CREATE TABLE annotations (query TEXT PRIMARY KEY REFERENCES queries (id), target TEXT, annotator TEXT NOT NULL,
+        seconds REAL, at REAL NOT NULL);
+    CREATE TABLE evaluations (round INTEGER NOT NULL, split TEXT NOT NULL, scores TEXT NOT NULL, PRIMARY KEY (round, split));
+    """,
+)
+
+
+class Store:
+    """A run's state. Opening an older file brings its schema up to date; a newer one is refused.
+
+    Raises RunError, with what to do, when the file cannot be read or written (no room, read-only, not a run).
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.path = path
+        self._thread = threading.RLock()
+        if read_only and not path.is_file():
+            raise RunError(f"no run in {path.parent}: expected {path.name} there; 'labelwise run CONFIG' begins one")
+        with self._explained():
+            target = f"{path.resolve().as_uri()}?mode=ro" if read_only else str(path)
+            self._db = sqlite3.connect(target, uri=read_only, isolation_level=None, check_same_thread=False, timeout=30)
+            if not read_only:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._db.execute("PRAGMA synchronous = FULL")
+            self._migrate(read_only)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def copy_to(self, path: Path) -> None:
+        """Write a whole copy of the file as it stands to ``path``."""
+        with self._thread, self._explained():
+            self._db.execute("VACUUM INTO ?", (str(path),))
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _migrate(self, read_only: bool) -> None:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(MIGRATIONS):
+            raise RunError(f"{self.path} was written by a newer labelwise (schema {version}, this one knows {len(MIGRATIONS)}): pip install -U labelwise")
+        if version < len(MIGRATIONS) and read_only:
+            raise RunError(f"{self.path} has an older schema: continue it once with 'labelwise run' to bring it up to date")
+        for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
+            with self.transaction():
+                # sqlite3's executescript would commit by itself: statements one by one stay inside the transaction.
+                for statement in script.split(";"):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version = {number}")
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            text = str(error)
+            if "full" in text:
+                what = "no room left on the disk: free some, then run again to resume"
+            elif "readonly" in text or "unable to open" in text:
+                what = "the folder cannot be written: change its permissions or choose another with out=FOLDER, then run again to resume"
+            elif "not a database" in text or "malformed" in text:
+                what = "the file is not a run of labelwise, or is damaged: restore it from a copy, or begin anew under another name"
+            else:
+                what = "run again to resume"
+            raise RunError(f"{self.path}: {text}; {what}") from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All writes inside happen together or not at all."""
+        with self._thread, self._explained():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self._thread, self._explained():
+            return self._db.execute(sql, values).fetchall()
+
+    # --- settings, classes, steps ---------------------------------------------------------------------------------------------
+
+    def setting(self, key: str, default: str = "") -> str:
+        """A text kept under ``key``."""
+        found = self._rows("SELECT value FROM settings WHERE key = ?", key)
+        return str(found[0][0]) if found else default
+
+    def set_setting(self, key: str, value: str) -> None:
+        """Keep a text under ``key``."""
+        with self._explained():
+            self._db.execute("INSERT INTO settings VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value))
+
+    def classes(self) -> tuple[str, ...]:
+        """The run's classes, in the order of the class axis; a class never leaves or moves."""
+        return tuple(r[0] for r in self._rows("SELECT name FROM classes ORDER BY position"))
+
+    def add_classes(self, names: Iterable[str]) -> None:
+        """Append the classes that are new."""
+        known = self.classes()
+        new = [n for n in dict.fromkeys(names) if n not in known]
+        self._many("INSERT INTO classes VALUES (?, ?)", ((len(known) + i, n) for i, n in enumerate(new)))
+
+    def steps(self) -> list[Step]:
+        """All finished steps in the order they finished."""
+        rows = self._rows("SELECT round, name, seconds, note FROM steps ORDER BY finished, rowid")
+        return [Step(r, n, s, json.loads(note)) for r, n, s, note in rows]
+
+    def is_done(self, round: int, name: str) -> bool:
+        """Whether a step has finished."""
+        return bool(self._rows("SELECT 1 FROM steps WHERE round = ? AND name = ?", round, name))
+
+    def finish_step(self, round: int, name: str, seconds: float, note: Mapping[str, Any] | None = None) -> None:
+        """Record a step as done; call it inside the transaction that writes the step's rows."""
+        self._many("INSERT INTO steps VALUES (?, ?, ?, ?, ?)", [(round, name, seconds, time.time(), _json(note or {}))])
+
+    # --- samples --------------------------------------------------------------------------------------------------------------
+
+    def add_samples(self, samples: Iterable[tuple[Sample, str]]) -> None:
+        """Add samples, each with its split: "pool", "test" or "audit"."""
+        rows = ((s.id, str(s.path), s.group, s.content, *s.size, s.note, split, _target_json(s.target)) for s, split in samples)
+        self._many("INSERT INTO samples VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def samples(self, split: str | None = None) -> list[Sample]:
+        """The samples of one split, or all, in the order of their ids."""
+        sql = "SELECT id, path, grp, target, content, width, height, note FROM samples"
+        rows = self._rows(sql + " WHERE split = ? ORDER BY id", split) if split else self._rows(sql + " ORDER BY id")
+        return [Sample(i, Path(p), g, _target(t), c, (w, h), n) for i, p, g, t, c, w, h, n in rows]
+
+    def split_sizes(self) -> dict[str, int]:
+        """Number of samples by split."""
+        return dict(self._rows("SELECT split, count(*) FROM samples GROUP BY split"))
+
+    def add_problems(self, problems: Iterable[Problem]) -> None:
+        """Add verdicts on files that were left out or handled in a special way."""
+        self._many("INSERT INTO problems (id, code, message) VALUES (?, ?, ?)", ((p.id, p.code, p.message) for p in problems))
+
+    def problems(self) -> list[Problem]:
+        """All verdicts, in the order they were found."""
+        return [Problem(*r) for r in self._rows("SELECT id, code, message FROM problems ORDER BY position")]
+
+    # --- queries and annotations ----------------------------------------------------------------------------------------------
+
+    def add_queries(self, queries: Iterable[Query]) -> None:
+        """Add queries; their ids are new."""
+        rows = (
+            (q.id, q.round, q.rank, q.sample_id, q.unit, _array_json(q.geometry), q.cost, _target_json(q.proposal), _json(q.reason), q.purpose)
+            for q in queries
+        )
+        self._many("INSERT INTO queries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def queries(self, round: int | None = None, *, open_only: bool = False) -> list[Query]:
+        """Queries in the order of round and rank; of one round, or only those without an answer."""
+        where = [] if round is None else [f"round = {int(round)}"]
+        where += ["id NOT IN (SELECT query FROM annotations)"] if open_only else []
+        condition = f" WHERE {' AND '.join(where)}" if where else ""
+        rows = self._rows(
+            f"SELECT id, round, rank, sample, unit, geometry, cost, proposal, reason, purpose FROM queries{condition} ORDER BY round, rank"
+        )
+        return [Query(i, r, k, s, u, _array(g), c, _target(p), json.loads(why), aim) for i, r, k, s, u, g, c, p, why, aim in rows]
+
+    def add_annotations(self, annotations: Iterable[Annotation]) -> None:
+        """Add answers; one that came twice counts once, the first stays."""
+        rows = ((a.query_id, _target_json(a.target), a.annotator, a.seconds, time.time()) for a in annotations)
+        self._many("INSERT INTO annotations VALUES (?, ?, ?, ?, ?) ON CONFLICT (query) DO NOTHING", rows)
+
+    def annotations(self) -> dict[str, Annotation]:
+        """All answers by query id."""
+        rows = self._rows("SELECT query, target, annotator, seconds FROM annotations")
+        return {q: Annotation(q, _target(t), who, s) for q, t, who, s in rows}
+
+    # --- evaluations ----------------------------------------------------------------------------------------------------------
+
+    def add_evaluation(self, round: int, split: str, scores: Mapping[str, Any]) -> None:
+        """Keep the figures of a round on one split ("test" or "audit")."""
+        self._many("INSERT INTO evaluations VALUES (?, ?, ?)", [(round, split, _json(scores))])
+
+    def evaluations(self, split: str) -> dict[int, dict[str, Any]]:
+        """The figures on one split by round."""
+        rows = self._rows("SELECT round, scores FROM evaluations WHERE split = ? ORDER BY round", split)
+        return {r: json.loads(s) for r, s in rows}
+
+    def _many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        with self._thread, self._explained():
+            self._db.executemany(sql, rows)
+
+
+@contextmanager
+def owned(folder: Path) -> Iterator[None]:
+    """Own a run's folder, so that no second process works on it; released when the process ends, however it ends.
+
+    Raises RunLocked naming the process that owns it, RunError if the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        lock.acquire(timeout=0)
+    except Timeout:
+        owner = _read_owner(folder)
+        raise RunLocked(f"{folder} is in use by process {owner}: wait for it or stop it, or use another name") from None
+    except OSError as error:
+        raise RunError(f"cannot write in {folder}: {error.strerror}; change its permissions or choose another folder with out=FOLDER") from error
+    try:
+        with open_explained(folder):
+            (folder / ".owner").write_text(str(os.getpid()))
+        yield
+    finally:
+        lock.release()
+
+
+def _read_owner(folder: Path) -> str:
+    # The owner writes its number just after it took the lock: give it a moment.
+    for _ in range(20):
+        try:
+            text = (folder / ".owner").read_text().strip()
+        except OSError:
+            text = ""
+        if text:
+            return text
+        time.sleep(0.05)
+    return "(unknown)"
+
+
+@contextmanager
+def open_explained(folder: Path) -> Iterator[None]:
+    """Turn a failed write below ``folder`` into one line for the user; the run stays resumable."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"cannot write in {folder}: {error.strerror or error}; make room or change its permissions, then run again to resume") from error
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=True, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} cannot be stored")
+
+
+def _target_json(target: Target | None) -> str | None:
+    if target is None:
+        return None
+    return _json({"classes": target.classes, **({} if target.geometry is None else {"geometry": target.geometry})})
+
+
+def _target(text: str | None) -> Target | None:
+    if text is None:
+        return None
+    fields = json.loads(text)
+    geometry = fields.get("geometry")
+    return Target(tuple(fields["classes"]), None if geometry is None else np.asarray(geometry, dtype=float))
+
+
+def _array_json(array: NDArray[Any] | None) -> str | None:
+    return None if array is None else _json({"dtype": str(array.dtype), "values": array})
+
+
+def _array(text: str | None) -> NDArray[Any] | None:
+    if text is None:
+        return None
+    fields = json.loads(text)
+    return np.asarray(fields["values"], dtype=fields["dtype"])

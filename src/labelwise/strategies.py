@@ -1,0 +1,230 @@
+"""Presets: what to score, what is asked, what to select and under which rules, each with its paper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from labelwise import catalog
+from labelwise.errors import ConfigError, SelectionError
+from labelwise.selection.compose import SCORE_VOCABULARY, Selector, bind, checked, name_of, needs, wrap
+from labelwise.selection.picks import Picks
+from labelwise.selection.wrappers import apart, balanced, per_group, shortlist
+
+Spec = str | Mapping[str, Any]  # "name", or {"name": ..., option: value, ...}
+
+_PREDICTED = frozenset({"probs", "samples", "embeddings"})
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A strategy in words: score x unit x reduce x select, and the rules around the selection.
+
+    ``score`` and ``select`` are a catalogue name, an import path, or a mapping with ``name`` and options.
+    ``shortlist`` lets only that many times n of the best-scored candidates reach the selection; ``balance`` shares n
+    over the predicted classes; ``per_group`` is the most picks of one group in a round; ``near_duplicates`` the least
+    cosine distance between picks. None (or False) leaves a rule out. They apply in this order, from the inside out.
+    """
+
+    select: Spec = "top"
+    score: Spec | None = None
+    unit: Literal["image"] = "image"
+    reduce: None = None
+    shortlist: float | None = None
+    balance: bool = False
+    per_group: int | None = None
+    near_duplicates: float | None = None
+    paper: str = ""
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Strategy:
+    """A recipe made ready: what to ask the model for, how to score, how to select.
+
+    ``needs`` names the predictions the model must provide, of probs, samples and embeddings; ``uses`` all words of the
+    selection's vocabulary that are asked for (groups among them, if a rule wants them).
+    """
+
+    recipe: Recipe
+    needs: frozenset[str]
+    uses: frozenset[str]
+    select: Selector
+    _score: Callable[..., Any] | None = None
+    _score_needs: frozenset[str] = field(default=frozenset())
+
+    def score(self, arrays: Mapping[str, Any]) -> Any:
+        """Scores ``(N,)`` from prediction arrays by name (rows after the passes in ``samples``), or None.
+
+        Arrays are numpy or tensors, the result is of the same kind. Raises SelectionError if an array is missing or the
+        score does not give one number per row.
+        """
+        if self._score is None:
+            return None
+        missing = sorted(self._score_needs - arrays.keys())
+        if missing:
+            raise SelectionError(
+                f"score {self.recipe.score!r} needs {missing[0]}, {SCORE_VOCABULARY[missing[0]]}; give them"
+            )
+        given = {name: arrays[name] for name in sorted(self._score_needs)}
+        result = self._score(**given)
+        for name, array in given.items():
+            rows = array.shape[1] if name == "samples" else array.shape[0]
+            if tuple(result.shape) != (rows,):
+                raise SelectionError(
+                    f"score {self.recipe.score!r}: expected one number for each of {rows} rows of {name}, "
+                    f"but found shape {tuple(result.shape)}"
+                )
+        return result
+
+
+def assemble(recipe: Recipe, given: Collection[str] = ()) -> Strategy:
+    """Look up a recipe's parts and check that they fit, before anything runs.
+
+    ``given`` names selection inputs that come from elsewhere (``pick`` may be given scores).
+    Raises ConfigError for an unknown name, option or parameter, and if scores are needed but nothing gives them.
+    """
+    if recipe.unit != "image" or recipe.reduce is not None:
+        raise ConfigError(
+            f"strategy: expected unit 'image' without reduce, but found {recipe.unit!r}, {recipe.reduce!r}"
+        )
+    select, uses = _selector(recipe)
+    if "scores" in uses and recipe.score is None and "scores" not in given:
+        raise ConfigError(
+            f"strategy: {_who_needs_scores(recipe)} needs scores; set strategy.score, for example to margin"
+        )
+    if recipe.score is None:
+        return Strategy(recipe, uses & _PREDICTED, uses, select)
+    score, score_needs = _scorer(recipe.score)
+    return Strategy(recipe, (uses | score_needs) & _PREDICTED, uses, select, score, score_needs)
+
+
+def preset(name: str) -> Recipe:
+    """The preset of this name. Raises ConfigError with the nearest names if there is none."""
+    if name not in PRESETS:
+        raise ConfigError(f"unknown strategy {name!r}: {catalog.suggest(name, PRESETS)}")
+    return PRESETS[name]
+
+
+def _selector(recipe: Recipe) -> tuple[Selector, frozenset[str]]:
+    function, options = _resolve("select", recipe.select)
+    selector, uses = bind(function, options), needs(function)
+    for wrapper, options in _rules(recipe):
+        selector, uses = wrap(wrapper, selector, options), uses | needs(wrapper)
+    return selector, uses
+
+
+def _rules(recipe: Recipe) -> list[tuple[Callable[..., Picks], dict[str, Any]]]:
+    """The wrappers a recipe asks for, from the inside out: hard rules outermost, so that they hold for the whole."""
+    rules: list[tuple[Callable[..., Picks], dict[str, Any]]] = []
+    if recipe.shortlist is not None:
+        rules.append((shortlist, {"factor": recipe.shortlist}))
+    if recipe.balance:
+        rules.append((balanced, {}))
+    if recipe.near_duplicates is not None:
+        rules.append((apart, {"distance": recipe.near_duplicates}))
+    if recipe.per_group is not None:
+        rules.append((per_group, {"cap": recipe.per_group}))
+    return rules
+
+
+def _scorer(spec: Spec) -> tuple[Callable[..., Any], frozenset[str]]:
+    function, options = _resolve("score", spec)
+    names = needs(function, SCORE_VOCABULARY)
+    if not names:
+        raise ConfigError(
+            f"score {name_of(function)}: expected a parameter named {' or '.join(SCORE_VOCABULARY)}, found none"
+        )
+    options = checked(function, options, SCORE_VOCABULARY)
+    return lambda **arrays: function(**arrays, **options), names
+
+
+def _resolve(kind: str, spec: Spec) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """The function a spec names and its options, each of the type its parameter says."""
+    if not isinstance(spec, str) and "name" not in spec:
+        raise ConfigError(
+            f"strategy.{kind}: expected a name, or a mapping with 'name' and options, but found {dict(spec)!r}"
+        )
+    name, options = catalog.split_spec(spec)
+    function = catalog.resolve(kind, name)
+    return function, catalog.checked_options(f"strategy.{kind}", function, options)
+
+
+def _who_needs_scores(recipe: Recipe) -> str:
+    name = catalog.split_spec(recipe.select)[0]
+    return f"select {name!r}" if recipe.shortlist is None else f"shortlist (before {name!r})"
+
+
+PRESETS: dict[str, Recipe] = {
+    "random": Recipe(
+        select="random",
+        paper="the baseline",
+        summary="Images drawn uniformly.",
+    ),
+    "least_confidence": Recipe(
+        score="least_confidence",
+        paper="Lewis & Gale 1994, A sequential algorithm for training text classifiers",
+        summary="The lowest probability of the best class.",
+    ),
+    "margin": Recipe(
+        score="margin",
+        paper="Scheffer, Decomain & Wrobel 2001, Active hidden Markov models for information extraction",
+        summary="The smallest gap between the two best classes.",
+    ),
+    "entropy": Recipe(
+        score="entropy",
+        paper="Settles 2009, Active learning literature survey",
+        summary="The highest entropy of the class probabilities.",
+    ),
+    "bald": Recipe(
+        score="bald",
+        paper="Houlsby et al. 2011, Bayesian active learning; Gal et al. 2017, Deep Bayesian active learning",
+        summary="The strongest disagreement between stochastic passes.",
+    ),
+    "k_center": Recipe(
+        select="k_center",
+        paper="Sener & Savarese 2018, Active learning for convolutional neural networks: a core-set approach",
+        summary="The farthest from everything labelled, one after the other.",
+    ),
+    "typiclust": Recipe(
+        select="typiclust",
+        paper="Hacohen, Dekel & Weinshall 2022, Active learning on a budget",
+        summary="The most typical image of each cluster without labels; needs no model.",
+    ),
+    "centroids": Recipe(
+        select="centroids",
+        paper="Gupte et al. 2024, Revisiting active learning in the era of vision foundation models",
+        summary="The image nearest each k-means centre; needs no model.",
+    ),
+    "badge": Recipe(
+        select="badge",
+        paper="Ash et al. 2020, Deep batch active learning by diverse, uncertain gradient lower bounds",
+        summary="Uncertain images whose gradients differ.",
+    ),
+    "balanced_margin": Recipe(
+        score="margin",
+        balance=True,
+        paper="after Bengar et al. 2022, Class-balanced active learning for image classification; Scheffer et al. 2001",
+        summary="The smallest gaps within each predicted class, classes with few labels first.",
+    ),
+    "balanced_entropy": Recipe(
+        score="entropy",
+        balance=True,
+        paper="after Bengar et al. 2022, Class-balanced active learning for image classification; Settles 2009",
+        summary="The highest entropies within each predicted class, classes with few labels first.",
+    ),
+    "power_margin": Recipe(
+        score="margin",
+        select={"name": "stochastic", "kind": "power", "beta": 1.0},
+        paper="Kirsch et al. 2023, Stochastic batch acquisition: a simple baseline for deep active learning",
+        summary="Drawn by chance, small gaps more often; avoids near-equal picks.",
+    ),
+    "margin_spread": Recipe(
+        score="margin",
+        select="centroids",
+        shortlist=10.0,
+        paper="Zhdanov 2019, Diverse mini-batch active learning; compare Citovsky et al. 2021 (Cluster-Margin)",
+        summary="Of ten times as many small gaps, the images nearest k-means centres.",
+    ),
+}

@@ -1,0 +1,98 @@
+"""Tests of data/guess.py: what a folder is, and what is said about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from labelwise.data.guess import guess
+from labelwise.errors import DataError
+
+
+def pictures(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 6)).save(root / name)
+
+
+def test_class_folders(tmp_path: Path) -> None:
+    pictures(tmp_path, "fox/a.png", "fox/b.png", "cat/a.png", "lost.png")
+    found = guess(tmp_path)
+    assert (found.format, found.path) == ("class_folders", tmp_path)
+    assert found.facts[:3] == (
+        "3 pictures, 3 labelled",
+        "2 classes: largest fox (2), smallest cat (1)",
+        "8x6 pixels (3 pictures looked at)",
+    )
+    assert found.facts[3].startswith("no_class: 1, e.g. lost.png")
+
+
+def test_steps_into_the_folder_of_classes(tmp_path: Path) -> None:
+    pictures(tmp_path, "images/fox/a.png", "images/cat/a.png")
+    (tmp_path / "classes.txt").write_text("fox\ncat\n")
+    (tmp_path / "counts.csv").write_text("class,number\nfox,1\n")
+    assert (guess(tmp_path).format, guess(tmp_path).path) == ("class_folders", tmp_path / "images")
+
+
+def test_splits_and_masks(tmp_path: Path) -> None:
+    pictures(tmp_path / "one", "train/fox/a.png", "train/cat/a.png", "test/fox/b.png", "test/cat/b.png")
+    found = guess(tmp_path / "one")
+    assert (found.format, found.path) == ("class_folders", tmp_path / "one" / "train")
+    assert "splits" in found.facts[0]
+    pictures(tmp_path / "two", "images/a.png", "masks/a.png")
+    found = guess(tmp_path / "two")
+    assert (found.format, found.path) == ("images_folder", tmp_path / "two" / "images")
+    assert "masks" in found.facts[0]
+
+
+def test_table(tmp_path: Path) -> None:
+    pictures(tmp_path, "p/a.png", "p/b.png")
+    (tmp_path / "labels.csv").write_text("path,class,group\np/a.png,fox,s1\np/b.png,,s2\n")
+    for path in (tmp_path, tmp_path / "labels.csv"):
+        found = guess(path)
+        assert (found.format, found.path) == ("csv_table", tmp_path / "labels.csv")
+        assert found.facts[0] == "2 pictures, 1 labelled"
+        assert "2 groups: kept on one side of the test split" in found.facts
+    (tmp_path / "other.csv").write_text("file,species\np/a.png,fox\n")
+    with pytest.raises(DataError, match=r"labels.csv, other.csv"):
+        guess(tmp_path)
+
+
+def test_flat_and_one_image(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png")
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    found = guess(tmp_path)
+    assert (found.format, found.path) == ("images_folder", tmp_path)
+    assert found.facts == (
+        "2 pictures, 0 labelled",
+        "1 of 2 pictures looked at cannot be read",
+        "8x6 pixels (1 picture looked at)",
+    )
+
+
+def test_one_class_is_unlabelled(tmp_path: Path) -> None:
+    pictures(tmp_path, "fox/a.png")
+    assert guess(tmp_path).format == "images_folder"
+
+
+def test_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="found nothing there"):
+        guess(tmp_path / "none")
+    with pytest.raises(DataError, match="found an empty folder"):
+        guess(tmp_path)
+    (tmp_path / "notes.txt").write_text("hello\n")
+    with pytest.raises(DataError, match="found neither"):
+        guess(tmp_path)
+    with pytest.raises(DataError, match="expected a header"):
+        guess(tmp_path / "notes.txt")
+    pictures(tmp_path, "a.png")
+    with pytest.raises(DataError, match="found one picture"):
+        guess(tmp_path / "a.png")
+
+
+def test_shared_data(shared_data: Path) -> None:
+    found = guess(shared_data / "plankton")
+    assert (found.format, found.path) == ("class_folders", shared_data / "plankton" / "images")
+    assert found.facts[0] == "12,000 pictures, 12,000 labelled"

@@ -1,0 +1,127 @@
+"""pick on plain arrays: defaults, exact numbers, what it refuses, and its sentences."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from labelwise.errors import ConfigError, SelectionError
+from labelwise.picking import pick
+from labelwise.strategies import PRESETS, Recipe
+
+rng = np.random.default_rng
+
+
+def arrays(size=30):
+    generator = rng(0)
+    samples = generator.dirichlet(np.full(3, 0.5), (4, size))
+    embeddings = generator.normal(size=(size, 4))
+    return {"probs": samples.mean(0), "samples": samples, "embeddings": embeddings}
+
+
+def test_scores_alone_give_the_highest():
+    picked = pick(2, scores=[0.1, 0.9, 0.5, 0.9], labelled=[1])
+    assert picked.indices.tolist() == [3, 2]
+    assert picked.reasons == ["Score 0.9, rank 1 of 3.", "Score 0.5, rank 2 of 3."]
+    assert picked.facts[0] == {"score": 0.9, "score_rank": 1, "score_of": 3}
+
+
+def test_defaults_follow_what_is_given():
+    given = arrays()
+    margin, typical = pick(5, probs=given["probs"]), pick(5, embeddings=given["embeddings"])
+    assert margin.indices.tolist() == pick(5, probs=given["probs"], strategy="margin").indices.tolist()
+    assert typical.indices.tolist() == pick(5, embeddings=given["embeddings"], strategy="typiclust").indices.tolist()
+    bald = pick(5, samples=given["samples"], strategy="bald")
+    assert pick(5, samples=given["samples"]).indices.tolist() == bald.indices.tolist()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_gives_n_rows_and_a_sentence_for_each(name):
+    labels = np.arange(3)
+    picked = pick(9, **arrays(), labelled=[4, 2, 9], labels=labels, strategy=name, seed=3)
+    again = pick(9, **arrays(), labelled=[4, 2, 9], labels=labels, strategy=name, seed=3)
+    assert picked.indices.tolist() == again.indices.tolist()
+    assert picked.reasons == again.reasons
+    assert len(set(picked.indices.tolist()) - {2, 4, 9}) == 9
+    assert all(text[0].isupper() and text.endswith(".") and "nan" not in text for text in picked.reasons)
+    json.dumps(picked.facts, allow_nan=False)
+
+
+def test_given_scores_take_the_place_of_the_strategys():
+    given = arrays()
+    scores = rng(1).random(30)
+    top = pick(3, scores=scores, probs=given["probs"], strategy="margin")
+    assert top.indices.tolist() == np.argsort(-scores)[:3].tolist()
+    spread = pick(3, scores=scores, embeddings=given["embeddings"], strategy="margin_spread", shortlist=2)
+    assert set(spread.indices) <= set(np.argsort(-scores)[:6])
+
+
+def test_rules_and_options():
+    scores = np.arange(12.0)
+    groups = ["a"] * 6 + ["b"] * 4 + ["", None]
+    assert pick(4, scores=scores, groups=groups, per_group=1).indices.tolist() == [11, 10, 9, 5]
+    assert pick(3, scores=scores, groups=np.arange(12) // 6, per_group=1).indices.tolist() == [11, 5]
+    own = Recipe(score="margin", select={"name": "stochastic", "kind": "softmax"})
+    assert pick(3, scores=scores, strategy=own, beta=1000.0).indices.tolist() == [11, 10, 9]
+    with pytest.raises(ConfigError, match=r"strategy\.select\.alpha"):
+        pick(3, scores=scores, alpha=2)
+    with pytest.raises(ConfigError, match="unknown strategy"):
+        pick(3, scores=scores, strategy="corall")
+    with pytest.raises(ConfigError, match="needs scores"):
+        pick(3, **arrays(), strategy=Recipe(select="top"))
+
+
+def test_more_than_there_are_is_refused():
+    with pytest.raises(SelectionError, match="asked for 100, only 80 are not labelled; ask for 80 or fewer"):
+        pick(100, scores=np.ones(90), labelled=np.arange(10))
+    assert len(pick(80, scores=np.ones(90), labelled=np.arange(10)).indices) == 80
+    assert pick(0, scores=[]).indices.tolist() == []
+    assert pick(0, scores=[1.0], labelled=[True]).reasons == []
+    with pytest.raises(SelectionError, match="0 or more"):
+        pick(-1, scores=[1.0])
+
+
+def test_masks_and_row_numbers_are_the_same():
+    mask = np.zeros(30, dtype=bool)
+    mask[[3, 7]] = True
+    embeddings = arrays()["embeddings"]
+    one = pick(4, embeddings=embeddings, labelled=mask, strategy="k_center")
+    two = pick(4, embeddings=embeddings, labelled=[7, 3], strategy="k_center")
+    assert one.indices.tolist() == two.indices.tolist()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "give at least one"),
+        ({"scores": [1.0, 2.0], "groups": [0]}, "scores has 2 and groups 1"),
+        ({"scores": [[1.0]]}, r"scores of shape \(N,\)"),
+        ({"scores": 1.0}, "found none"),
+        ({"samples": np.ones(3)}, "found none|samples of shape"),
+        ({"scores": [1.0, 2.0], "samples": np.ones((2, 2))}, r"samples of shape \(S, N, C\)"),
+        ({"scores": [1.0, np.nan]}, "row 1 has nan"),
+        ({"probs": [[0.5, 0.5], [3.0, -2.0]]}, "row 1 holds .*softmax"),
+        ({"probs": [[0.5, 0.5], [np.nan, 1.0]]}, "row 1"),
+        ({"samples": [[[0.5, 0.5]], [[2.0, 0.5]]]}, "row 0 holds"),
+        ({"embeddings": [[1.0], [np.inf]]}, "row 1"),
+        ({"scores": [1.0], "labelled": [1]}, "from 0 to 0"),
+        ({"scores": [1.0, 1.0], "labelled": [True]}, r"mask of labelled of shape \(2,\)"),
+        ({"scores": [1.0, 1.0], "labelled": [0.5]}, "row numbers or a mask"),
+        ({"scores": [1.0, 1.0], "labelled": [0, 0]}, "repeated"),
+        ({"probs": [[1.0, 0.0]] * 2, "labelled": [0], "strategy": "balanced_margin"}, "needs labels"),
+        ({"probs": [[1.0, 0.0]] * 2, "strategy": "badge"}, "needs embeddings"),
+        ({"scores": [1.0, 1.0], "per_group": 1}, "needs groups"),
+    ],
+)
+def test_what_does_not_fit_is_said(given, message):
+    with pytest.raises(SelectionError, match=message):
+        pick(1, **given)
+
+
+def test_labelled_rows_need_no_score_or_prediction():
+    scores = np.array([np.nan, 1.0, 2.0])
+    probs = np.array([[np.nan, np.nan], [0.5, 0.5], [0.9, 0.1]])
+    assert pick(2, scores=scores, labelled=[0]).indices.tolist() == [2, 1]
+    assert pick(2, probs=probs, labelled=[0]).indices.tolist() == [1, 2]
