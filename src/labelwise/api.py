@@ -40,20 +40,13 @@ def check(source: Source, overrides: Iterable[str] | Mapping[str, Any] = ()) -> 
         f"data: {len(listing.samples)} images, {len(listing.classes)} classes, {known} images with a known class"
         + (f", {len(groups)} groups" if groups else ""),
         f"model: {config.model.name}, gives {', '.join(sorted(parts.model.provides))}",
-        f"strategy: {describe(config.strategy)}; round 0 by {describe(config.cold_start)}",
+        f"strategy: {configuration.strategy_text(config.strategy)}; round 0 by {configuration.strategy_text(config.cold_start)}",
     ]
     if parts.annotator.simulated and known < len(listing.samples):
         raise ConfigError(f"the annotator is the oracle, but {len(listing.samples) - known} images have no class: set annotator=files to ask a person")
     goals = config.budget.cumulative(round((1 - config.data.test * known / len(listing.samples)) * len(listing.samples)) - config.audit)
     facts.append(f"budget: {len(goals)} rounds, {goals[0]} to {goals[-1]} labels")
     return [*facts, *(f"note: {p.message}" for p in listing.problems)]
-
-
-def describe(strategy: configuration.StrategyConfig) -> str:
-    """A strategy in a few words: its name and what was changed of it."""
-    changes = strategy.model_dump(exclude_none=True)
-    name = changes.pop("name", "recipe")
-    return f"{name} ({', '.join(f'{k}={v}' for k, v in changes.items())})" if changes else str(name)
 
 
 def run(

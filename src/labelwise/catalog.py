@@ -41,6 +41,7 @@ TABLES: dict[str, dict[str, str]] = {
         "margin": "labelwise.scoring.uncertainty:margin",
         "entropy": "labelwise.scoring.uncertainty:entropy",
         "bald": "labelwise.scoring.uncertainty:bald",
+        "mean_std": "labelwise.scoring.uncertainty:mean_std",
         "variation_ratio": "labelwise.scoring.uncertainty:variation_ratio",
     },
     "select": {

@@ -201,6 +201,13 @@ def dump(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True, width=120)
 
 
+def strategy_text(strategy: StrategyConfig) -> str:
+    """A strategy in a few words: its name and what was changed of it."""
+    changes = strategy.model_dump(exclude_none=True)
+    name = str(changes.pop("name", "recipe"))
+    return f"{name} ({', '.join(f'{k}={v}' for k, v in changes.items())})" if changes else name
+
+
 def differing_keys(old: Config, new: Config) -> list[str]:
     """Dotted keys whose values differ and matter for the picks, each with both values."""
     before, after = (_flatten(c.model_dump(mode="json")) for c in (old, new))

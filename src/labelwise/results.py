@@ -178,8 +178,5 @@ def _judged_on(result: RunResult) -> tuple[str, frozenset[str]]:
 
 
 def _arm_name(config: Config) -> str:
-    strategy, cold = (s.model_dump(exclude_none=True) for s in (config.strategy, config.cold_start))
-    name = strategy.pop("name", "recipe")
-    rules = "".join(f" {k}={v}" for k, v in strategy.items())
-    start = "" if name == cold.get("name") else f"+{cold.get('name', 'recipe')}"
-    return f"{name}{rules}{start}"
+    name, start = (configuration.strategy_text(s) for s in (config.strategy, config.cold_start))
+    return name if name == start else f"{name}+{start}"

@@ -73,7 +73,8 @@ def a_round(number: int, picture: Path, picks: int = 3) -> RoundView:
 def a_run(*rounds: RoundView) -> RunView:
     return RunView(
         name="run </title><script>boom()</script>", state="waiting for 20 annotations", task="classify",
-        unit="images", classes=CLASSES, strategy="margin", model="tiny", config_yaml="name: '</pre><b>x'", versions={"labelwise": "0.1"},
+        unit="images", classes=CLASSES, strategy="margin", model="tiny", config_yaml="name: '</pre><b>x'",
+        versions={"labelwise": "0.1"},
         created="2026-01-01", rounds=rounds, problems=(Problem(EVIL, "truncated", "the file <ends> early"),),
         duplicates=2, counts={"pool": 100, "labelled": 20},
     )  # fmt: skip

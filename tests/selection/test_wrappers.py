@@ -41,7 +41,10 @@ STACKS = [
     *itertools.combinations(RULES, 1),
     *itertools.combinations(RULES, 2),
     tuple(RULES),
+    # the other way round: a rule inside must hold for all that the outer one collects
     ("per_group", "apart"),
+    ("apart", "balanced"),
+    ("per_group", "balanced"),
 ]
 
 

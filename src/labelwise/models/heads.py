@@ -118,9 +118,10 @@ def _unit(features: Array) -> Array:
 def _fit(model: Any, features: Array, labels: NDArray[np.int64]) -> None:
     from sklearn.exceptions import ConvergenceWarning
 
-    # The number of iterations is a setting of ours, and stopping there is meant.
+    # The number of iterations is a setting of ours, and stopping there is meant; few labels of many classes are no regression.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
         model.fit(features, labels)
 
 

@@ -146,7 +146,8 @@ def variation_ratio(samples: Tensor) -> Tensor:
 
 def _nats(probs: Tensor) -> Tensor:
     """Entropy in nats over the last axis, 0 log 0 = 0."""
-    return torch.special.entr(probs).sum(-1)
+    nats: Tensor = torch.special.entr(probs).sum(-1)
+    return nats
 
 
 def _zeros(probs: Tensor) -> Tensor:

@@ -147,23 +147,13 @@ def _members(clusters: NDArray[np.int64]) -> list[Rows]:
 
 def _clusters(vectors: Vectors, k: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], Vectors]:
     """k-means: the cluster of each vector and the centres; fewer than k clusters where vectors are equal."""
-    k = min(k, _distinct(vectors, k))
+    k = min(k, len(vectors))
     make: Callable[..., KMeans | MiniBatchKMeans] = KMeans if len(vectors) < _MANY else MiniBatchKMeans
     batches = {} if len(vectors) < _MANY else {"batch_size": 4096}
     model = make(n_clusters=k, n_init=1, random_state=int(rng.integers(2**31)), **batches)
     # several threads add up in any order, which moves the centres by a rounding and, once in a while, a pick
     with threadpool_limits(limits=1), warnings.catch_warnings():
-        # nearly equal vectors can still leave a cluster empty; that is handled, and nothing the user can mend
+        # equal vectors leave clusters empty: handled by the callers, and nothing the user can mend
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(vectors)
     return model.labels_.astype(np.int64), model.cluster_centers_
-
-
-def _distinct(vectors: Vectors, enough: int) -> int:
-    """Number of different vectors, counted up to ``enough``."""
-    seen: set[bytes] = set()
-    for vector in vectors:
-        seen.add((vector + 0.0).tobytes())  # + 0.0 makes -0.0 and 0.0 one
-        if len(seen) >= enough:
-            break
-    return len(seen)

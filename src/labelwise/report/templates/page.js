@@ -47,7 +47,7 @@
     const axis = {
       gridcolor: colours.line, linecolor: colours.line, zerolinecolor: colours.line, tickcolor: colours.line,
       tickfont: { color: colours.quiet, size: 12 }, title: { font: { color: colours.quiet, size: 13 }, standoff: 10 },
-      zeroline: false,
+      zeroline: false, separatethousands: true,
     };
     const frame = {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", xaxis: axis, yaxis: axis, hovermode: "closest",

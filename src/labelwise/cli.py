@@ -1,0 +1,248 @@
+"""The command line: verbs, one line for every mistake, and exit codes.
+
+Exit codes: 0 done or waiting for people, 1 the user's mistake (one line), 2 usage, 3 interrupted and resumable.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from labelwise.errors import Interrupted, LabelwiseError
+
+INTERRUPTED = 3
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Find what is worth labelling, get it labelled, retrain, and see what every label bought.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="a YAML file, or a run's folder")]
+Changes = Annotated[list[str] | None, typer.Argument(metavar="[a.b=c ...]", help="changes of the configuration")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="say nothing but errors")]
+AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object")]
+
+
+def main() -> None:
+    """Entry point of ``labelwise``."""
+    signal.signal(signal.SIGTERM, _on_term)
+    try:
+        app(standalone_mode=False)
+    except LabelwiseError as error:
+        _fail(str(error))
+    except (KeyboardInterrupt, Interrupted):
+        typer.echo("interrupted: what was finished is kept; run the same command again to resume", err=True)
+        # A second Ctrl-C while threads wind down must not print a traceback.
+        os._exit(INTERRUPTED)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except Exception as error:
+        _maybe_usage(error)
+        raise
+    sys.exit(0)
+
+
+def _on_term(_signal: int, _frame: Any) -> None:
+    raise Interrupted
+
+
+def _maybe_usage(error: Exception) -> None:
+    """Exit as click would for its own errors; a reader that went away (``| head``) is none."""
+    import click
+
+    if isinstance(error, click.exceptions.Abort):
+        raise KeyboardInterrupt
+    if isinstance(error, click.ClickException):
+        error.show()
+        sys.exit(error.exit_code)
+    if isinstance(error, BrokenPipeError):
+        os._exit(0)
+    if isinstance(error, OSError):
+        where = f" {error.filename}" if error.filename else ""
+        _fail(f"cannot use{where}: {error.strerror or error}; make room or change its permissions, then run again")
+    if isinstance(error, MemoryError):
+        _fail("out of memory: use a smaller batch, fewer workers or a smaller network, then run again to resume")
+
+
+def _fail(message: str) -> None:
+    typer.echo(f"error: {' '.join(message.split())}", err=True)
+    sys.stderr.flush()
+    sys.exit(1)
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar on a terminal, a plain line every few seconds elsewhere, nothing when quiet."""
+    if quiet:
+        yield lambda done, total, what: None
+        return
+    if not sys.stderr.isatty():
+        yield _plain_progress()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        known: dict[tuple[str, int], Any] = {}
+
+        def show(done: int, total: int, what: str) -> None:
+            if (what, total) not in known:
+                known[what, total] = bars.add_task(what, total=total)
+            bars.update(known[what, total], completed=done, visible=done < total)
+
+        yield show
+
+
+def _plain_progress() -> Callable[[int, int, str], None]:
+    last = [time.monotonic()]
+
+    def show(done: int, total: int, what: str) -> None:
+        now = time.monotonic()
+        if now - last[0] >= 5:
+            last[0] = now
+            typer.echo(f"{what}: {done} of {total}", err=True)
+
+    return show
+
+
+def _teller(quiet: bool) -> Callable[[str], None]:
+    return (lambda line: None) if quiet else typer.echo
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="where to put the demo")] = Path("labelwise-demo"),
+    seeds: Annotated[int, typer.Option(min=1, help="runs per strategy")] = 5,
+    quiet: Quiet = False,
+) -> None:
+    """Make data, run a strategy against random over several seeds, and write a report."""
+    from labelwise.demo import run_demo
+
+    with _progress(quiet) as progress:
+        run_demo(folder, seeds=seeds, progress=progress, tell=_teller(quiet))
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="a folder of images, or a CSV of path,class[,group]")],
+    config: Annotated[Path, typer.Option("--out", "-o", help="the YAML file to write")] = Path("labelwise.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="overwrite the file")] = False,
+) -> None:
+    """Look at a folder and write a commented configuration."""
+    from labelwise.starter import write_starter
+
+    for line in write_starter(folder, config, force=force):
+        typer.echo(line)
+
+
+@app.command()
+def check(config: ConfigArgument, changes: Changes = None, as_json: AsJson = False) -> None:
+    """Read a configuration and its data, and say what would run; nothing is started."""
+    from labelwise import api
+
+    facts = api.check(config, changes or ())
+    typer.echo(json.dumps({"ok": True, "facts": facts}) if as_json else "\n".join([*facts, "ok"]))
+
+
+@app.command()
+def run(
+    config: ConfigArgument,
+    changes: Changes = None,
+    quiet: Quiet = False,
+    report: Annotated[bool, typer.Option(help="write report.html at the end")] = True,
+) -> None:
+    """Begin a run, or continue it where it stopped."""
+    from labelwise import api
+
+    with _progress(quiet) as progress:
+        result = api.run(config, changes or (), report=report, progress=progress, tell=_teller(quiet))
+    _teller(quiet)(f"report: {result.folder / 'report.html'}" if report else f"run: {result.folder}")
+
+
+@app.command()
+def step(config: ConfigArgument, changes: Changes = None, quiet: Quiet = False) -> None:
+    """Do one round of a run (query, annotate, train, evaluate) and stop."""
+    from labelwise import api
+
+    with _progress(quiet) as progress:
+        api.run(config, changes or (), rounds=1, progress=progress, tell=_teller(quiet))
+
+
+@app.command()
+def status(folder: Annotated[Path, typer.Argument(metavar="RUN", help="a run's folder")], as_json: AsJson = False) -> None:
+    """Say where a run stands."""
+    from labelwise.results import open_run
+    from labelwise.tables import print_status, status_facts
+
+    result = open_run(folder)
+    typer.echo(json.dumps(status_facts(result), ensure_ascii=False)) if as_json else print_status(result)
+
+
+@app.command()
+def simulate(
+    config: ConfigArgument,
+    changes: Changes = None,
+    strategies: Annotated[str, typer.Option(help="presets, separated by commas; margin+random begins round 0 at random")] = "balanced_margin,random",
+    seeds: Annotated[int, typer.Option(min=1, help="runs per strategy")] = 5,
+    workers: Annotated[int, typer.Option(min=1, help="processes side by side")] = 1,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run strategies against each other with simulated annotators, and compare them."""
+    from labelwise import api
+    from labelwise.tables import comparison_facts, print_comparison
+
+    names = [s.strip() for s in strategies.split(",") if s.strip()]
+    with _progress(quiet) as progress:
+        comparison = api.simulate(
+            config, names, seeds=seeds, overrides=changes or (), workers=workers, progress=progress, tell=_teller(quiet or as_json)
+        )
+    if as_json:
+        typer.echo(json.dumps(comparison_facts(comparison)))
+    elif not quiet:
+        print_comparison(comparison)
+
+
+@app.command()
+def compare(
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="runs, or folders that hold runs")],
+    baseline: Annotated[str, typer.Option(help="the arm that others are measured against")] = "random",
+    out: Annotated[Path, typer.Option("--out", "-o", help="the report to write")] = Path("comparison.html"),
+    as_json: AsJson = False,
+) -> None:
+    """Compare finished runs: learning curves, areas under them, labels saved."""
+    from labelwise import api
+    from labelwise.tables import comparison_facts, print_comparison
+
+    comparison = api.compare(folders, baseline=baseline, out=out, tell=_teller(as_json))
+    typer.echo(json.dumps(comparison_facts(comparison))) if as_json else print_comparison(comparison)
+
+
+@app.command("list")
+def list_names(
+    kind: Annotated[str, typer.Argument(help="strategies, scores, selects, models, heads, annotators, engines or data; all without it")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """List the names that a configuration can use."""
+    from labelwise.tables import catalogue, print_catalogue
+
+    found = catalogue(kind)
+    typer.echo(json.dumps(found)) if as_json else print_catalogue(found)
+
+
+if __name__ == "__main__":
+    main()

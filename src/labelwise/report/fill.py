@@ -1,0 +1,132 @@
+"""From a run's results to the report's views, and to the page."""
+
+from __future__ import annotations
+
+import platform
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from labelwise import config as configuration
+from labelwise.evaluate import Curve
+from labelwise.reasons import sentence
+from labelwise.records import Query
+from labelwise.report.compare import compare_page
+from labelwise.report.run import run_page
+from labelwise.report.views import CompareView, PickView, RoundView, RunView
+from labelwise.results import METRICS, Comparison, RunResult
+from labelwise.store import SETUP
+
+_SHOWN = ("labelwise", "torch", "torchvision", "timm", "scikit-learn", "numpy", "pillow")
+
+
+def run_report(result: RunResult) -> str:
+    """The report of one run as HTML."""
+    return run_page(run_view(result))
+
+
+def compare_report(comparison: Comparison, title: str = "") -> str:
+    """The report of several runs as HTML."""
+    return compare_page(compare_view(comparison, title))
+
+
+def run_view(result: RunResult) -> RunView:
+    """What the report of a run shows."""
+    strategy = configuration.strategy_text(result.config.strategy)
+    return RunView(
+        name=result.config.name,
+        state=f"{result.state}: {result.message}",
+        task=result.config.task,
+        unit="images",
+        classes=result.classes,
+        strategy=f"{strategy}, round 0 by {configuration.strategy_text(result.config.cold_start)}",
+        model=_model_text(result),
+        config_yaml=configuration.dump(result.config),
+        versions=versions(),
+        created=result.created,
+        rounds=tuple(_round_view(result, r) for r in result.rounds),
+        problems=tuple(result.problems),
+        duplicates=sum("duplicate" in p.code for p in result.problems),
+        counts=_counts(result),
+    )
+
+
+def compare_view(comparison: Comparison, title: str = "") -> CompareView:
+    """What the report of several runs shows."""
+    arms: dict[str, dict[int, dict[str, Curve]]] = {}
+    for arm, results in comparison.arms.items():
+        arms[arm] = {seed: {m: c for m in METRICS if (c := result.curve(m)) is not None} for seed, result in results.items()}
+    first = next(iter(next(iter(comparison.arms.values())).values()))
+    name = title or first.config.name.partition("/")[0]
+    return CompareView(name, "images", METRICS, arms, comparison.baseline, configuration.dump(first.config), versions())
+
+
+@lru_cache(maxsize=1)
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide the figures."""
+    found = {"python": platform.python_version(), "platform": platform.platform(terse=True)}
+    for name in _SHOWN:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _model_text(result: RunResult) -> str:
+    model = result.config.model
+    return ", ".join([model.name, *(f"{k} {v}" for k, v in model.options.items() if k in ("backbone", "head", "start"))])
+
+
+def _counts(result: RunResult) -> dict[str, int]:
+    answers = result.annotations.values()
+    left_out = sum(1 for p in result.problems if p.id not in result.samples)
+    counts = {
+        "pool": result.split_sizes.get("pool", 0),
+        "labelled": result.labels(max(result.rounds, default=0)),
+        "test": result.split_sizes.get("test", 0),
+        "audit": result.split_sizes.get("audit", 0),
+        "skipped": sum(a.skipped for a in answers),
+        "left out": left_out,
+    }
+    return {name: count for name, count in counts.items() if count or name in ("pool", "labelled")}
+
+
+def _round_view(result: RunResult, round: int) -> RoundView:
+    scores: dict[str, Any] = result.evaluations[result.split].get(round, {})
+    classes = scores.get("classes", [])
+    recall = {c: r for c, r in zip(classes, scores.get("recall", []), strict=True) if np.isfinite(r)}
+    return RoundView(
+        round=round,
+        labels=result.labels(round),
+        metrics={k: v for k, v in scores.items() if k.startswith(METRICS) and np.isfinite(v)},
+        recall=recall,
+        support=dict(zip(classes, scores.get("support", []), strict=True)),
+        confusion=_confusion(scores, len(result.classes)) if scores else None,
+        class_counts=dict(result.class_counts(round)),
+        seconds=result.seconds.get(round, {}) | (result.seconds.get(SETUP, {}) if round == 0 else {}),
+        picks=tuple(_pick(result, q) for q in result.queries.get(round, [])),
+    )
+
+
+def _confusion(scores: dict[str, Any], size: int) -> Any:
+    """The dense matrix on all classes of the run, those that came later included."""
+    matrix = np.zeros((size, size), dtype=np.int64)
+    for truth, prediction, count in scores["confusion"]:
+        matrix[truth, prediction] = count
+    return matrix
+
+
+def _pick(result: RunResult, query: Query) -> PickView:
+    answer = result.annotations.get(query.id)
+    reason = "Audit: drawn at random to estimate the quality." if query.purpose == "audit" else sentence(query.reason)
+    return PickView(
+        sample_id=query.sample_id,
+        path=result.samples[query.sample_id].path,
+        rank=query.rank,
+        reason=reason,
+        proposal=query.proposal.classes[0] if query.proposal else None,
+        answer=answer.target.classes[0] if answer and answer.target else None,
+    )
