@@ -9,19 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from labelwise.curves import Curve, area_under, band, labels_needed, labels_saved, mean_curve, paired_difference
 from labelwise.errors import DataError, ModelError
-from labelwise.evaluate import (
-    Curve,
-    area_under,
-    band,
-    classification,
-    interval,
-    labels_needed,
-    labels_saved,
-    macro_f1_interval,
-    mean_curve,
-    paired_difference,
-)
+from labelwise.evaluate import classification, interval, macro_f1_interval
 
 
 def curve(*points: tuple[float, float]) -> Curve:

@@ -1,7 +1,7 @@
 """Name tables, and one way from a name in the configuration to the function or class it means.
 
-A name is one of the catalogue ("margin"), an import path ("package.module:attribute") or a file ("./mine.py:attribute").
-The tables hold import paths only, so that looking at a name loads no framework.
+A name is one of the catalogue ("margin"), an import path ("package.module:attribute") or a file
+("./mine.py:attribute"). The tables hold import paths only, so that looking at a name loads no framework.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ TABLES: dict[str, dict[str, str]] = {
         "typiclust": "labelwise.selection.density:typiclust",
         "centroids": "labelwise.selection.density:centroids",
         "badge": "labelwise.selection.gradient:badge",
+        "herding": "labelwise.selection.coverage:herding",
     },
     "annotator": {
         "oracle": "labelwise.annotators.oracle:Oracle",
@@ -61,6 +62,9 @@ TABLES: dict[str, dict[str, str]] = {
         "local": "labelwise.engine.local:Local",
     },
 }
+
+
+_PREFIX = "labelwise_plugin_"  # of the names of modules that come from a file
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
@@ -74,17 +78,26 @@ def suggest(word: str, known: Iterable[str]) -> str:
 def resolve(kind: str, spec: str) -> Any:
     """The function or class that ``spec`` names, for a ``kind`` of the tables.
 
-    Raises ConfigError with the nearest names if there is none, or with the reason if the module or file cannot be loaded.
+    Raises ConfigError with the nearest names if there is none, or with the reason if the module or file cannot be
+    loaded.
     """
     target = TABLES[kind].get(spec, spec)
     module_name, separator, attribute = target.rpartition(":")
     if not separator:
-        raise ConfigError(f"unknown {kind} {spec!r}: {suggest(spec, TABLES[kind])}; or 'package.module:attribute' or './file.py:attribute'")
-    module = _load_file(Path(module_name), spec) if module_name.endswith(".py") else _load_module(module_name, spec)
+        raise ConfigError(
+            f"unknown {kind} {spec!r}: {suggest(spec, TABLES[kind])}; or 'package.module:attribute' or "
+            "'./file.py:attribute'"
+        )
+    module = load_file(Path(module_name)) if module_name.endswith(".py") else _load_module(module_name, spec)
     try:
-        return getattr(module, attribute)
+        found = getattr(module, attribute)
     except AttributeError:
-        raise ConfigError(f"{kind} {spec!r}: {module_name} has no {attribute!r}: {suggest(attribute, vars(module))}") from None
+        public = [name for name in dir(module) if not name.startswith("_")]
+        hint = suggest(attribute, public)
+        raise ConfigError(f"{kind} {spec!r}: {module_name} has no {attribute!r}: {hint}") from None
+    if not callable(found):
+        raise ConfigError(f"{kind} {spec!r}: expected a function or class, found {type(found).__name__}")
+    return found
 
 
 def _load_module(name: str, spec: str) -> ModuleType:
@@ -93,17 +106,30 @@ def _load_module(name: str, spec: str) -> ModuleType:
     except ImportError as error:
         if name.startswith("labelwise."):
             raise
-        raise ConfigError(f"cannot import {name!r} for {spec!r}: {error}; is it installed and on PYTHONPATH?") from error
+        raise ConfigError(
+            f"cannot import {name!r} for {spec!r}: {error}; is it installed and on PYTHONPATH?"
+        ) from error
+    except Exception as error:
+        raise ConfigError(f"cannot import {name!r} for {spec!r}: {type(error).__name__}: {error}") from error
 
 
-def _load_file(path: Path, spec: str) -> ModuleType:
+def loaded_files() -> list[Path]:
+    """The files that names have been resolved from in this process: a worker must load them too."""
+    return [Path(str(m.__file__)) for name, m in list(sys.modules.items()) if name.startswith(_PREFIX)]
+
+
+def load_file(path: Path) -> ModuleType:
+    """The module in a file, run once in a process. Raises ConfigError if it is not there or fails."""
+    path = path.expanduser()
     # The module's name holds the place of the file: two files of one name in two folders stay two modules.
-    name = f"labelwise_plugin_{path.stem}_{hashlib.sha1(str(path.resolve()).encode()).hexdigest()[:8]}"
+    name = f"{_PREFIX}{path.stem}_{hashlib.sha1(str(path.resolve()).encode()).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name]
-    found = importlib.util.spec_from_file_location(name, path)
-    if found is None or found.loader is None or not path.is_file():
-        raise ConfigError(f"no file {str(path)!r} for {spec!r}; the path is taken from the working folder {Path.cwd()}")
+    if not path.is_file():
+        raise ConfigError(f"no file {str(path)!r}; a relative path is taken from the working folder {Path.cwd()}")
+    found = importlib.util.spec_from_file_location(name, path.resolve())
+    assert found is not None, path  # it ends with .py
+    assert found.loader is not None, path
     module = importlib.util.module_from_spec(found)
     sys.modules[name] = module
     try:
@@ -119,13 +145,21 @@ def split_spec(spec: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     if isinstance(spec, str):
         return spec, {}
     options = dict(spec)
-    return options.pop("name"), options
+    name = options.pop("name", None)
+    if not isinstance(name, str):
+        raise ConfigError(f"expected a name, or a mapping with 'name' and options, but found {dict(spec)!r}")
+    return name, options
 
 
 def option_types(function: Any) -> dict[str, inspect.Parameter]:
     """The keyword-only parameters of a function, or all parameters of a class: what the configuration may set."""
-    parameters = inspect.signature(function, eval_str=True).parameters.values()
-    allowed = [p for p in parameters if inspect.isclass(function) or p.kind is p.KEYWORD_ONLY]
+    try:
+        parameters = inspect.signature(function, eval_str=True).parameters.values()
+    except NameError:  # annotated with something imported for type checkers only: options are then taken as they are
+        plain = inspect.signature(function).parameters.values()
+        parameters = [p.replace(annotation=p.empty) for p in plain]  # type: ignore[assignment]
+    kinds = (inspect.Parameter.KEYWORD_ONLY, *((inspect.Parameter.POSITIONAL_OR_KEYWORD,) * inspect.isclass(function)))
+    allowed = [p for p in parameters if p.kind in kinds]
     return {p.name: p for p in allowed}
 
 
@@ -141,7 +175,9 @@ def checked_options(key: str, function: Any, options: Mapping[str, Any]) -> dict
             raise ConfigError(f"unknown key {key}.{name}: {suggest(name, known)}")
         annotation = known[name].annotation
         try:
-            checked[name] = TypeAdapter(annotation).validate_python(value) if annotation is not inspect.Parameter.empty else value
+            checked[name] = (
+                TypeAdapter(annotation).validate_python(value) if annotation is not inspect.Parameter.empty else value
+            )
         except ValidationError as error:
             raise ConfigError(f"{key}.{name}: {error.errors()[0]['msg']}, but found {value!r}") from None
     return checked
@@ -151,4 +187,9 @@ def make(kind: str, spec: str | Mapping[str, Any], key: str | None = None) -> An
     """Build the object a specification names: the class of the catalogue called with its checked options."""
     name, options = split_spec(spec)
     factory = resolve(kind, name)
-    return factory(**checked_options(key or kind, factory, options))
+    key = key or kind
+    checked = checked_options(key, factory, options)
+    for option, parameter in option_types(factory).items():
+        if parameter.default is parameter.empty and option not in checked:
+            raise ConfigError(f"the key {key}.{option} is missing: {name!r} has no default for it")
+    return factory(**checked)

@@ -196,7 +196,7 @@ def status(folder: Annotated[Path, typer.Argument(metavar="RUN", help="a run's f
 def simulate(
     config: ConfigArgument,
     changes: Changes = None,
-    strategies: Annotated[str, typer.Option(help="presets, separated by commas; margin+random begins round 0 at random")] = "balanced_margin,random",
+    strategies: Annotated[str, typer.Option(help="presets, separated by commas; margin+random begins round 0 at random")] = "balanced_herding,random",
     seeds: Annotated[int, typer.Option(min=1, help="runs per strategy")] = 5,
     workers: Annotated[int, typer.Option(min=1, help="processes side by side")] = 1,
     quiet: Quiet = False,

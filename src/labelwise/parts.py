@@ -18,6 +18,9 @@ from labelwise.models import Model
 from labelwise.strategies import Strategy
 
 
+SEAMS = {"model": Model, "annotator": Annotator, "engine": Engine}
+
+
 @dataclass(frozen=True)
 class Parts:
     """The objects of a run: what reads the data, learns, chooses, asks, and where it runs."""
@@ -31,7 +34,8 @@ class Parts:
 
 
 def build(config: Config) -> Parts:
-    """Build a run's objects. Raises ConfigError naming the key for every name, option or combination that cannot work."""
+    """Build a run's objects. Raises ConfigError naming the key for every name, option or combination that cannot
+    work."""
     reader = catalog.resolve("data", config.data.format)
     options = catalog.checked_options("data", reader, config.data.options)
     model: Model = _made("model", config.model)
@@ -41,7 +45,12 @@ def build(config: Config) -> Parts:
     _check_needs("strategy", strategy, model.provides, f"model {config.model.name!r}")
     _check_needs("cold_start", cold_start, model.provides & {"embeddings"}, "a run before its first training")
     return Parts(
-        partial(reader, config.data.path, **options), model, strategy, cold_start, _made("annotator", config.annotator), _made("engine", config.engine)
+        partial(reader, config.data.path, **options),
+        model,
+        strategy,
+        cold_start,
+        _made("annotator", config.annotator),
+        _made("engine", config.engine),
     )
 
 
@@ -59,8 +68,8 @@ def cache_folder(config: Config) -> Path:
     """Where embedding tables lie: ``cache`` of the configuration, $LABELWISE_CACHE, or the user's cache folder."""
     if config.cache is not None:
         return config.cache
-    if "LABELWISE_CACHE" in os.environ:
-        return Path(os.environ["LABELWISE_CACHE"])
+    if own := os.environ.get("LABELWISE_CACHE"):
+        return Path(own)
     base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
     return Path(base) / "labelwise"
 
@@ -71,11 +80,17 @@ def threads_of(config: Config) -> int:
 
 
 def _made(kind: str, part: Any) -> Any:
-    return catalog.make(kind, {"name": part.name, **part.options}, kind)
+    made = catalog.make(kind, {"name": part.name, **part.options}, kind)
+    lacking = [name for name in dir(SEAMS[kind]) if not name.startswith("_") and not hasattr(made, name)]
+    if lacking:
+        raise ConfigError(f"{kind} {part.name!r} is no {kind}: it lacks {', '.join(lacking)}; see labelwise.testing")
+    return made
 
 
 def _check_needs(key: str, strategy: Strategy, provided: frozenset[str], who: str) -> None:
     lacking = sorted(strategy.needs - provided)
     if lacking:
         given = ", ".join(sorted(provided)) or "nothing"
-        raise ConfigError(f"{key} needs {', '.join(lacking)}, but {who} gives {given}: choose another {key} or another model")
+        raise ConfigError(
+            f"{key} needs {', '.join(lacking)}, but {who} gives {given}: choose another {key} or another model"
+        )

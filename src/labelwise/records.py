@@ -22,19 +22,23 @@ class Target:
     """The content of an annotation: which classes, and where.
 
     ``classes`` holds one name for a whole image (classify), one per box (detect) or one per point or region (segment).
-    ``geometry`` is None for a whole image, ``(n, 4)`` boxes ``x0, y0, x1, y1`` or ``(n, 2)`` points ``x, y``, in pixels of the
-    image as shown (after EXIF rotation).
+    ``geometry`` is None for a whole image, ``(n, 4)`` boxes ``x0, y0, x1, y1`` or ``(n, 2)`` points ``x, y``, in pixels
+    of the image as shown (after EXIF rotation).
 
-    Raises DataError if the two do not fit together.
+    Raises DataError if the two do not fit together, or a coordinate is not finite.
     """
 
     classes: tuple[str, ...]
     geometry: Floats | None = None
 
     def __post_init__(self) -> None:
+        if type(self.classes) is not tuple or not all(type(c) is str and c for c in self.classes):
+            raise DataError(f"target classes must be a tuple of names, but found {self.classes!r}")
         if self.geometry is None:
             return
         shape = self.geometry.shape
+        if not np.isfinite(self.geometry).all():
+            raise DataError(f"target geometry must be finite numbers, but found {self.geometry.tolist()}")
         if len(shape) != 2 or shape[0] != len(self.classes) or shape[1] not in (2, 4):
             raise DataError(f"target geometry must have shape ({len(self.classes)}, 4) or (.., 2), but has {shape}")
 
@@ -43,9 +47,10 @@ class Target:
 class Sample:
     """One image of a dataset.
 
-    ``id`` is the path relative to the dataset's root, with ``/``; ``path`` is where the file lies now. ``group`` names what must stay
-    on one side of a split (sequence, camera, patient). ``target`` is the truth that came with the data, if any.
-    ``content`` is a digest of the file's bytes, ``size`` is (width, height) in pixels as shown; both are filled by the scan.
+    ``id`` is the path relative to the dataset's root, with ``/``; ``path`` is where the file lies now. ``group`` names
+    what must stay on one side of a split (sequence, camera, patient). ``target`` is the truth that came with the data,
+    if any. ``content`` is a digest of the file's bytes, ``size`` is (width, height) in pixels as shown; both are filled
+    by the scan.
     """
 
     id: str
@@ -59,7 +64,8 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A verdict on one file that is left out or handled in a special way: ``code`` is its name, ``message`` one line for people."""
+    """A verdict on one file that is left out or handled in a special way: ``code`` is its name, ``message`` one line
+    for people."""
 
     id: str
     code: str
@@ -71,7 +77,8 @@ class Prediction:
     """What a model says about one image; only what was asked for is filled.
 
     Class axis last: ``probs`` is ``(C,)`` classify, ``(N, C)`` detect, ``(h, w, C)`` segment, each row summing to 1;
-    ``samples`` has a leading axis ``(S, ...)`` of stochastic passes; ``embedding`` is ``(d,)`` or ``(N, d)``; ``boxes`` is ``(N, 4)``.
+    ``samples`` has a leading axis ``(S, ...)`` of stochastic passes; ``embedding`` is ``(d,)`` or ``(N, d)``; ``boxes``
+    is ``(N, 4)``.
 
     Raises ModelError, naming the image, if a number is not finite.
     """
@@ -86,16 +93,19 @@ class Prediction:
         for name in ("probs", "samples", "embedding", "boxes"):
             value = getattr(self, name)
             if value is not None and not np.isfinite(value).all():
-                raise ModelError(f"the model's {name} for {self.id} hold a number that is not finite; look at the image or lower the learning rate")
+                raise ModelError(
+                    f"the model's {name} for {self.id} hold a number that is not finite; look at the image or lower "
+                    "the learning rate"
+                )
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
     """A question to an annotator about one image.
 
-    ``geometry`` is None for the whole image, else ``(n, 2)`` points, ``(n, 4)`` boxes or ``(n,)`` superpixel ids. ``cost`` is counted in
-    the budget's unit. ``proposal`` is the model's suggestion, ``reason`` why the query was chosen: facts by name.
-    ``purpose`` is "train", or "audit" for the random sample that only estimates quality.
+    ``geometry`` is None for the whole image, else ``(n, 2)`` points, ``(n, 4)`` boxes or ``(n,)`` superpixel ids.
+    ``cost`` is counted in the budget's unit. ``proposal`` is the model's suggestion, ``reason`` why the query was
+    chosen: facts by name. ``purpose`` is "train", or "audit" for the random sample that only estimates quality.
     """
 
     id: str

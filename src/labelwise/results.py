@@ -14,8 +14,8 @@ import numpy as np
 
 from labelwise import config as configuration
 from labelwise.config import Config
+from labelwise.curves import Curve, Saved, labels_saved
 from labelwise.errors import RunError
-from labelwise.evaluate import Curve, Saved, labels_saved
 from labelwise.records import Annotation, Problem, Query, Sample
 from labelwise.store import SETUP, Store
 
@@ -155,8 +155,11 @@ def run_folders(folders: Iterable[str | Path]) -> list[Path]:
 
 
 def compared(results: Iterable[RunResult], baseline: str) -> Comparison:
-    """Sort runs into arms by strategy and cold start. Raises RunError if they cannot be compared."""
-    arms: dict[str, dict[int, RunResult]] = {}
+    """Sort runs into arms by strategy and cold start; the cold start is named only where it tells two arms apart.
+
+    Raises RunError if the runs cannot be compared.
+    """
+    arms: dict[tuple[str, str], dict[int, RunResult]] = {}
     first: RunResult | None = None
     for result in results:
         if result.curve(METRICS[0]) is None:
@@ -164,19 +167,17 @@ def compared(results: Iterable[RunResult], baseline: str) -> Comparison:
         first = first or result
         if _judged_on(result) != _judged_on(first):
             raise RunError(f"{first.folder} and {result.folder} are judged on different images: their figures cannot be compared")
-        arm = arms.setdefault(_arm_name(result.config), {})
+        strategy, start = (configuration.strategy_text(s) for s in (result.config.strategy, result.config.cold_start))
+        arm = arms.setdefault((strategy, start), {})
         if result.config.seed in arm:
             raise RunError(f"{arm[result.config.seed].folder} and {result.folder} are the same strategy with the same seed: give one of them")
         arm[result.config.seed] = result
-    return Comparison(arms, baseline if baseline in arms else None)
+    shared = Counter(strategy for strategy, _ in arms)
+    named = {strategy if shared[strategy] == 1 else f"{strategy}+{start}": found for (strategy, start), found in arms.items()}
+    return Comparison(named, baseline if baseline in named else None)
 
 
 def _judged_on(result: RunResult) -> tuple[str, frozenset[str]]:
     if result.split == "test":
         return "test", result.test_ids
     return "audit", frozenset(q.sample_id for queries in result.queries.values() for q in queries if q.purpose == "audit")
-
-
-def _arm_name(config: Config) -> str:
-    name, start = (configuration.strategy_text(s) for s in (config.strategy, config.cold_start))
-    return name if name == start else f"{name}+{start}"

@@ -1,7 +1,7 @@
 """The only SQL: a run's state in one SQLite file.
 
-A step's rows and the record that it is done commit in one transaction, so that a process killed at any moment leaves a run that
-continues with the next step. Numbers are stored as they are; arrays as raw bytes with their shape; nothing is pickled.
+A step's rows and the record that it is done commit in one transaction, so that a process killed at any moment leaves a
+run that continues with the next step. Numbers and arrays are stored as JSON text, exactly; nothing is pickled.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,14 +37,15 @@ class Step:
     note: Mapping[str, Any]
 
 
-# One script of statements for each version of the schema; a file is brought up to date inside one transaction a version.
+# One script of statements for each version of the schema; a file is brought up to date in one transaction a version.
 MIGRATIONS = (
     """
     CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL);
     CREATE TABLE classes (position INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
-    CREATE TABLE samples (id TEXT PRIMARY KEY, path TEXT NOT NULL, grp TEXT, content TEXT NOT NULL, width INTEGER NOT NULL,
-        height INTEGER NOT NULL, note TEXT NOT NULL, split TEXT NOT NULL, target TEXT);
-    CREATE TABLE problems (position INTEGER PRIMARY KEY, id TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL);
+    CREATE TABLE samples (id TEXT PRIMARY KEY, path TEXT NOT NULL, grp TEXT, content TEXT NOT NULL,
+        width INTEGER NOT NULL, height INTEGER NOT NULL, note TEXT NOT NULL, split TEXT NOT NULL, target TEXT);
+    CREATE TABLE problems (position INTEGER PRIMARY KEY, id TEXT NOT NULL, code TEXT NOT NULL,
+        message TEXT NOT NULL);
     CREATE TABLE steps (round INTEGER NOT NULL, name TEXT NOT NULL, seconds REAL NOT NULL, finished REAL NOT NULL,
         note TEXT NOT NULL, PRIMARY KEY (round, name));
     CREATE TABLE queries (id TEXT PRIMARY KEY, round INTEGER NOT NULL, rank INTEGER NOT NULL,
@@ -53,7 +54,8 @@ MIGRATIONS = (
     CREATE INDEX queries_by_round ON queries (round, rank);
     CREATE TABLE annotations (query TEXT PRIMARY KEY REFERENCES queries (id), target TEXT, annotator TEXT NOT NULL,
         seconds REAL, at REAL NOT NULL);
-    CREATE TABLE evaluations (round INTEGER NOT NULL, split TEXT NOT NULL, scores TEXT NOT NULL, PRIMARY KEY (round, split));
+    CREATE TABLE evaluations (round INTEGER NOT NULL, split TEXT NOT NULL, scores TEXT NOT NULL,
+        PRIMARY KEY (round, split));
     """,
 )
 
@@ -70,12 +72,19 @@ class Store:
         if read_only and not path.is_file():
             raise RunError(f"no run in {path.parent}: expected {path.name} there; 'labelwise run CONFIG' begins one")
         with self._explained():
-            target = f"{path.resolve().as_uri()}?mode=ro" if read_only else str(path)
-            self._db = sqlite3.connect(target, uri=read_only, isolation_level=None, check_same_thread=False, timeout=30)
-            if not read_only:
-                self._db.execute("PRAGMA journal_mode = WAL")
-                self._db.execute("PRAGMA synchronous = FULL")
-            self._migrate(read_only)
+            self._db = _connect(path, "mode=ro") if read_only else _connect(path)
+            try:
+                if read_only and not _readable(self._db):
+                    self._db.close()
+                    self._db = _connect(path, "immutable=1")
+                if not read_only:
+                    self._db.execute("PRAGMA journal_mode = WAL")
+                    self._db.execute("PRAGMA synchronous = FULL")
+                    self._db.execute("PRAGMA foreign_keys = ON")
+                self._migrate(read_only)
+            except BaseException:
+                self._db.close()
+                raise
 
     def close(self) -> None:
         """Close the file."""
@@ -93,17 +102,27 @@ class Store:
         self.close()
 
     def _migrate(self, read_only: bool) -> None:
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        version = self._version()
         if version > len(MIGRATIONS):
-            raise RunError(f"{self.path} was written by a newer labelwise (schema {version}, this one knows {len(MIGRATIONS)}): pip install -U labelwise")
+            raise RunError(
+                f"{self.path} was written by a newer labelwise (schema {version}, this one knows "
+                f"{len(MIGRATIONS)}): pip install -U labelwise"
+            )
         if version < len(MIGRATIONS) and read_only:
-            raise RunError(f"{self.path} has an older schema: continue it once with 'labelwise run' to bring it up to date")
+            raise RunError(
+                f"{self.path} has an older schema: continue it once with 'labelwise run' to bring it up to date"
+            )
         for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
             with self.transaction():
+                if self._version() >= number:  # another process was quicker
+                    continue
                 # sqlite3's executescript would commit by itself: statements one by one stay inside the transaction.
                 for statement in script.split(";"):
                     self._db.execute(statement)
                 self._db.execute(f"PRAGMA user_version = {number}")
+
+    def _version(self) -> int:
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -114,9 +133,15 @@ class Store:
             if "full" in text:
                 what = "no room left on the disk: free some, then run again to resume"
             elif "readonly" in text or "unable to open" in text:
-                what = "the folder cannot be written: change its permissions or choose another with out=FOLDER, then run again to resume"
+                what = (
+                    "the folder cannot be written: change its permissions or choose another with out=FOLDER, "
+                    "then run again to resume"
+                )
             elif "not a database" in text or "malformed" in text:
-                what = "the file is not a run of labelwise, or is damaged: restore it from a copy, or begin anew under another name"
+                what = (
+                    "the file is not a run of labelwise, or is damaged: restore it from a copy, "
+                    "or begin anew under another name"
+                )
             else:
                 what = "run again to resume"
             raise RunError(f"{self.path}: {text}; {what}") from error
@@ -138,7 +163,7 @@ class Store:
         with self._thread, self._explained():
             return self._db.execute(sql, values).fetchall()
 
-    # --- settings, classes, steps ---------------------------------------------------------------------------------------------
+    # --- settings, classes, steps -----------------------------------------------------------------
 
     def setting(self, key: str, default: str = "") -> str:
         """A text kept under ``key``."""
@@ -147,8 +172,8 @@ class Store:
 
     def set_setting(self, key: str, value: str) -> None:
         """Keep a text under ``key``."""
-        with self._explained():
-            self._db.execute("INSERT INTO settings VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value))
+        sql = "INSERT INTO settings VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+        self._many(sql, [(key, value)])
 
     def classes(self) -> tuple[str, ...]:
         """The run's classes, in the order of the class axis; a class never leaves or moves."""
@@ -162,7 +187,7 @@ class Store:
 
     def steps(self) -> list[Step]:
         """All finished steps in the order they finished."""
-        rows = self._rows("SELECT round, name, seconds, note FROM steps ORDER BY finished, rowid")
+        rows = self._rows("SELECT round, name, seconds, note FROM steps ORDER BY rowid")
         return [Step(r, n, s, json.loads(note)) for r, n, s, note in rows]
 
     def is_done(self, round: int, name: str) -> bool:
@@ -173,11 +198,14 @@ class Store:
         """Record a step as done; call it inside the transaction that writes the step's rows."""
         self._many("INSERT INTO steps VALUES (?, ?, ?, ?, ?)", [(round, name, seconds, time.time(), _json(note or {}))])
 
-    # --- samples --------------------------------------------------------------------------------------------------------------
+    # --- samples ----------------------------------------------------------------------------------
 
     def add_samples(self, samples: Iterable[tuple[Sample, str]]) -> None:
         """Add samples, each with its split: "pool", "test" or "audit"."""
-        rows = ((s.id, str(s.path), s.group, s.content, *s.size, s.note, split, _target_json(s.target)) for s, split in samples)
+        rows = (
+            (s.id, str(s.path), s.group, s.content, *s.size, s.note, split, _target_json(s.target))
+            for s, split in samples
+        )
         self._many("INSERT INTO samples VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def samples(self, split: str | None = None) -> list[Sample]:
@@ -192,18 +220,31 @@ class Store:
 
     def add_problems(self, problems: Iterable[Problem]) -> None:
         """Add verdicts on files that were left out or handled in a special way."""
-        self._many("INSERT INTO problems (id, code, message) VALUES (?, ?, ?)", ((p.id, p.code, p.message) for p in problems))
+        self._many(
+            "INSERT INTO problems (id, code, message) VALUES (?, ?, ?)", ((p.id, p.code, p.message) for p in problems)
+        )
 
     def problems(self) -> list[Problem]:
         """All verdicts, in the order they were found."""
         return [Problem(*r) for r in self._rows("SELECT id, code, message FROM problems ORDER BY position")]
 
-    # --- queries and annotations ----------------------------------------------------------------------------------------------
+    # --- queries and annotations ------------------------------------------------------------------
 
     def add_queries(self, queries: Iterable[Query]) -> None:
         """Add queries; their ids are new."""
         rows = (
-            (q.id, q.round, q.rank, q.sample_id, q.unit, _array_json(q.geometry), q.cost, _target_json(q.proposal), _json(q.reason), q.purpose)
+            (
+                q.id,
+                q.round,
+                q.rank,
+                q.sample_id,
+                q.unit,
+                _array_json(q.geometry),
+                q.cost,
+                _target_json(q.proposal),
+                _json(q.reason),
+                q.purpose,
+            )
             for q in queries
         )
         self._many("INSERT INTO queries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
@@ -214,9 +255,13 @@ class Store:
         where += ["id NOT IN (SELECT query FROM annotations)"] if open_only else []
         condition = f" WHERE {' AND '.join(where)}" if where else ""
         rows = self._rows(
-            f"SELECT id, round, rank, sample, unit, geometry, cost, proposal, reason, purpose FROM queries{condition} ORDER BY round, rank"
+            f"SELECT id, round, rank, sample, unit, geometry, cost, proposal, reason, purpose FROM "
+            f"queries{condition} ORDER BY round, rank"
         )
-        return [Query(i, r, k, s, u, _array(g), c, _target(p), json.loads(why), aim) for i, r, k, s, u, g, c, p, why, aim in rows]
+        return [
+            Query(i, r, k, s, u, _array(g), c, _target(p), json.loads(why), aim)
+            for i, r, k, s, u, g, c, p, why, aim in rows
+        ]
 
     def add_annotations(self, annotations: Iterable[Annotation]) -> None:
         """Add answers; one that came twice counts once, the first stays."""
@@ -228,7 +273,7 @@ class Store:
         rows = self._rows("SELECT query, target, annotator, seconds FROM annotations")
         return {q: Annotation(q, _target(t), who, s) for q, t, who, s in rows}
 
-    # --- evaluations ----------------------------------------------------------------------------------------------------------
+    # --- evaluations ------------------------------------------------------------------------------
 
     def add_evaluation(self, round: int, split: str, scores: Mapping[str, Any]) -> None:
         """Keep the figures of a round on one split ("test" or "audit")."""
@@ -240,8 +285,28 @@ class Store:
         return {r: json.loads(s) for r, s in rows}
 
     def _many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        with self._thread, self._explained():
-            self._db.executemany(sql, rows)
+        with self._thread:
+            if self._db.in_transaction:
+                with self._explained():
+                    self._db.executemany(sql, rows)
+            else:  # rows of one call belong together even where nobody opened a transaction
+                with self.transaction():
+                    self._db.executemany(sql, rows)
+
+
+def _connect(path: Path, how: str = "") -> sqlite3.Connection:
+    target = f"{path.resolve().as_uri()}?{how}" if how else str(path)
+    return sqlite3.connect(target, uri=bool(how), isolation_level=None, check_same_thread=False, timeout=30)
+
+
+def _readable(db: sqlite3.Connection) -> bool:
+    """Whether a file opened read-only can be read: in a folder without write permission SQLite cannot share it."""
+    try:
+        db.execute("PRAGMA user_version").fetchone()
+    except sqlite3.OperationalError as error:
+        # Without the shared memory beside it nobody can be writing there: it may be read as it lies.
+        return "unable to open" not in str(error) and "readonly" not in str(error)
+    return True
 
 
 @contextmanager
@@ -258,12 +323,18 @@ def owned(folder: Path) -> Iterator[None]:
         owner = _read_owner(folder)
         raise RunLocked(f"{folder} is in use by process {owner}: wait for it or stop it, or use another name") from None
     except OSError as error:
-        raise RunError(f"cannot write in {folder}: {error.strerror}; change its permissions or choose another folder with out=FOLDER") from error
+        raise RunError(
+            f"cannot write in {folder}: {error.strerror}; change its permissions or choose another folder with "
+            "out=FOLDER"
+        ) from error
     try:
         with open_explained(folder):
             (folder / ".owner").write_text(str(os.getpid()))
         yield
     finally:
+        # A number left behind would be taken for the next owner's.
+        with suppress(OSError):
+            (folder / ".owner").unlink()
         lock.release()
 
 
@@ -286,7 +357,10 @@ def open_explained(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RunError(f"cannot write in {folder}: {error.strerror or error}; make room or change its permissions, then run again to resume") from error
+        raise RunError(
+            f"cannot write in {folder}: {error.strerror or error}; make room or change its permissions, then run "
+            "again to resume"
+        ) from error
 
 
 def _json(value: Any) -> str:
@@ -304,23 +378,25 @@ def _plain(value: Any) -> Any:
 def _target_json(target: Target | None) -> str | None:
     if target is None:
         return None
-    return _json({"classes": target.classes, **({} if target.geometry is None else {"geometry": target.geometry})})
+    where = {} if target.geometry is None else {"geometry": target.geometry, "shape": target.geometry.shape}
+    return _json({"classes": target.classes, **where})
 
 
 def _target(text: str | None) -> Target | None:
     if text is None:
         return None
     fields = json.loads(text)
-    geometry = fields.get("geometry")
-    return Target(tuple(fields["classes"]), None if geometry is None else np.asarray(geometry, dtype=float))
+    if "geometry" not in fields:
+        return Target(tuple(fields["classes"]))
+    return Target(tuple(fields["classes"]), np.asarray(fields["geometry"], dtype=float).reshape(fields["shape"]))
 
 
 def _array_json(array: NDArray[Any] | None) -> str | None:
-    return None if array is None else _json({"dtype": str(array.dtype), "values": array})
+    return None if array is None else _json({"dtype": str(array.dtype), "shape": array.shape, "values": array})
 
 
 def _array(text: str | None) -> NDArray[Any] | None:
     if text is None:
         return None
     fields = json.loads(text)
-    return np.asarray(fields["values"], dtype=fields["dtype"])
+    return np.asarray(fields["values"], dtype=fields["dtype"]).reshape(fields["shape"])

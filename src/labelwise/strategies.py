@@ -202,6 +202,18 @@ PRESETS: dict[str, Recipe] = {
         paper="Ash et al. 2020, Deep batch active learning by diverse, uncertain gradient lower bounds",
         summary="Uncertain images whose gradients differ.",
     ),
+    "herding": Recipe(
+        score="margin",
+        select={"name": "herding", "need": 0.0},
+        paper="Bae, Sutherland & Oliveira 2025, Uncertainty herding: one active learning method for all label budgets",
+        summary="What covers most of the uncertainty that labels do not cover yet.",
+    ),
+    "balanced_herding": Recipe(
+        score="margin",
+        select="herding",
+        paper="Bae, Sutherland & Oliveira 2025, Uncertainty herding; after Bengar et al. 2022, Class-balanced active learning",
+        summary="As herding, and classes with few labels weigh more. The default.",
+    ),
     "balanced_margin": Recipe(
         score="margin",
         balance=True,

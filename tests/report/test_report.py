@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labelwise.evaluate import Curve
+from labelwise.curves import Curve
 from labelwise.records import Problem
 from labelwise.report import CompareView, PickView, RoundView, RunView, compare_page, run_page, thumbnails
 from labelwise.report.pages import as_json

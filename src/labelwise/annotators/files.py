@@ -22,8 +22,9 @@ SKIP = "-"
 class Files:
     """Write ``annotate.csv`` into the round's folder and read what a person filled in.
 
-    A row is answered by the name of a class in its column ``class``, or by "-" to skip it. With ``new_classes`` a name that the run
-    does not know becomes a class; without, it is reported. Where the run knows no class yet, every name is new.
+    A row is answered by the name of a class in its column ``class``, or by "-" to skip it. With ``new_classes`` a name
+    that the run does not know becomes a class; without, it is reported. Where the run knows no class yet, every name is
+    new.
     """
 
     new_classes: bool = False
@@ -40,19 +41,21 @@ class Files:
                 writer.writerow(["path", "class", "proposal", "reason", "image"])
                 for q in queries:
                     proposal = " ".join(q.proposal.classes) if q.proposal else ""
-                    writer.writerow([q.sample_id, "", proposal, sentence(q.reason), str(desk.samples[q.sample_id].path)])
+                    writer.writerow(
+                        [q.sample_id, "", proposal, sentence(q.reason), str(desk.samples[q.sample_id].path)]
+                    )
             beside.replace(path)
 
     def collect(self, open_queries: Sequence[Query], desk: Desk) -> list[Annotation]:
         """The rows that are filled. Raises DataError, listing them, for classes the run does not know."""
         if not open_queries or not (path := _path(open_queries, desk)).exists():
             return []
-        table = csv_table._Table()
-        answers = {row.path: row.label for row in csv_table.rows(path, table) if row.label}
+        answers = csv_table.read_classes(path)
         unknown = sorted(set(answers.values()) - set(desk.classes) - {SKIP})
         if unknown and desk.classes and not self.new_classes:
             raise DataError(
-                f"{path}: unknown class {unknown[0]!r} ({len(unknown)} unknown in all): {suggest(unknown[0], desk.classes)}; mend the file, or set annotator.new_classes=true"
+                f"{path}: unknown class {unknown[0]!r} ({len(unknown)} unknown in all): "
+                f"{suggest(unknown[0], desk.classes)}; mend the file, or set annotator.new_classes=true"
             )
         found = [(q, answers[q.sample_id]) for q in open_queries if q.sample_id in answers]
         return [Annotation(q.id, None if label == SKIP else Target((label,)), "files") for q, label in found]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Interval
 
 from labelwise.annotators import Desk
 from labelwise.errors import DataError
@@ -13,10 +16,11 @@ from labelwise.records import Annotation, Query, Target
 
 @dataclass(frozen=True)
 class Oracle:
-    """Knows every class. ``noise`` is the share of wrong answers, ``skip`` the share of declined ones, both the same each time."""
+    """Knows every class. ``noise`` is the share of wrong answers, ``skip`` the share of declined ones, both the same
+    each time."""
 
-    noise: float = 0.0
-    skip: float = 0.0
+    noise: Annotated[float, Interval(ge=0, le=1)] = 0.0
+    skip: Annotated[float, Interval(ge=0, le=1)] = 0.0
 
     simulated = True
 
@@ -34,7 +38,10 @@ class Oracle:
     def _answer(self, query: Query, desk: Desk) -> Target | None:
         truth = desk.samples[query.sample_id].target
         if truth is None:
-            raise DataError(f"the oracle does not know the class of {query.sample_id}: set annotator=files to ask a person, or give its class")
+            raise DataError(
+                f"the oracle does not know the class of {query.sample_id}: set annotator=files to ask a person, or "
+                "give its class"
+            )
         draw, other = _uniform(query.sample_id, "draw"), _uniform(query.sample_id, "other")
         if draw < self.skip:
             return None

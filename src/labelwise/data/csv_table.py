@@ -77,6 +77,11 @@ def _sample(id: str, row: _Row, base: Path, group: str | None) -> Sample:
     return Sample(id, base / id, row.group or group, Target((row.label,)) if row.label else None)
 
 
+def read_classes(file: Path) -> dict[str, str]:
+    """The class of each path as the table has it, rows without a class left out; the last row of a path counts."""
+    return {row.path: row.label for row in _rows(file, _Table()) if row.label}
+
+
 def is_table(path: Path) -> bool:
     """True if the file's first line is a header that ``read`` understands."""
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from labelwise.data import class_folders, csv_table, images_folder
@@ -18,11 +18,13 @@ LOOKED_AT = 12  # pictures opened for the sizes
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """A format (a file in ``labelwise.data``), the path to read with it, and facts for people, one line each."""
+    """A format (a file in ``labelwise.data``), the path to read with it, facts for people, one line each, and what they count."""
 
     format: str
     path: Path
     facts: tuple[str, ...]
+    images: int = 0
+    labelled: int = 0
 
 
 def guess(path: Path | str) -> Guess:
@@ -76,13 +78,13 @@ def _splits(path: Path, folders: list[str]) -> Guess:
     training = next((name for name in folders if name.lower().startswith("train")), folders[0])
     inner = _pictures(path / training)
     fact = f"the folders {', '.join(folders)} are splits: only {training} is used, and a test split is drawn from it"
-    return Guess(inner.format, inner.path, (fact, *inner.facts))
+    return replace(inner, facts=(fact, *inner.facts))
 
 
 def _beside(path: Path, images: str, masks: list[str]) -> Guess:
     inner = _pictures(path / images)
     fact = f"the pictures in {', '.join(masks)} look like masks and are not read"
-    return Guess(inner.format, inner.path, (fact, *inner.facts))
+    return replace(inner, facts=(fact, *inner.facts))
 
 
 def _first_folders(path: Path) -> Counter[str]:
@@ -91,7 +93,8 @@ def _first_folders(path: Path) -> Counter[str]:
 
 
 def _made(format: str, path: Path, listing: Listing) -> Guess:
-    return Guess(format, path, tuple(_facts(listing)))
+    labelled = sum(sample.target is not None for sample in listing.samples)
+    return Guess(format, path, tuple(_facts(listing)), len(listing.samples), labelled)
 
 
 def _facts(listing: Listing) -> list[str]:

@@ -1,4 +1,5 @@
-"""Networks from timm: with weights from the hub, from a local file, or untrained when asked for; and how pictures enter them."""
+"""Networks from timm: with weights from the hub, from a local file, or untrained when asked for; and how pictures enter
+them."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ INTERPOLATIONS = {"nearest": 0, "bilinear": 2, "bicubic": 3, "lanczos": 1}
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a picture becomes an input: RGB, resized to ``size`` x ``size`` pixels, then ``(x / 255 - mean) / std`` per channel.
+    """How a picture becomes an input: RGB, resized to ``size`` x ``size`` pixels, then ``(x / 255 - mean) / std`` per
+    channel.
 
     ``resize`` "squash" ignores the aspect, "crop" scales the short side and cuts the centre.
     """
@@ -47,8 +49,8 @@ class Preprocessing:
 class NetworkSpec:
     """A timm network: its name, where its weights come from and further arguments of ``timm.create_model``.
 
-    ``weights`` is "hub" (download, or what an earlier download left), the path of a .safetensors / .pth file, or "none" for random
-    numbers drawn from a fixed seed.
+    ``weights`` is "hub" (download, or what an earlier download left), the path of a .safetensors / .pth file, or "none"
+    for random numbers drawn from a fixed seed.
     """
 
     name: str
@@ -59,23 +61,34 @@ class NetworkSpec:
 def create_network(spec: NetworkSpec, *, num_classes: int) -> Any:
     """The network, on the CPU, in eval mode; ``num_classes`` 0 gives pooled features instead of classes.
 
-    Raises ModelError for an unknown name, a weight file that does not fit, or a hub that cannot be reached, with the ways out.
+    Raises ModelError for an unknown name, a weight file that does not fit, or a hub that cannot be reached, with the
+    ways out.
     """
     import timm
     import torch
 
     if not timm.is_model(spec.name):
         near = timm.list_models(f"*{spec.name}*")[:3]
-        raise ModelError(f"timm has no network {spec.name!r}: " + (f"did you mean {', '.join(near)}?" if near else "timm.list_models() names all"))
+        raise ModelError(
+            f"timm has no network {spec.name!r}: "
+            + (f"did you mean {', '.join(near)}?" if near else "timm.list_models() names all")
+        )
     file = None if spec.weights in ("hub", "none") else Path(spec.weights)
     if file is not None and not file.is_file():
-        raise ModelError(f"no weight file {spec.weights!r} for {spec.name}: give model.weights a .safetensors or .pth file, 'hub', or 'none' for an untrained network")
+        raise ModelError(
+            f"no weight file {spec.weights!r} for {spec.name}: give model.weights a .safetensors or .pth file, "
+            "'hub', or 'none' for an untrained network"
+        )
     overlay = {"file": str(file)} if file is not None else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:
             network = timm.create_model(
-                spec.name, pretrained=spec.weights != "none", pretrained_cfg_overlay=overlay, num_classes=num_classes, **spec.options
+                spec.name,
+                pretrained=spec.weights != "none",
+                pretrained_cfg_overlay=overlay,
+                num_classes=num_classes,
+                **spec.options,
             )
         except Exception as error:
             raise ModelError(_why_no_network(spec, error)) from error
@@ -86,19 +99,24 @@ def _why_no_network(spec: NetworkSpec, error: Exception) -> str:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
     if spec.weights == "hub":
         return (
-            f"no pretrained weights for {spec.name}: the hub cannot be reached or has none ({reason}). Ways out: copy a weight file here and set "
-            f"model.weights=FILE; download once on a connected machine and copy its Hugging Face cache; or ask for an untrained network with model.weights=none"
+            f"no pretrained weights for {spec.name}: the hub cannot be reached or has none ({reason}). Ways out: "
+            "copy a weight file here and set "
+            f"model.weights=FILE; download once on a connected machine and copy its Hugging Face cache; or ask for "
+            "an untrained network with model.weights=none"
         )
     return f"cannot build {spec.name} with weights {spec.weights!r}: {reason}"
 
 
-def preprocessing_of(network: Any, *, size: int | None, resize: str, interpolation: str | None, mean: Any, std: Any) -> Preprocessing:
+def preprocessing_of(
+    network: Any, *, size: int | None, resize: str, interpolation: str | None, mean: Any, std: Any
+) -> Preprocessing:
     """The network's own preprocessing, changed by what is given."""
     own = getattr(network, "pretrained_cfg", None) or {}
     return Preprocessing(
         size=size or own.get("input_size", (3, 224, 224))[1],
         resize="crop" if resize == "crop" else "squash",
-        interpolation=interpolation or (own["interpolation"] if own.get("interpolation") in INTERPOLATIONS else "bicubic"),
+        interpolation=interpolation
+        or (own["interpolation"] if own.get("interpolation") in INTERPOLATIONS else "bicubic"),
         mean=tuple(mean or own.get("mean", Preprocessing.mean)),
         std=tuple(std or own.get("std", Preprocessing.std)),
     )
@@ -117,7 +135,9 @@ def fingerprint(*parts: Any) -> str:
     return digest.hexdigest()
 
 
-def read_pixels(samples: Sequence[Sample], prepare: Callable[[Image.Image], Pixels], *, threads: int) -> Iterator[Pixels]:
+def read_pixels(
+    samples: Sequence[Sample], prepare: Callable[[Image.Image], Pixels], *, threads: int
+) -> Iterator[Pixels]:
     """The samples' pictures as prepared pixels, in their order, read ahead by ``threads`` threads."""
 
     def load(sample: Sample) -> Pixels:

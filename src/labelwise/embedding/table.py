@@ -1,15 +1,16 @@
 """The embedding table: vectors on disk, keyed by the content of a file, computed once and shared by all runs.
 
-A table is a folder for one backbone with one preprocessing. ``vectors.f32`` holds rows of ``dim`` float32, ``keys.bin`` the 16-byte
-digest of each row's image. Rows are only ever appended, vectors before keys: a process killed in between leaves a tail without keys,
-which the next writer cuts off.
+A table is a folder for one backbone with one preprocessing. ``vectors.f32`` holds rows of ``dim`` float32, ``keys.bin``
+the 16-byte digest of each row's image. Rows are only ever appended, vectors before keys: a process killed in between
+leaves a tail without keys, which the next writer cuts off.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -27,22 +28,27 @@ class Table:
     def __init__(self, folder: Path, dim: int, about: dict[str, object]) -> None:
         self.folder = folder
         self.dim = dim
-        folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(folder / ".lock")
         described = folder / "table.json"
         if not described.exists():
-            beside = described.with_suffix(f".{os.getpid()}")
-            beside.write_text(json.dumps({"dim": dim, **about}, indent=1, sort_keys=True))
-            beside.replace(described)
-        elif (found := json.loads(described.read_text())["dim"]) != dim:
-            raise DataError(f"{folder} holds vectors of {found} numbers, but the backbone gives {dim}: delete the folder to compute them anew")
+            with _explained(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                beside = described.with_suffix(f".{os.getpid()}")
+                beside.write_text(json.dumps({"dim": dim, **about}, indent=1, sort_keys=True), encoding="utf-8")
+                beside.replace(described)
+        elif (found := json.loads(described.read_text(encoding="utf-8"))["dim"]) != dim:
+            raise DataError(
+                f"{folder} holds vectors of {found} numbers, but the backbone gives {dim}: delete the folder to "
+                "compute them anew"
+            )
         self._rows: dict[str, int] = {}
+        self._count = 0  # rows on the disk
         self.refresh()
 
     def refresh(self) -> None:
         """Take in the rows that other processes have added."""
         keys = self.folder / "keys.bin"
-        known = len(self._rows)
+        known = self._count
         if not keys.exists():
             return
         with keys.open("rb") as file:
@@ -50,6 +56,7 @@ class Table:
             new = file.read()
         whole = len(new) // KEY_BYTES
         self._rows.update((new[i * KEY_BYTES : (i + 1) * KEY_BYTES].hex(), known + i) for i in range(whole))
+        self._count += whole
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -59,23 +66,36 @@ class Table:
         return [d for d in dict.fromkeys(digests) if d not in self._rows]
 
     def append(self, digests: Sequence[str], vectors: NDArray[np.float32]) -> None:
-        """Add vectors ``(n, dim)`` for ``digests``; digests that have one by now are passed over."""
-        with self._lock:
+        """Add vectors ``(n, dim)`` for ``digests``; digests that have one by now are passed over.
+
+        Raises DataError if the table cannot be written.
+        """
+        assert vectors.shape == (len(digests), self.dim), f"{vectors.shape} for {len(digests)} digests, dim {self.dim}"
+        keys = [bytes.fromhex(d) for d in digests]
+        assert all(len(k) == KEY_BYTES and k.hex() == d for k, d in zip(keys, digests, strict=True)), digests
+        with _explained(self.folder), self._lock:
             self.refresh()
-            new = [i for i, d in enumerate(digests) if d not in self._rows]
+            first = {d: i for i, d in reversed(list(enumerate(digests))) if d not in self._rows}
+            new = sorted(first.values())
             if not new:
                 return
             rows = np.ascontiguousarray(vectors[new], dtype=np.float32)
-            count = len(self._rows)
-            _append_at(self.folder / "vectors.f32", count * self.dim * 4, rows.tobytes())
-            _append_at(self.folder / "keys.bin", count * KEY_BYTES, b"".join(bytes.fromhex(digests[i]) for i in new))
-            self._rows.update((digests[i], count + j) for j, i in enumerate(new))
+            _append_at(self.folder / "vectors.f32", self._count * self.dim * 4, rows.tobytes())
+            _append_at(self.folder / "keys.bin", self._count * KEY_BYTES, b"".join(keys[i] for i in new))
+            self._rows.update((digests[i], self._count + j) for j, i in enumerate(new))
+            self._count += len(new)
 
     def vectors(self) -> NDArray[np.float32]:
-        """All rows, ``(len(self), dim)``, mapped from the disk."""
-        if not self._rows:
+        """All rows, ``(len(self), dim)``, mapped from the disk. Raises DataError if the file has lost some."""
+        if not self._count:
             return np.empty((0, self.dim), np.float32)
-        return np.memmap(self.folder / "vectors.f32", np.float32, "r", shape=(len(self._rows), self.dim))
+        try:
+            return np.memmap(self.folder / "vectors.f32", np.float32, "r", shape=(self._count, self.dim))
+        except (OSError, ValueError):
+            raise DataError(
+                f"{self.folder} is damaged: expected {self._count} vectors in vectors.f32, found fewer; "
+                "delete the folder to compute them anew"
+            ) from None
 
     def lookup(self, digests: Sequence[str]) -> NDArray[np.float32]:
         """The vectors ``(n, dim)`` of these digests, in their order. Raises DataError if one is missing."""
@@ -84,6 +104,17 @@ class Table:
         except KeyError as error:
             raise DataError(f"no vector for content {error} in {self.folder}: run again to compute it") from None
         return np.asarray(self.vectors()[rows])
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"cannot write the embedding table {folder}: {error.strerror or error}; make room, change its permissions "
+            "or choose another folder with cache=FOLDER, then run again"
+        ) from error
 
 
 def _append_at(path: Path, position: int, data: bytes) -> None:

@@ -11,7 +11,9 @@ Work = Callable[[Sequence[Any]], list[Any]]
 class Engine(Protocol):
     """The seam between the loop and the machine; see `labelwise.engine.local` for the default."""
 
-    def map_batches(self, make: Callable[[], Work], items: Sequence[Any], *, batch_size: int, gpus: float = 0) -> Iterator[Any]:
+    def map_batches(
+        self, make: Callable[[], Work], items: Sequence[Any], *, batch_size: int, gpus: float = 0
+    ) -> Iterator[Any]:
         """Rows for all items, in the order of the items.
 
         ``make()`` is called once in each worker and gives the function that turns a batch of items into a list of rows;

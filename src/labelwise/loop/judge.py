@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from labelwise import evaluate
 from labelwise.loop.acquire import acquire
 from labelwise.loop.context import Context, labelled_images, last_checkpoint
-from labelwise.records import Floats, Labelled
+from labelwise.records import Labelled
 
 
 def judge(context: Context, round: int, goal: int) -> str:
@@ -40,12 +40,12 @@ def _judged(context: Context, checkpoint: Path, items: Sequence[Labelled], split
     scores = evaluate.classification(probs, truth, classes)
     figures = {name: getattr(scores, name) for name in ("n", "accuracy", "macro_f1", "ece", "nll", "classes", "recall", "precision", "support")}
     figures["confusion"] = _sparse(scores.confusion)
-    return figures | (_intervals(context, probs, truth, classes, round) if split == "audit" else {})
+    return figures | (_intervals(truth, probs.argmax(axis=1), context.rng(round, "evaluate")) if split == "audit" else {})
 
 
-def _intervals(context: Context, probs: Floats, truth: NDArray[np.int64], classes: Sequence[str], round: int) -> dict[str, float]:
-    accuracy = evaluate.interval(int((probs.argmax(axis=1) == truth).sum()), len(truth))
-    macro = evaluate.macro_f1_interval(probs, truth, classes, rng=context.rng(round, "evaluate"))
+def _intervals(truth: NDArray[np.int64], predicted: NDArray[np.int64], rng: np.random.Generator) -> dict[str, float]:
+    accuracy = evaluate.interval(int((predicted == truth).sum()), len(truth))
+    macro = evaluate.macro_f1_interval(truth, predicted, rng=rng)
     return {"accuracy_low": accuracy.low, "accuracy_high": accuracy.high, "macro_f1_low": macro.low, "macro_f1_high": macro.high}
 
 

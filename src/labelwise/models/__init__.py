@@ -16,7 +16,8 @@ Want = frozenset[str]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a model keeps things: ``home`` in the run's folder, ``cache`` shared by all runs; and the threads it may use."""
+    """Where a model keeps things: ``home`` in the run's folder, ``cache`` shared by all runs; and the threads it may
+    use."""
 
     home: Path
     cache: Path
@@ -34,8 +35,8 @@ class Plan:
 class Model(Protocol):
     """The seam between the loop and a framework.
 
-    ``provides`` is a subset of {"probs", "samples", "embeddings", "boxes"}. ``validation`` is the share of the labelled images it wants
-    apart for early stopping (0: none), ``batch_size`` how many images one call of ``predict`` gets.
+    ``provides`` is a subset of {"probs", "samples", "embeddings", "boxes"}. ``validation`` is the share of the labelled
+    images it wants apart for early stopping (0: none), ``batch_size`` how many images one call of ``predict`` gets.
     """
 
     @property
@@ -57,11 +58,21 @@ class Model(Protocol):
         ...
 
     def fit(
-        self, train: Sequence[Labelled], val: Sequence[Labelled], *, out: Path, start: Path | None, plan: Plan, seed: int, progress: Progress
+        self,
+        train: Sequence[Labelled],
+        val: Sequence[Labelled],
+        *,
+        out: Path,
+        start: Path | None,
+        plan: Plan,
+        seed: int,
+        progress: Progress,
     ) -> Path:
-        """Train on the labelled images and write a checkpoint to ``out``; ``start`` is the last round's, if there is one."""
+        """Train on the labelled images and write a checkpoint to ``out``; ``start`` is the last round's, if there is
+        one."""
         ...
 
     def predict(self, checkpoint: Path | None, samples: Sequence[Sample], *, want: Want) -> Iterator[Prediction]:
-        """Predictions in the order of the samples, holding what is wanted; without a checkpoint only embeddings can be had."""
+        """Predictions in the order of the samples, holding what is wanted; without a checkpoint only embeddings can be
+        had."""
         ...

@@ -12,7 +12,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwise.embedding.backbone import NetworkSpec, Preprocessing, create_network, device, preprocessing_of, read_pixels, to_input
+from labelwise.embedding.backbone import (
+    NetworkSpec,
+    Preprocessing,
+    create_network,
+    device,
+    preprocessing_of,
+    read_pixels,
+    to_input,
+)
 from labelwise.errors import ModelError
 from labelwise.models import Place, Plan, Progress, Want
 from labelwise.models.heads import fit_temperature
@@ -25,10 +33,11 @@ EVAL_BATCH = 32
 class Finetune:
     """All layers of a timm network are trained (AdamW, warm-up then cosine), with random flips, crops and brightness.
 
-    ``backbone``, ``weights``, ``network``, ``size``, ``resize``, ``mean`` and ``std`` as for a frozen backbone. ``start``: "scratch" begins each round from
-    ``weights``, "previous" from the last round's network, "continue" also keeps its optimiser and goes on with its schedule.
-    Training stops when the validation loss has not fallen for ``patience`` epochs, and keeps the best epoch. ``validation`` is the share
-    of the labelled images set apart for that and for the temperature. ``passes`` and ``dropout`` are those of MC-dropout.
+    ``backbone``, ``weights``, ``network``, ``size``, ``resize``, ``mean`` and ``std`` as for a frozen backbone.
+    ``start``: "scratch" begins each round from ``weights``, "previous" from the last round's network, "continue" also
+    keeps its optimiser and goes on with its schedule. Training stops when the validation loss has not fallen for
+    ``patience`` epochs, and keeps the best epoch. ``validation`` is the share of the labelled images set apart for that
+    and for the temperature. ``passes`` and ``dropout`` are those of MC-dropout.
     """
 
     backbone: str = "convnext_nano.in12k_ft_in1k"
@@ -70,7 +79,15 @@ class Finetune:
         self._create(num_classes=0)
 
     def fit(
-        self, train: Sequence[Labelled], val: Sequence[Labelled], *, out: Path, start: Path | None, plan: Plan, seed: int, progress: Progress
+        self,
+        train: Sequence[Labelled],
+        val: Sequence[Labelled],
+        *,
+        out: Path,
+        start: Path | None,
+        plan: Plan,
+        seed: int,
+        progress: Progress,
     ) -> Path:
         """Train with early stopping on ``val`` and write network, classes and temperature to ``out``."""
         import torch
@@ -88,15 +105,22 @@ class Finetune:
         return out
 
     def predict(self, checkpoint: Path | None, samples: Sequence[Sample], *, want: Want) -> Iterator[Prediction]:
-        """Predictions, read ahead of the device; embeddings are the pooled features of the network as trained so far."""
+        """Predictions, read ahead of the device; embeddings are the pooled features of the network as trained so
+        far."""
         import torch
 
         network, classes, temperature = self._load(checkpoint)
         preprocessing = self._preprocessing(network)
         with torch.inference_mode():
-            for batch, pixels in _batches(samples, read_pixels(samples, preprocessing.pixels, threads=self._threads), EVAL_BATCH):
-                pooled = network.forward_head(network.forward_features(to_input(pixels, preprocessing, device())), pre_logits=True)
-                outputs: dict[str, NDArray[Any]] = {"embedding": pooled.float().cpu().numpy()} if "embeddings" in want else {}
+            for batch, pixels in _batches(
+                samples, read_pixels(samples, preprocessing.pixels, threads=self._threads), EVAL_BATCH
+            ):
+                pooled = network.forward_head(
+                    network.forward_features(to_input(pixels, preprocessing, device())), pre_logits=True
+                )
+                outputs: dict[str, NDArray[Any]] = (
+                    {"embedding": pooled.float().cpu().numpy()} if "embeddings" in want else {}
+                )
                 if classes and "probs" in want:
                     logits = network.get_classifier()(pooled).float() / temperature
                     outputs["probs"] = logits.softmax(dim=-1).cpu().numpy()
@@ -108,12 +132,15 @@ class Finetune:
     def _samples(self, network: Any, pooled: Any, temperature: float) -> NDArray[Any]:
         import torch
 
-        # Masks come from a generator of their own, one a pass: the same for every image and batch, and nobody's random state is touched.
+        # Masks come from a generator of their own, one a pass: the same for every image and batch, and
+        # nobody's random state is touched.
         passes = []
         for index in range(self.passes):
             generator = torch.Generator().manual_seed(index)
             keep = (torch.rand(pooled.shape[1], generator=generator) >= self.dropout).float() / (1 - self.dropout)
-            passes.append((network.get_classifier()(pooled * keep.to(pooled.device)).float() / temperature).softmax(dim=-1))
+            passes.append(
+                (network.get_classifier()(pooled * keep.to(pooled.device)).float() / temperature).softmax(dim=-1)
+            )
         return np.asarray(torch.stack(passes, dim=1).cpu().numpy())
 
     @property
@@ -124,7 +151,9 @@ class Finetune:
         return create_network(NetworkSpec(self.backbone, self.weights, self.network), num_classes=num_classes)
 
     def _preprocessing(self, network: Any) -> Preprocessing:
-        return preprocessing_of(network, size=self.size, resize=self.resize, interpolation=None, mean=self.mean, std=self.std)
+        return preprocessing_of(
+            network, size=self.size, resize=self.resize, interpolation=None, mean=self.mean, std=self.std
+        )
 
     def _network_to_train(self, start: Path | None, classes: tuple[str, ...]) -> Any:
         network = self._create(len(classes))
@@ -153,7 +182,10 @@ def _load_weights(network: Any, checkpoint: Path, classes: int) -> None:
     for name, value in state.items():
         if value.shape != own[name].shape:
             if value.shape[1:] != own[name].shape[1:] or len(value) > len(own[name]):
-                raise ModelError(f"{checkpoint} does not fit the network: {name} has shape {tuple(value.shape)}, expected {tuple(own[name].shape)}")
+                raise ModelError(
+                    f"{checkpoint} does not fit the network: {name} has shape {tuple(value.shape)}, expected "
+                    f"{tuple(own[name].shape)}"
+                )
             grown = own[name].clone()
             grown[: len(value)] = value
             state[name] = grown
@@ -203,7 +235,9 @@ class _Training:
             logits, labels = self._validate()
             loss = float(torch.nn.functional.cross_entropy(logits, labels))
             if not math.isfinite(loss):
-                raise ModelError(f"the validation loss is not finite in epoch {epoch}: lower model.lr (now {options.lr})")
+                raise ModelError(
+                    f"the validation loss is not finite in epoch {epoch}: lower model.lr (now {options.lr})"
+                )
             since = 0 if loss < best_loss else since + 1
             if since == 0:
                 best, best_loss = {k: v.clone() for k, v in self.network.state_dict().items()}, loss
@@ -228,7 +262,9 @@ class _Training:
             rate = options.lr * self._schedule((epoch * steps + step) / (options.epochs * steps))
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            inputs = to_input([_augmented(p, self.rng) if options.augment else p for p in images], self.preprocessing, device())
+            inputs = to_input(
+                [_augmented(p, self.rng) if options.augment else p for p in images], self.preprocessing, device()
+            )
             labels = self._labels(batch).to(device())
             with torch.autocast(device(), enabled=device() == "cuda"):
                 pooled = self.network.forward_head(self.network.forward_features(inputs), pre_logits=True)

@@ -40,10 +40,11 @@ PIXELS = "pixels"  # a backbone without a network: the picture itself, grey and 
 class Frozen:
     """Features of a backbone that is not trained, standardised over the pool, and a head fitted on the labelled ones.
 
-    ``backbone`` is a name of timm, or "pixels": the grey picture itself at ``size`` x ``size`` (for tiny pictures such as digits).
-    ``weights`` is "hub", a file, or "none" for an untrained network; ``network`` holds further arguments of timm.create_model.
-    ``size``, ``resize``, ``interpolation``, ``mean`` and ``std`` replace the backbone's own preprocessing. ``head`` is logistic, mlp or
-    knn, or ``{name: logistic, C: 0.03}``. ``passes`` and ``dropout`` are those of the MC-dropout samples (inputs of the head dropped).
+    ``backbone`` is a name of timm, or "pixels": the grey picture itself at ``size`` x ``size`` (for tiny pictures such
+    as digits). ``weights`` is "hub", a file, or "none" for an untrained network; ``network`` holds further arguments of
+    timm.create_model. ``size``, ``resize``, ``interpolation``, ``mean`` and ``std`` replace the backbone's own
+    preprocessing. ``head`` is logistic, mlp or knn, or ``{name: logistic, C: 0.03}``. ``passes`` and ``dropout`` are
+    those of the MC-dropout samples (inputs of the head dropped).
     """
 
     backbone: str = "convnext_nano.in12k_ft_in1k"
@@ -90,7 +91,15 @@ class Frozen:
             beside.replace(moments)
 
     def fit(
-        self, train: Sequence[Labelled], val: Sequence[Labelled], *, out: Path, start: Path | None, plan: Plan, seed: int, progress: Progress
+        self,
+        train: Sequence[Labelled],
+        val: Sequence[Labelled],
+        *,
+        out: Path,
+        start: Path | None,
+        plan: Plan,
+        seed: int,
+        progress: Progress,
     ) -> Path:
         """Fit and calibrate the head; the checkpoint is one .npz with everything but the backbone."""
         features = self._features([x.sample for x in train])
@@ -112,7 +121,9 @@ class Frozen:
             if "probs" in want:
                 outputs["probs"] = probabilities(self._head, state, features, classes)
             if "samples" in want:
-                passes = [probabilities(self._head, state, features, classes, keep) for keep in self._masks(features.shape[1])]
+                passes = [
+                    probabilities(self._head, state, features, classes, keep) for keep in self._masks(features.shape[1])
+                ]
                 outputs["samples"] = np.stack(passes, axis=1)
         for i, sample in enumerate(samples):
             yield Prediction(sample.id, **{k: v[i] for k, v in outputs.items()})
@@ -148,7 +159,9 @@ class Frozen:
         if self.backbone == PIXELS:
             side = self.size or 16
             about: tuple[Any, ...] = (PIXELS, side, self.interpolation)
-            return Table(self._place.cache / f"pixels-{fingerprint(*about)}", side * side, {"backbone": PIXELS, "size": side})
+            return Table(
+                self._place.cache / f"pixels-{fingerprint(*about)}", side * side, {"backbone": PIXELS, "size": side}
+            )
         spec = NetworkSpec(self.backbone, self.weights, self.network)
         _, preprocessing, dim = self._network
         folder = f"{self.backbone.replace('/', '_')}-{fingerprint(spec, preprocessing)}"
@@ -158,7 +171,9 @@ class Frozen:
         assert self._place is not None, "prepare comes first"
         if not samples:
             return
-        prepare, compute = (self._grey, _flatten) if self.backbone == PIXELS else (self._network[1].pixels, self._forward)
+        prepare, compute = (
+            (self._grey, _flatten) if self.backbone == PIXELS else (self._network[1].pixels, self._forward)
+        )
         waiting: list[Pixels] = []
         done = 0
         for pixels in read_pixels(samples, prepare, threads=self._place.threads):

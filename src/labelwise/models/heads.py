@@ -5,13 +5,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
+from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 Arrays = dict[str, NDArray[Any]]
+Above0 = Annotated[float, Gt(0)]
+Count = Annotated[int, Ge(1)]
 
 
 class Head(Protocol):
@@ -33,11 +36,12 @@ class Head(Protocol):
 class Logistic:
     """Multinomial logistic regression (scikit-learn, L-BFGS). ``C`` is the inverse strength of the L2 penalty."""
 
-    C: float = 0.01
-    max_iter: int = 100
-    tol: float = 1e-3
+    C: Above0 = 0.01
+    max_iter: Count = 100
+    tol: Above0 = 1e-3
     class_weight: Literal["balanced"] | None = None
-    dropout: bool = True
+
+    dropout = True
 
     def fit(self, features: Array, labels: NDArray[np.int64], *, seed: int) -> Arrays:
         """Fit; two classes are written as two columns, as every other number of classes."""
@@ -58,12 +62,14 @@ class Logistic:
 
 @dataclass(frozen=True)
 class Perceptron:
-    """A multilayer perceptron with ReLU (scikit-learn, Adam). ``hidden`` gives the sizes of its layers, ``alpha`` the L2 penalty."""
+    """A multilayer perceptron with ReLU (scikit-learn, Adam). ``hidden`` gives the sizes of its layers, ``alpha`` the
+    L2 penalty."""
 
-    hidden: tuple[int, ...] = (150, 100)
-    alpha: float = 1e-4
-    max_iter: int = 200
-    dropout: bool = True
+    hidden: tuple[Count, ...] = (150, 100)
+    alpha: Annotated[float, Ge(0)] = 1e-4
+    max_iter: Count = 200
+
+    dropout = True
 
     def fit(self, features: Array, labels: NDArray[np.int64], *, seed: int) -> Arrays:
         """Fit from random numbers drawn from ``seed``."""
@@ -92,9 +98,10 @@ class Perceptron:
 class Neighbours:
     """k nearest neighbours by cosine similarity, votes weighted by ``exp(similarity / softness)`` (Wu et al. 2018)."""
 
-    k: int = 10
-    softness: float = 0.07
-    dropout: bool = False
+    k: Count = 10
+    softness: Above0 = 0.07
+
+    dropout = False
 
     def fit(self, features: Array, labels: NDArray[np.int64], *, seed: int) -> Arrays:
         """Keep the labelled features."""
@@ -118,7 +125,8 @@ def _unit(features: Array) -> Array:
 def _fit(model: Any, features: Array, labels: NDArray[np.int64]) -> None:
     from sklearn.exceptions import ConvergenceWarning
 
-    # The number of iterations is a setting of ours, and stopping there is meant; few labels of many classes are no regression.
+    # The number of iterations is a setting of ours, and stopping there is meant; few labels of many classes are
+    # no regression.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
@@ -126,9 +134,11 @@ def _fit(model: Any, features: Array, labels: NDArray[np.int64]) -> None:
 
 
 def fit_temperature(logits: Array, labels: NDArray[np.int64], *, prior: float = 1.0) -> float:
-    """The temperature T that makes ``softmax(logits / T)`` most likely for held-out ``labels`` (Guo et al. 2017, section 4.2).
+    """The temperature T that makes ``softmax(logits / T)`` most likely for held-out ``labels`` (Guo et al. 2017,
+    section 4.2).
 
-    A log-normal prior around 1 of width ``prior`` keeps T near 1 where there are few labels; the result lies in [0.05, 20].
+    A log-normal prior around 1 of width ``prior`` keeps T near 1 where there are few labels; the result lies in [0.05,
+    20].
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import logsumexp
@@ -143,11 +153,14 @@ def fit_temperature(logits: Array, labels: NDArray[np.int64], *, prior: float = 
     return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded").x))
 
 
-def fit_calibrated(head: Head, features: Array, labels: NDArray[np.int64], *, seed: int, held_out: float = 0.2) -> Arrays:
-    """Fit a head on labelled features ``(n, d)`` and a temperature on a random share of them that a first fit does not see.
+def fit_calibrated(
+    head: Head, features: Array, labels: NDArray[np.int64], *, seed: int, held_out: float = 0.2
+) -> Arrays:
+    """Fit a head on labelled features ``(n, d)`` and a temperature on a random share of them that a first fit does not
+    see.
 
-    ``labels`` are indices on the run's class axis. The state also holds ``seen``, the class indices that occur, and ``temperature``.
-    A single class needs no fit: the state then holds no array of the head.
+    ``labels`` are indices on the run's class axis. The state also holds ``seen``, the class indices that occur, and
+    ``temperature``. A single class needs no fit: the state then holds no array of the head.
     """
     seen, own = np.unique(labels, return_inverse=True)
     state: Arrays = {"seen": seen.astype(np.int64), "temperature": np.ones(1, np.float32)}
@@ -163,7 +176,9 @@ def fit_calibrated(head: Head, features: Array, labels: NDArray[np.int64], *, se
     return state | head.fit(features, own, seed=seed)
 
 
-def probabilities(head: Head, state: Mapping[str, NDArray[Any]], features: Array, classes: int, keep: Array | None = None) -> Array:
+def probabilities(
+    head: Head, state: Mapping[str, NDArray[Any]], features: Array, classes: int, keep: Array | None = None
+) -> Array:
     """Calibrated probabilities ``(n, classes)`` on the run's class axis; a class without a label has probability 0."""
     from scipy.special import softmax
 

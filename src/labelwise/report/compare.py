@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from labelwise.curves import Curve, Saved, area_under, band, labels_saved, mean_curve, paired_difference
 from labelwise.errors import DataError
-from labelwise.evaluate import Curve, Saved, area_under, band, labels_saved, mean_curve, paired_difference
 from labelwise.report import figures, statements, words
 from labelwise.report.pages import render
 from labelwise.report.views import CompareView

@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from labelwise.evaluate import Band, Curve
+from labelwise.curves import Band, Curve
 from labelwise.report import words
 
 Figure = dict[str, Any]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from labelwise import config as configuration
-from labelwise.evaluate import Curve
+from labelwise.curves import Curve
 from labelwise.reasons import sentence
 from labelwise.records import Query
 from labelwise.report.compare import compare_page

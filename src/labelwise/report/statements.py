@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from labelwise.evaluate import Difference, Saved
+from labelwise.curves import Difference, Saved
 from labelwise.report import words
 
 ENOUGH_SEEDS = 5

@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from labelwise.evaluate import Curve
+from labelwise.curves import Curve
 from labelwise.records import Problem
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from labelwise.selection.compose import Inputs, Selector, bind, needs, wrap
+    from labelwise.selection.coverage import herding
     from labelwise.selection.density import centroids, typiclust
     from labelwise.selection.gradient import badge
     from labelwise.selection.picks import Picks, check_embeddings, check_probs, check_scores
@@ -26,6 +27,7 @@ _HOME = {
     "check_embeddings": "picks",
     "check_probs": "picks",
     "check_scores": "picks",
+    "herding": "coverage",
     "k_center": "spread",
     "needs": "compose",
     "per_group": "wrappers",
@@ -49,6 +51,7 @@ __all__ = [
     "check_embeddings",
     "check_probs",
     "check_scores",
+    "herding",
     "k_center",
     "needs",
     "per_group",

@@ -1,0 +1,119 @@
+"""Covering the uncertain part of the pool: uncertainty herding, with or without the need of rare classes."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
+
+from labelwise.selection.picks import Array, Doubles, Picks, Rows, Vectors, check_embeddings, check_probs, check_scores, count, unit
+
+
+def herding(
+    n: int,
+    candidates: Rows,
+    labelled: Rows,
+    labels: Rows,
+    scores: Array,
+    probs: Array,
+    embeddings: Array,
+    rng: np.random.Generator,
+    *,
+    need: float = 1.0,
+    radius: float = 0.5,
+    neighbours: int = 100,
+    dims: int = 128,
+    limit: int = 30_000,
+) -> Picks:
+    """Pick greedily what covers most of the uncertainty that labelled images do not cover yet.
+
+    Each candidate j has a weight u_j = score_j * sum_c p_jc / (n_c + 1)^need, where n_c counts the labels of class c; ``need`` 0 leaves the
+    classes out. With similarity k(i, j) = exp(-d_ij^2 / s^2) among the ``neighbours`` nearest, the next pick is the i that raises
+    sum_j u_j max over picked or labelled i of k(i, j) most; ties go to the lowest row. Distances d are those of the ``embeddings``
+    ``(N, d)`` on their first ``dims`` principal axes, scaled to length 1. s^2 is ``radius`` times the median squared distance of a
+    labelled image to the nearest other one, so that it shrinks as labels grow. Of more than ``limit`` candidates a random sample is used.
+
+    Facts: ``coverage_gain``, the weight newly covered, as a share of all weight. Raises SelectionError if a number is not finite.
+    Bae, Sutherland & Oliveira 2025, Uncertainty Herding; the class weights follow Bengar et al. 2022, Class-balanced active learning.
+    """
+    n = count(n, candidates)
+    if len(candidates) > max(limit, n):
+        candidates = np.sort(rng.choice(candidates, max(limit, n), replace=False))
+    rows = np.sort(np.concatenate([candidates, labelled]))
+    vectors = _compact(check_embeddings(embeddings, rows)[rows], dims)
+    free, known = np.searchsorted(rows, candidates), np.searchsorted(rows, labelled)
+    weights = np.zeros(len(rows))
+    weights[free] = np.maximum(check_scores(scores, candidates), 0) * _class_need(check_probs(probs, candidates), labels, need)
+    cover = _Cover(*_graph(vectors, neighbours, _width(vectors, known, radius)), weights)
+    cover.add_all(known)
+    picks, gains = cover.greedy(free, n)
+    return Picks(rows[picks], {"coverage_gain": gains / max(weights.sum(), np.finfo(float).tiny)})
+
+
+def _class_need(probs: Doubles, labels: Rows, need: float) -> Doubles:
+    counts = np.bincount(labels[labels >= 0], minlength=probs.shape[1])[: probs.shape[1]]
+    return np.asarray(probs @ (counts + 1.0) ** -need)
+
+
+def _compact(vectors: Vectors, dims: int) -> Vectors:
+    """The first principal axes, scaled to length 1: what is left out is mostly noise, and distances cost a tenth."""
+    dims = min(dims, *vectors.shape)
+    return unit(PCA(dims, svd_solver="covariance_eigh").fit_transform(vectors).astype(np.float32))
+
+
+def _width(vectors: Vectors, known: NDArray[np.intp], radius: float) -> float:
+    """The kernel's s^2, from the labelled images; from all where fewer than two are labelled."""
+    points = vectors[known] if len(known) > 1 else vectors
+    if len(points) < 2:
+        return 1.0
+    distances, _ = NearestNeighbors(n_neighbors=2, algorithm="brute").fit(points).kneighbors(points)
+    return radius * max(float(np.median(distances[:, 1].astype(np.float64) ** 2)), 1e-9)
+
+
+def _graph(vectors: Vectors, neighbours: int, width: float) -> tuple[NDArray[np.int64], Doubles]:
+    """The nearest rows of each row, itself included, ``(N, k)``, and their similarity."""
+    k = min(neighbours, len(vectors))
+    distances, nearest = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(vectors).kneighbors(vectors)
+    return nearest, np.exp(-(distances.astype(np.float64) ** 2) / width)
+
+
+@dataclass
+class _Cover:
+    """How well each row is covered by what is labelled or picked, and greedy picking by lazy evaluation (Minoux 1978)."""
+
+    nearest: NDArray[np.int64]
+    similarity: Doubles
+    weights: Doubles
+
+    def __post_init__(self) -> None:
+        self.covered = np.zeros(len(self.weights))
+
+    def add_all(self, rows: NDArray[np.intp]) -> None:
+        np.maximum.at(self.covered, self.nearest[rows].ravel(), self.similarity[rows].ravel())
+        self.covered[rows] = 1.0
+
+    def gain(self, row: int) -> float:
+        around = self.nearest[row]
+        return float(self.weights[around] @ np.maximum(self.similarity[row] - self.covered[around], 0))
+
+    def greedy(self, free: NDArray[np.intp], n: int) -> tuple[Rows, Doubles]:
+        missing = np.maximum(self.similarity[free] - self.covered[self.nearest[free]], 0)
+        gains = np.einsum("ij,ij->i", self.weights[self.nearest[free]], missing)
+        # Gains only fall: one computed earlier is an upper bound, and the best bound that is up to date is the best of all.
+        heap = [(-gain, int(row), 0) for gain, row in zip(gains, free, strict=True)]
+        heapq.heapify(heap)
+        picks: list[int] = []
+        values: list[float] = []
+        while len(picks) < n:
+            bound, row, turn = heapq.heappop(heap)
+            if turn < len(picks):
+                heapq.heappush(heap, (-self.gain(row), row, len(picks)))
+                continue
+            picks.append(row)
+            values.append(-bound)
+            self.add_all(np.array([row]))
+        return np.array(picks, dtype=np.int64), np.array(values)
