@@ -13,6 +13,7 @@ from labelwise.config import Config
 from labelwise.engine import Work
 from labelwise.engine.local import Local
 from labelwise.errors import ConfigError
+from labelwise.loop.intake import check_truth
 from labelwise.models import Progress
 from labelwise.parts import build
 from labelwise.report.fill import compare_report, run_report
@@ -42,10 +43,13 @@ def check(source: Source, overrides: Iterable[str] | Mapping[str, Any] = ()) -> 
         f"model: {config.model.name}, gives {', '.join(sorted(parts.model.provides))}",
         f"strategy: {configuration.strategy_text(config.strategy)}; round 0 by {configuration.strategy_text(config.cold_start)}",
     ]
-    if parts.annotator.simulated and known < len(listing.samples):
-        raise ConfigError(f"the annotator is the oracle, but {len(listing.samples) - known} images have no class: set annotator=files to ask a person")
-    goals = config.budget.cumulative(round((1 - config.data.test * known / len(listing.samples)) * len(listing.samples)) - config.audit)
-    facts.append(f"budget: {len(goals)} rounds, {goals[0]} to {goals[-1]} labels")
+    if parts.annotator.simulated:
+        check_truth(listing.samples)
+    pool = len(listing.samples) - round(config.data.test * known) - config.audit
+    if pool < 1:
+        raise ConfigError(f"audit={config.audit} leaves no image of {len(listing.samples)} to choose from: give a smaller number")
+    goals = config.budget.cumulative(pool)
+    facts.append(f"budget: {len(goals)} rounds, {goals[0]} to {goals[-1]} labels of about {pool} images")
     return [*facts, *(f"note: {p.message}" for p in listing.problems)]
 
 
@@ -121,7 +125,7 @@ def simulate(
     for config in configs:
         build(config)
     # Data and features do not depend on strategy and seed: they are taken in once, and every arm begins from there.
-    common = base.model_copy(update={"name": f"{base.name}/data"})
+    common = configuration.changed(base, {"name": f"{base.name}/data", "strategy": "random", "cold_start": "random", "seed": 0})
     loop.run(common, rounds=0, progress=progress)
     engine = Local(workers if workers > 1 else 0)
     lines = engine.map_batches(partial(_arm_worker, common.folder), configs, batch_size=1)

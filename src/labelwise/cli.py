@@ -5,13 +5,14 @@ Exit codes: 0 done or waiting for people, 1 the user's mistake (one line), 2 usa
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,35 +40,40 @@ AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object")]
 def main() -> None:
     """Entry point of ``labelwise``."""
     signal.signal(signal.SIGTERM, _on_term)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file's name may hold what the terminal cannot show
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app(standalone_mode=False)
+        status = app(standalone_mode=False)
+        sys.stdout.flush()
     except LabelwiseError as error:
         _fail(str(error))
-    except (KeyboardInterrupt, Interrupted):
-        typer.echo("interrupted: what was finished is kept; run the same command again to resume", err=True)
-        # A second Ctrl-C while threads wind down must not print a traceback.
-        os._exit(INTERRUPTED)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
+    except (KeyboardInterrupt, Interrupted, typer.Abort):
+        _interrupted()
     except Exception as error:
-        _maybe_usage(error)
+        _explain(error)
         raise
-    sys.exit(0)
+    sys.exit(status if isinstance(status, int) else 0)
 
 
 def _on_term(_signal: int, _frame: Any) -> None:
-    raise Interrupted
+    # Not an Exception: a library that swallows those must not swallow the wish to stop.
+    raise KeyboardInterrupt
 
 
-def _maybe_usage(error: Exception) -> None:
-    """Exit as click would for its own errors; a reader that went away (``| head``) is none."""
-    import click
+def _interrupted() -> None:
+    with suppress(OSError):
+        sys.stdout.flush()
+        typer.echo("interrupted: what was finished is kept; run the same command again to resume", err=True)
+    # A second Ctrl-C while threads wind down must not print a traceback.
+    os._exit(INTERRUPTED)
 
-    if isinstance(error, click.exceptions.Abort):
-        raise KeyboardInterrupt
-    if isinstance(error, click.ClickException):
-        error.show()
-        sys.exit(error.exit_code)
+
+def _explain(error: Exception) -> None:
+    """Exit as the command line's own errors want it; a reader that went away (``| head``) is none."""
+    if callable(show := getattr(error, "show", None)):  # click's usage errors, wherever this typer keeps its click
+        show()
+        sys.exit(getattr(error, "exit_code", 2))
     if isinstance(error, BrokenPipeError):
         os._exit(0)
     if isinstance(error, OSError):

@@ -108,9 +108,7 @@ class Budget(Node):
     """How many images are labelled, and when."""
 
     initial: Amount = Field(default=50, description="images in round 0")
-    per_round: Amounts = Field(
-        default=50, description="images in each later round, or a list with one amount a round"
-    )
+    per_round: Amounts = Field(default=50, description="images in each later round, or a list with one amount a round")
     rounds: int | None = Field(
         default=None,
         ge=1,

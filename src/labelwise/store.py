@@ -69,6 +69,7 @@ class Store:
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
         self._thread = threading.RLock()
+        self._samples: dict[str | None, list[Sample]] = {}
         if read_only and not path.is_file():
             raise RunError(f"no run in {path.parent}: expected {path.name} there; 'labelwise run CONFIG' begins one")
         with self._explained():
@@ -206,13 +207,17 @@ class Store:
             (s.id, str(s.path), s.group, s.content, *s.size, s.note, split, _target_json(s.target))
             for s, split in samples
         )
+        self._samples.clear()
         self._many("INSERT INTO samples VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def samples(self, split: str | None = None) -> list[Sample]:
         """The samples of one split, or all, in the order of their ids."""
         sql = "SELECT id, path, grp, target, content, width, height, note FROM samples"
-        rows = self._rows(sql + " WHERE split = ? ORDER BY id", split) if split else self._rows(sql + " ORDER BY id")
-        return [Sample(i, Path(p), g, _target(t), c, (w, h), n) for i, p, g, t, c, w, h, n in rows]
+        if split not in self._samples:
+            rows = self._rows(sql + " WHERE split = ? ORDER BY id", split) if split else self._rows(sql + " ORDER BY id")
+            # Samples never change once they are in: building them costs more than reading them.
+            self._samples[split] = [Sample(i, Path(p), g, _target(t), c, (w, h), n) for i, p, g, t, c, w, h, n in rows]
+        return list(self._samples[split])
 
     def split_sizes(self) -> dict[str, int]:
         """Number of samples by split."""
@@ -272,6 +277,24 @@ class Store:
         """All answers by query id."""
         rows = self._rows("SELECT query, target, annotator, seconds FROM annotations")
         return {q: Annotation(q, _target(t), who, s) for q, t, who, s in rows}
+
+    def asked(self) -> set[str]:
+        """Ids of all samples that were ever asked."""
+        return {row[0] for row in self._rows("SELECT sample FROM queries")}
+
+    def answered(self, purpose: str = "train") -> list[tuple[str, Target]]:
+        """Sample ids and targets of the answers to queries of a purpose, in the order they were asked; skipped ones left out."""
+        rows = self._rows(
+            "SELECT q.sample, a.target FROM queries q JOIN annotations a ON a.query = q.id "
+            "WHERE q.purpose = ? AND a.target IS NOT NULL ORDER BY q.round, q.rank",
+            purpose,
+        )
+        return [(sample, target) for sample, text in rows if (target := _target(text)) is not None]
+
+    def spent(self) -> float:
+        """The cost of all queries that were not skipped, in the budget's unit."""
+        sql = "SELECT sum(cost) FROM queries WHERE id NOT IN (SELECT query FROM annotations WHERE target IS NULL)"
+        return float(self._rows(sql)[0][0] or 0)
 
     # --- evaluations ------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from annotated_types import Interval
+from pydantic import Field
 
 from labelwise.annotators import Desk
 from labelwise.errors import DataError
@@ -19,8 +19,8 @@ class Oracle:
     """Knows every class. ``noise`` is the share of wrong answers, ``skip`` the share of declined ones, both the same
     each time."""
 
-    noise: Annotated[float, Interval(ge=0, le=1)] = 0.0
-    skip: Annotated[float, Interval(ge=0, le=1)] = 0.0
+    noise: Annotated[float, Field(ge=0, le=1)] = 0.0
+    skip: Annotated[float, Field(ge=0, le=1)] = 0.0
 
     simulated = True
 

@@ -67,7 +67,7 @@ def create_network(spec: NetworkSpec, *, num_classes: int) -> Any:
     import timm
     import torch
 
-    if not timm.is_model(spec.name):
+    if not timm.is_model(spec.name) and not spec.name.startswith(("hf-hub:", "hf_hub:", "local-dir:")):
         near = timm.list_models(f"*{spec.name}*")[:3]
         raise ModelError(
             f"timm has no network {spec.name!r}: "
@@ -80,19 +80,32 @@ def create_network(spec: NetworkSpec, *, num_classes: int) -> Any:
             "'hub', or 'none' for an untrained network"
         )
     overlay = {"file": str(file)} if file is not None else None
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        try:
-            network = timm.create_model(
-                spec.name,
-                pretrained=spec.weights != "none",
-                pretrained_cfg_overlay=overlay,
-                num_classes=num_classes,
-                **spec.options,
-            )
-        except Exception as error:
-            raise ModelError(_why_no_network(spec, error)) from error
+
+    def build(**weights: Any) -> Any:
+        # The untrained parts are drawn from a seed of their own; nobody's random state is touched.
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            torch.manual_seed(0)
+            return timm.create_model(spec.name, num_classes=num_classes, **weights, **spec.options)
+
+    try:
+        network = build(pretrained=spec.weights != "none", pretrained_cfg_overlay=overlay)
+        left = _untouched(network, build()) if file is not None else []
+    except Exception as error:
+        raise ModelError(_why_no_network(spec, error)) from error
+    if left:
+        raise ModelError(
+            f"{spec.weights} does not fit {spec.name}: it has no weights for {left[0]} ({len(left)} missing): "
+            "check model.backbone, model.network and model.weights"
+        )
     return network.eval()
+
+
+def _untouched(network: Any, blank: Any) -> list[str]:
+    """Names of weights that loading left as drawn: timm passes over what a file lacks when the classifier is new."""
+    classifier = {id(p) for p in network.get_classifier().parameters()}
+    drawn = blank.state_dict()
+    own = [(n, p) for n, p in network.named_parameters() if p.ndim >= 2 and id(p) not in classifier]
+    return [n for n, p in own if bool((p == drawn[n]).all())]
 
 
 def _why_no_network(spec: NetworkSpec, error: Exception) -> str:

@@ -14,9 +14,9 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from annotated_types import Ge
+from pydantic import NonNegativeInt
 
 from labelwise import catalog
 from labelwise.engine import Work
@@ -28,7 +28,7 @@ class Local:
     """Run on this machine. ``workers`` 0 works in this process; more spawn that many processes, each with its share of
     the cores."""
 
-    workers: Annotated[int, Ge(0)] = 0
+    workers: NonNegativeInt = 0
 
     def map_batches(
         self, make: Callable[[], Work], items: Sequence[Any], *, batch_size: int, gpus: float = 0

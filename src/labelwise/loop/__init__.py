@@ -6,6 +6,7 @@ and a run that was killed in between ends with the same picks and figures as one
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ from labelwise import config as configuration
 from labelwise.config import Config
 from labelwise.errors import RunChanged
 from labelwise.loop.annotate import annotate
-from labelwise.loop.context import Context, exhausted, spent
-from labelwise.loop.intake import take_in
+from labelwise.loop.context import Context
+from labelwise.loop.intake import check_truth, take_in
 from labelwise.loop.judge import judge
 from labelwise.loop.query import query
 from labelwise.loop.train import train
@@ -26,6 +27,7 @@ from labelwise.models import Place, Progress
 from labelwise.parts import Parts, build, cache_folder, threads_of
 from labelwise.store import SETUP, Store, open_explained, owned
 
+MODEL = "model"  # the folder of what a model keeps for itself
 # A step does its work and commits it; what it returns is what people are waited for, or nothing.
 STEPS: Mapping[str, Callable[[Context, int, int], str]] = {"query": query, "annotate": annotate, "train": train, "evaluate": judge}
 
@@ -52,8 +54,14 @@ def run(
     began with another configuration, RunError if its folder cannot be written.
     """
     parts = build(config)
-    with owned(config.folder), open_explained(config.folder), Store(config.folder / "run.db") as store:
-        _same_configuration(config, store)
+    with owned(config.folder), open_explained(config.folder):
+        _same_configuration(config)
+        return _continue(config, parts, rounds, progress, tell)
+
+
+def _continue(config: Config, parts: Parts, rounds: int | None, progress: Progress, tell: Callable[[str], None]) -> Outcome:
+    with Store(config.folder / "run.db") as store:
+        _keep_configuration(config, store)
         context = _set_up(config, parts, store, progress, tell)
         outcome = _rounds(context, rounds)
         store.set_setting("state", outcome.state)
@@ -71,36 +79,58 @@ def adopt(config: Config, common: Path) -> None:
         if target.exists():
             return
         beside = target.with_suffix(".partial")
-        beside.unlink(missing_ok=True)
+        _remove(beside)
         with Store(common / "run.db") as source:
             source.copy_to(beside)
         with Store(beside) as copy:
-            copy.set_setting("config", configuration.dump(config))
+            _keep_configuration(config, copy)
         beside.replace(target)
 
 
-def _same_configuration(config: Config, store: Store) -> None:
-    """Keep the configuration a run begins with, and refuse another one later."""
-    file = config.folder / "config.yaml"
-    known = store.setting("config")
-    if known:
-        changed = configuration.differing_keys(configuration.load(yaml.safe_load(known)), config)
-        if changed:
-            raise RunChanged(
-                f"{config.folder} began with another configuration ({'; '.join(changed)}): "
-                f"put these keys back to continue it, or give name=NEW to begin another run"
-            )
-    store.set_setting("config", configuration.dump(config))
-    beside = file.with_suffix(".partial")
-    beside.write_text(configuration.dump(config), encoding="utf-8")
-    beside.replace(file)
+def _remove(database: Path) -> None:
+    """Remove a database with what SQLite lays beside it: a log that stayed would be read into the next one."""
+    for tail in ("", "-wal", "-shm"):
+        database.with_name(database.name + tail).unlink(missing_ok=True)
+
+
+def _same_configuration(config: Config) -> None:
+    """Refuse another configuration than the run began with; before its first query there is nothing to lose, and it begins anew."""
+    file = config.folder / "run.db"
+    if not file.exists():
+        return
+    with Store(file) as store:
+        known, begun = store.setting("config"), any(step.round != SETUP for step in store.steps())
+    changed = configuration.differing_keys(configuration.load(yaml.safe_load(known)), config) if known else []
+    if changed and begun:
+        raise RunChanged(
+            f"{config.folder} began with another configuration ({'; '.join(changed)}): "
+            f"put these keys back to continue it, or give name=NEW to begin another run"
+        )
+    if changed:
+        shutil.rmtree(config.folder / MODEL, ignore_errors=True)
+        _remove(file)
+
+
+def _keep_configuration(config: Config, store: Store) -> None:
+    """Write down the configuration, in the store for comparing and beside it for people."""
+    text = configuration.dump(config)
+    with store.transaction():
+        store.set_setting("config", text)
+        store.set_setting("state", "unfinished")
+        store.set_setting("message", "at work, or interrupted: run it again to resume")
+    beside = config.folder / "config.partial"
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(config.folder / "config.yaml")
 
 
 def _set_up(config: Config, parts: Parts, store: Store, progress: Progress, tell: Callable[[str], None]) -> Context:
     """Read the data once, and let the model prepare itself."""
     began = time.perf_counter()
     if not store.is_done(SETUP, "read"):
-        intake = take_in(config, parts.read(), progress=progress)
+        listing = parts.read()
+        if parts.annotator.simulated:
+            check_truth(listing.samples)
+        intake = take_in(config, listing, progress=progress)
         with store.transaction():
             store.add_samples(intake.samples)
             store.add_problems(intake.problems)
@@ -109,7 +139,8 @@ def _set_up(config: Config, parts: Parts, store: Store, progress: Progress, tell
             store.finish_step(SETUP, "read", time.perf_counter() - began)
     began = time.perf_counter()
     pool, others = store.samples("pool"), [*store.samples("test"), *store.samples("audit")]
-    place = Place(config.folder, cache_folder(config), threads_of(config))
+    place = Place(config.folder / MODEL, cache_folder(config), threads_of(config))
+    place.home.mkdir(exist_ok=True)
     parts.model.prepare(pool, others, place=place, progress=progress)
     if not store.is_done(SETUP, "prepare"):
         store.finish_step(SETUP, "prepare", time.perf_counter() - began)
@@ -117,28 +148,34 @@ def _set_up(config: Config, parts: Parts, store: Store, progress: Progress, tell
 
 
 def _rounds(context: Context, limit: int | None) -> Outcome:
-    config, store = context.config, context.store
-    goals = config.budget.cumulative(len(store.samples("pool")))
+    folder, store = context.config.folder, context.store
+    pool = {s.id for s in store.samples("pool")}
+    goals = context.config.budget.cumulative(len(pool))
     finished_here = 0
     for round, goal in enumerate(goals):
         if store.is_done(round, "evaluate"):
             continue
+        if not store.is_done(round, "query") and store.asked() >= pool:
+            break
         if limit is not None and finished_here >= limit:
-            return Outcome("stopped", f"stopped before round {round} of {len(goals)}: run again to go on", config.folder)
+            return Outcome("stopped", f"stopped before round {round} of {len(goals)}: run again to go on", folder)
         for step, do in STEPS.items():
-            if store.is_done(round, step):
-                continue
-            waiting = do(context, round, goal)
+            waiting = "" if store.is_done(round, step) else do(context, round, goal)
             if waiting:
-                return Outcome("waiting", waiting, config.folder)
+                return Outcome("waiting", waiting, folder)
         finished_here += 1
-        _say_round(context, round, len(goals))
-        if exhausted(store):
-            return Outcome("finished", f"every image of the pool has been asked, in round {round}", config.folder)
-    return Outcome("finished", f"the budget is spent after {len(goals)} rounds", config.folder)
+        _say_round(context, round, len(goals) - round - 1)
+    why = "every image of the pool has been asked" if store.asked() >= pool else f"the budget is spent after {_count(len(goals), 'round')}"
+    return Outcome("finished", why, folder)
 
 
-def _say_round(context: Context, round: int, total: int) -> None:
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _say_round(context: Context, round: int, left: int) -> None:
     scores = context.store.evaluations("test").get(round) or context.store.evaluations("audit").get(round) or {}
-    figures = ", ".join(f"{name} {scores[name]:.3f}" for name in ("accuracy", "macro_f1") if name in scores)
-    context.tell(f"round {round} of 0..{total - 1}: {spent(context.store)} labels" + (f", {figures}" if figures else ""))
+    names = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
+    figures = ", ".join(f"{shown} {scores[name]:.3f}" for name, shown in names.items() if name in scores)
+    labels = _count(len(context.store.answered()), "label")
+    context.tell(f"round {round}: {labels}, {figures or 'no model to judge yet'}" + (f" ({_count(left, 'round')} to go)" if left else ""))

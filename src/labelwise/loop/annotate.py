@@ -6,6 +6,7 @@ import time
 
 from labelwise.annotators import Desk
 from labelwise.loop.context import Context
+from labelwise.store import Store
 
 
 def annotate(context: Context, round: int, goal: int) -> str:
@@ -19,7 +20,14 @@ def annotate(context: Context, round: int, goal: int) -> str:
     left = [q for q in asked if q.id not in answers]
     with store.transaction():
         store.add_annotations(answers[q.id] for q in asked if q.id in answers)
-        store.add_classes(sorted({c for a in answers.values() if a.target for c in a.target.classes}))
         if not left:
+            # Once a round, so that the class axis does not depend on how often it was asked whether people are done.
+            store.add_classes(sorted(_answered_classes(store, round)))
             store.finish_step(round, "annotate", time.perf_counter() - began)
     return f"waiting for {len(left)} annotations of round {round}: {annotator.advice(left, desk)}" if left else ""
+
+
+def _answered_classes(store: Store, round: int) -> set[str]:
+    found = store.annotations()
+    targets = [found[q.id].target for q in store.queries(round)]
+    return {name for target in targets if target is not None for name in target.classes}

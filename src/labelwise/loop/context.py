@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,25 +40,7 @@ class Context:
 
 def labelled_images(context: Context, purpose: str = "train") -> list[Labelled]:
     """The labelled images of a purpose, in the order they were asked."""
-    answers = context.store.annotations()
-    found = []
-    for query in context.store.queries():
-        answer = answers.get(query.id)
-        if answer is not None and answer.target is not None and query.purpose == purpose:
-            found.append(Labelled(context.by_id[query.sample_id], answer.target))
-    return found
-
-
-def spent(store: Store) -> int:
-    """The part of the budget that is spent: images asked and not skipped; a skipped one costs nothing."""
-    answers = store.annotations()
-    return round(sum(q.cost for q in store.queries() if q.id not in answers or not answers[q.id].skipped))
-
-
-def exhausted(store: Store) -> bool:
-    """Whether every image of the pool has been asked."""
-    asked = {q.sample_id for q in store.queries()}
-    return all(s.id in asked for s in store.samples("pool"))
+    return [Labelled(context.by_id[sample], target) for sample, target in context.store.answered(purpose)]
 
 
 def last_checkpoint(context: Context, before: int) -> Path | None:
@@ -69,14 +50,3 @@ def last_checkpoint(context: Context, before: int) -> Path | None:
         if path.exists() and context.store.is_done(round, "train"):
             return path
     return None
-
-
-class Stopwatch:
-    """Seconds since it was made."""
-
-    def __init__(self) -> None:
-        self._began = time.perf_counter()
-
-    def seconds(self) -> float:
-        """Seconds so far."""
-        return time.perf_counter() - self._began

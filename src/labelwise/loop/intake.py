@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,16 @@ class Intake:
     samples: list[tuple[Sample, str]]
     problems: list[Problem]
     classes: tuple[str, ...]
+
+
+def check_truth(samples: Sequence[Sample]) -> None:
+    """Raises DataError if an image has no class: a simulated annotator could not answer for it."""
+    unknown = [s.id for s in samples if s.target is None]
+    if unknown:
+        raise DataError(
+            f"the oracle does not know the class of {len(unknown)} of {len(samples)} images (the first: {unknown[0]}): "
+            f"set annotator=files to ask a person, or give their classes"
+        )
 
 
 def take_in(config: Config, listing: Listing, *, progress: Progress) -> Intake:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from labelwise import reasons
 from labelwise.loop.acquire import Outputs, acquire
-from labelwise.loop.context import Context, labelled_images, last_checkpoint, spent
+from labelwise.loop.context import Context, labelled_images, last_checkpoint
 from labelwise.records import Annotation, Query, Sample, Target
 from labelwise.selection.compose import Inputs
 
@@ -20,15 +20,16 @@ def query(context: Context, round: int, goal: int) -> str:
     """Choose images until the labelled ones are ``goal``; in round 0 also ask the audit sample and take what the data knows."""
     began = time.perf_counter()
     store = context.store
-    asked = {q.sample_id for q in store.queries()}
+    asked = store.asked()
     unasked = [s for s in store.samples("pool") if s.id not in asked]
     given = [] if context.parts.annotator.simulated or round > 0 else [s for s in unasked if s.target is not None]
     known = {s.id for s in given}
     free = [s for s in unasked if s.id not in known]
-    wanted = min(goal - spent(store), len(free))
+    wanted = min(goal - int(store.spent()), len(free))
     chosen = _choose(context, round, free, wanted) if wanted > 0 else []
     audit = [Query(f"{round:03d}-audit-{i:05d}", round, len(chosen) + i, s.id, cost=0, purpose="audit") for i, s in enumerate(_audit(context, round))]
-    came = [Query(f"{round:03d}-given-{i:05d}", round, i, s.id, cost=0, reason={"drawn": "came with its class"}) for i, s in enumerate(given)]
+    first = len(chosen) + len(audit)
+    came = [Query(f"{round:03d}-given-{i:05d}", round, first + i, s.id, cost=0, reason={"drawn": "came with its class"}) for i, s in enumerate(given)]
     with store.transaction():
         store.add_queries([*chosen, *audit, *came])
         store.add_annotations(Annotation(q.id, context.by_id[q.sample_id].target, "data") for q in came)

@@ -7,10 +7,11 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from labelwise.embedding.backbone import (
     NetworkSpec,
@@ -27,6 +28,7 @@ from labelwise.models.heads import fit_temperature
 from labelwise.records import Labelled, Prediction, Sample, Task
 
 EVAL_BATCH = 32
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 @dataclass
@@ -43,20 +45,20 @@ class Finetune:
     backbone: str = "convnext_nano.in12k_ft_in1k"
     weights: str = "hub"
     network: dict[str, Any] = field(default_factory=dict)
-    size: int | None = None
+    size: PositiveInt | None = None
     resize: Literal["squash", "crop"] = "squash"
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     start: Literal["scratch", "previous", "continue"] = "scratch"
-    epochs: int = 20
-    train_batch: int = 32
-    lr: float = 5e-4
-    weight_decay: float = 0.02
-    warmup: float = 0.1
-    patience: int = 5
-    validation: float = 0.15
-    dropout: float = 0.2
-    passes: int = 10
+    epochs: PositiveInt = 20
+    train_batch: PositiveInt = 32
+    lr: PositiveFloat = 5e-4
+    weight_decay: NonNegativeFloat = 0.02
+    warmup: Share = 0.1
+    patience: PositiveInt = 5
+    validation: Share = 0.15
+    dropout: Share = 0.2
+    passes: PositiveInt = 10
     augment: bool = True
     freeze_norm: bool | None = None
 
@@ -76,7 +78,7 @@ class Finetune:
     def prepare(self, pool: Sequence[Sample], others: Sequence[Sample], *, place: Place, progress: Progress) -> None:
         """Remember where to work, and meet a missing weight file before the first round."""
         self._place = place
-        self._create(num_classes=0)
+        self._load(None)
 
     def fit(
         self,
@@ -166,7 +168,7 @@ class Finetune:
             self._bare = self._bare if self._bare is not None else self._create(0).to(device())
             return self._bare, [], 1.0
         if self._loaded is None or self._loaded[0] != checkpoint:
-            about = json.loads((checkpoint / "about.json").read_text())
+            about = json.loads((checkpoint / "about.json").read_text(encoding="utf-8"))
             network = self._create(len(about["classes"]))
             _load_weights(network, checkpoint, len(about["classes"]))
             self._loaded = (checkpoint, network.to(device()).eval(), about["classes"], about["temperature"])
@@ -253,12 +255,14 @@ class _Training:
 
         options = self.options
         self.network.train()
-        if options.freeze_norm if options.freeze_norm is not None else options.weights != "none":
+        freeze = options.freeze_norm if options.freeze_norm is not None else options.weights != "none"
+        if freeze or len(self.train) == 1:  # one image has no variance to normalise by
             _freeze_norms(self.network)
         order = [self.train[i] for i in self.rng.permutation(len(self.train))]
         pixels = read_pixels([x.sample for x in order], self.preprocessing.pixels, threads=self.threads)
         steps = math.ceil(len(order) / options.train_batch)
-        for step, (batch, images) in enumerate(_batches(order, pixels, options.train_batch)):
+        # Batches of nearly one size: a last one of a single image would have no variance to normalise by.
+        for step, (batch, images) in enumerate(_batches(order, pixels, math.ceil(len(order) / steps))):
             rate = options.lr * self._schedule((epoch * steps + step) / (options.epochs * steps))
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
@@ -316,7 +320,7 @@ class _Training:
             "temperature": self.temperature,
             "epochs": self.first_epoch + self.options.epochs,
         }
-        (out / "about.json").write_text(json.dumps(about, ensure_ascii=False, indent=1))
+        (out / "about.json").write_text(json.dumps(about, ensure_ascii=False, indent=1), encoding="utf-8")
 
     def restore(self, checkpoint: Path) -> None:
         """Take over the optimiser and the number of epochs of a checkpoint."""
@@ -331,7 +335,7 @@ class _Training:
         # A classifier that grew by a class has new shapes: its moments begin anew.
         fitting = {i: s for i, s in state.items() if s["exp_avg"].shape == parameters[i].shape}
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": fitting})
-        self.first_epoch = json.loads((checkpoint / "about.json").read_text())["epochs"]
+        self.first_epoch = json.loads((checkpoint / "about.json").read_text(encoding="utf-8"))["epochs"]
 
 
 def _freeze_norms(network: Any) -> None:
@@ -352,4 +356,4 @@ def _augmented(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[n
     top, left = rng.integers(0, 2 * reach + 1, 2)
     padded = np.pad(pixels, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
     shifted = padded[top : top + size, left : left + size]
-    return np.clip(shifted * rng.uniform(0.8, 1.2), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(shifted * rng.uniform(0.8, 1.2), 0, 255), np.uint8)

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import Field, PositiveInt
 
 from labelwise import catalog
 from labelwise.embedding.backbone import (
@@ -27,6 +28,7 @@ from labelwise.embedding.backbone import (
     to_input,
 )
 from labelwise.embedding.table import Table
+from labelwise.errors import ModelError
 from labelwise.models import Place, Plan, Progress, Want
 from labelwise.models.heads import Head, fit_calibrated, probabilities
 from labelwise.records import Labelled, Prediction, Sample, Task
@@ -50,18 +52,19 @@ class Frozen:
     backbone: str = "convnext_nano.in12k_ft_in1k"
     weights: str = "hub"
     network: dict[str, Any] = field(default_factory=dict)
-    size: int | None = None
+    size: PositiveInt | None = None
     resize: Literal["squash", "crop"] = "squash"
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     head: str | dict[str, Any] = "logistic"
-    passes: int = 20
-    dropout: float = 0.3
+    passes: PositiveInt = 20
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
 
     def __post_init__(self) -> None:
         self._head: Head = catalog.make("head", self.head, "model.head")
         self._place: Place | None = None
+        self._table_at: tuple[Path, int] | None = None
 
     tasks = frozenset[Task]({"classify"})
     validation = 0.0
@@ -79,15 +82,21 @@ class Frozen:
 
     def prepare(self, pool: Sequence[Sample], others: Sequence[Sample], *, place: Place, progress: Progress) -> None:
         """Compute the features that the table does not have, and the mean and deviation of the pool's."""
-        self._place = place
+        self._place, self._table_at = place, None
+        for name in ("_table", "_moments"):  # of an earlier place
+            self.__dict__.pop(name, None)
+        # A worker that gets this object finds the table without building the network.
+        self._table_at = (self._table.folder, self._table.dim)
         missing = set(self._table.missing([s.content for s in [*pool, *others]]))
         first = {s.content: s for s in [*pool, *others] if s.content in missing}
         self._embed(list(first.values()), progress)
         moments = place.home / "standard.npz"
         if not moments.exists():
             features = self._table.lookup([s.content for s in pool])
+            std = features.std(axis=0)
             beside = moments.with_suffix(".partial.npz")
-            np.savez(beside, mean=features.mean(axis=0), std=features.std(axis=0) + 1e-8)
+            # A feature that is the same all over the pool says nothing: it must not blow up where a test image differs.
+            np.savez(beside, mean=features.mean(axis=0), std=np.where(std > 1e-6, std, 1).astype(np.float32))
             beside.replace(moments)
 
     def fit(
@@ -107,9 +116,10 @@ class Frozen:
         state = fit_calibrated(self._head, features, labels, seed=seed)
         mean, std = self._moments
         out.mkdir(parents=True, exist_ok=True)
-        np.savez(out / "head.npz", mean=mean, std=std, **{f"head.{k}": v for k, v in state.items()})
+        arrays: dict[str, Any] = {f"head.{k}": v for k, v in state.items()}
+        np.savez(out / "head.npz", mean=mean, std=std, **arrays)
         about = {"classes": plan.classes, "backbone": self.backbone, "head": self.head}
-        (out / "about.json").write_text(json.dumps(about, ensure_ascii=False, indent=1))
+        (out / "about.json").write_text(json.dumps(about, ensure_ascii=False, indent=1), encoding="utf-8")
         return out
 
     def predict(self, checkpoint: Path | None, samples: Sequence[Sample], *, want: Want) -> Iterator[Prediction]:
@@ -156,6 +166,8 @@ class Frozen:
     @cached_property
     def _table(self) -> Table:
         assert self._place is not None, "prepare comes first"
+        if self._table_at is not None:
+            return Table(*self._table_at, {})
         if self.backbone == PIXELS:
             side = self.size or 16
             about: tuple[Any, ...] = (PIXELS, side, self.interpolation)
@@ -180,7 +192,11 @@ class Frozen:
             waiting.append(pixels)
             if len(waiting) == EMBED_BATCH or done + len(waiting) == len(samples):
                 batch = samples[done : done + len(waiting)]
-                self._table.append([s.content for s in batch], compute(waiting))
+                vectors = compute(waiting)
+                for sample, vector in zip(batch, vectors, strict=True):
+                    if not np.isfinite(vector).all():
+                        raise ModelError(f"{self.backbone} gives no finite features for {sample.id}: look at the image")
+                self._table.append([s.content for s in batch], vectors)
                 done += len(waiting)
                 waiting = []
                 progress(done, len(samples), "features")
@@ -200,11 +216,11 @@ class Frozen:
 
 
 def _flatten(pixels: Sequence[Pixels]) -> Array:
-    return np.stack([p.reshape(-1) for p in pixels]).astype(np.float32) / 255
+    return np.stack([p.reshape(-1) for p in pixels]).astype(np.float32) / np.float32(255)
 
 
 def _load(checkpoint: Path) -> tuple[dict[str, NDArray[Any]], int]:
     with np.load(checkpoint / "head.npz", allow_pickle=False) as stored:
         state = {k.removeprefix("head."): stored[k] for k in stored.files if k.startswith("head.")}
-    classes = json.loads((checkpoint / "about.json").read_text())["classes"]
+    classes = json.loads((checkpoint / "about.json").read_text(encoding="utf-8"))["classes"]
     return state, len(classes)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
-from annotated_types import Ge, Gt
 from numpy.typing import NDArray
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 Array = NDArray[np.float32]
 Arrays = dict[str, NDArray[Any]]
-Above0 = Annotated[float, Gt(0)]
-Count = Annotated[int, Ge(1)]
 
 
 class Head(Protocol):
@@ -36,9 +34,9 @@ class Head(Protocol):
 class Logistic:
     """Multinomial logistic regression (scikit-learn, L-BFGS). ``C`` is the inverse strength of the L2 penalty."""
 
-    C: Above0 = 0.01
-    max_iter: Count = 100
-    tol: Above0 = 1e-3
+    C: PositiveFloat = 0.01
+    max_iter: PositiveInt = 100
+    tol: PositiveFloat = 1e-3
     class_weight: Literal["balanced"] | None = None
 
     dropout = True
@@ -65,9 +63,9 @@ class Perceptron:
     """A multilayer perceptron with ReLU (scikit-learn, Adam). ``hidden`` gives the sizes of its layers, ``alpha`` the
     L2 penalty."""
 
-    hidden: tuple[Count, ...] = (150, 100)
-    alpha: Annotated[float, Ge(0)] = 1e-4
-    max_iter: Count = 200
+    hidden: tuple[PositiveInt, ...] = (150, 100)
+    alpha: NonNegativeFloat = 1e-4
+    max_iter: PositiveInt = 200
 
     dropout = True
 
@@ -98,8 +96,8 @@ class Perceptron:
 class Neighbours:
     """k nearest neighbours by cosine similarity, votes weighted by ``exp(similarity / softness)`` (Wu et al. 2018)."""
 
-    k: Count = 10
-    softness: Above0 = 0.07
+    k: PositiveInt = 10
+    softness: PositiveFloat = 0.07
 
     dropout = False
 
@@ -115,7 +113,7 @@ class Neighbours:
         weights = np.exp((np.take_along_axis(similarity, nearest, axis=1) - 1) / self.softness)
         votes = np.full((len(features), int(state["labels"].max()) + 1), 1e-6)
         np.add.at(votes, (np.arange(len(features))[:, None], state["labels"][nearest]), weights)
-        return np.log(votes).astype(np.float32)
+        return np.asarray(np.log(votes), np.float32)
 
 
 def _unit(features: Array) -> Array:

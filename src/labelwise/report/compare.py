@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from labelwise.curves import Curve, Saved, area_under, band, labels_saved, mean_curve, paired_difference
+from labelwise.curves import Band, Curve, Saved, area_under, band, labels_saved, mean_curve, paired_difference
 from labelwise.errors import DataError
 from labelwise.report import figures, statements, words
 from labelwise.report.pages import render
@@ -34,7 +35,7 @@ def _section(view: CompareView, metric: str) -> dict[str, Any] | None:
     if not arms:
         return None
     look = figures.Look(view.unit, tuple(view.arms), view.baseline)
-    bands = {arm: band(list(curves.values())) for arm, curves in arms.items()}
+    bands = {arm: _possible(metric, band(list(curves.values()))) for arm, curves in arms.items()}
     base = arms.get(view.baseline) if view.baseline else None
     rows = [_row(arm, arms, base, metric, view.baseline) for arm in _ordered(arms, view.baseline)]
     return {
@@ -47,6 +48,12 @@ def _section(view: CompareView, metric: str) -> dict[str, Any] | None:
         "at": words.whole(_end(arms)),
         "level": words.whole(_reach(base)) if base else None,
     }
+
+
+def _possible(metric: str, found: Band) -> Band:
+    """A band cut to the values that the metric can have: a t-interval of few seeds reaches far beyond them."""
+    top = 1.0 if words.is_share(metric) else math.inf
+    return replace(found, low=np.clip(found.low, 0, top), high=np.clip(found.high, 0, top))
 
 
 def _row(arm: str, arms: Mapping[str, Curves], base: Curves | None, metric: str, name: str | None) -> dict[str, Any]:

@@ -77,7 +77,8 @@ def versions() -> dict[str, str]:
 
 def _model_text(result: RunResult) -> str:
     model = result.config.model
-    return ", ".join([model.name, *(f"{k} {v}" for k, v in model.options.items() if k in ("backbone", "head", "start"))])
+    shown = {k: v["name"] if isinstance(v, dict) else v for k, v in model.options.items() if k in ("backbone", "head", "start")}
+    return ", ".join([model.name, *(f"{k} {v}" for k, v in shown.items())])
 
 
 def _counts(result: RunResult) -> dict[str, int]:

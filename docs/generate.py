@@ -1,0 +1,384 @@
+"""Write the generated regions of the documentation anew, from the configuration, the catalogue, the verbs and the sources.
+
+    python docs/generate.py            rewrite the pages
+    python docs/generate.py --check    name the stale pages, exit 1
+
+A region lies between ``<!-- generated:NAME -->`` and ``<!-- /generated:NAME -->``.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import sys
+import types
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import annotated_types
+import typer.main
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from labelwise import catalog, cli, config, strategies
+from labelwise.selection import compose
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+
+# What the options of a name mean; a missing or a surplus one is an error.
+MEANINGS: dict[str, dict[str, str]] = {
+    "data class_folders": {
+        "group": "`folder` (the parent folder) or a regular expression with one group in parentheses, searched in the image's path",
+    },
+    "data csv_table": {
+        "root": "folder that the paths in the table are relative to; default: the table's folder",
+        "group": "as for `class_folders`; used where the table's column `group` is absent or empty",
+    },
+    "data images_folder": {
+        "classes": "names that an annotator may choose from, kept in this order",
+        "group": "as for `class_folders`",
+    },
+    "model frozen": {
+        "backbone": "any name of timm, or `pixels`: the grey picture itself, for tiny pictures",
+        "weights": "`hub` (download, or what an earlier download left), a `.safetensors` or `.pth` file, or `none` (untrained)",
+        "network": "further arguments of `timm.create_model`",
+        "size": "side of the input in pixels; default: the network's own (16 for `pixels`)",
+        "resize": "`squash` ignores the aspect, `crop` scales the short side and cuts the centre",
+        "interpolation": "how pictures are resized; default: the network's own",
+        "mean": "mean of each channel on the scale 0 to 1; default: the network's own",
+        "std": "deviation of each channel on the scale 0 to 1; default: the network's own",
+        "head": "a head by name, or `{name: ..., option: value}`",
+        "passes": "number of MC-dropout passes where samples are needed",
+        "dropout": "share of the head's inputs dropped in each pass",
+        "start": "only `scratch`: the head is fitted anew in each round",
+    },
+    "model finetune": {
+        "backbone": "any name of timm",
+        "weights": "as for `frozen`",
+        "network": "further arguments of `timm.create_model`",
+        "size": "side of the input in pixels; default: the network's own",
+        "resize": "as for `frozen`",
+        "mean": "as for `frozen`",
+        "std": "as for `frozen`",
+        "start": "`scratch`: each round from `weights`; `previous`: from the last round's network; `continue`: its optimiser and schedule too",
+        "epochs": "most epochs in a round",
+        "train_batch": "images in one training step",
+        "lr": "highest learning rate (AdamW, warm-up, then cosine)",
+        "weight_decay": "AdamW's weight decay",
+        "warmup": "share of the training in which the learning rate rises",
+        "patience": "epochs without a lower validation loss before training stops",
+        "validation": "share of the labelled images set apart for early stopping and calibration",
+        "dropout": "dropout before the classifier, in training and in the MC-dropout passes",
+        "passes": "number of MC-dropout passes where samples are needed",
+        "augment": "random flips, shifts and brightness",
+        "freeze_norm": "keep the statistics of batch normalisation; default: yes, unless `weights` is `none`",
+    },
+    "head logistic": {
+        "C": "inverse strength of the L2 penalty; more for few features, less for many",
+        "max_iter": "most iterations",
+        "tol": "tolerance at which it stops",
+        "class_weight": "`balanced` weighs classes by their inverse frequency",
+    },
+    "head mlp": {
+        "hidden": "sizes of the hidden layers",
+        "alpha": "strength of the L2 penalty",
+        "max_iter": "most epochs",
+    },
+    "head knn": {
+        "k": "number of neighbours",
+        "softness": "votes are weighted by exp(similarity / softness)",
+    },
+    "annotator oracle": {
+        "noise": "share of wrong answers",
+        "skip": "share of skipped queries",
+    },
+    "annotator files": {
+        "new_classes": "a name that the run does not know becomes a class, instead of an error",
+    },
+    "engine local": {
+        "workers": "processes; 0 works in this one",
+    },
+    "select stochastic": {
+        "kind": "what the chances grow with: the score (`power`), its exponential (`softmax`), the rank (`softrank`)",
+        "beta": "how strongly; 0 draws uniformly",
+    },
+    "select typiclust": {
+        "max_clusters": "most clusters",
+        "min_size": "smaller clusters come last",
+        "neighbours": "nearest images that typicality is measured on",
+    },
+    "select herding": {
+        "need": "how strongly classes with few labels weigh more; 0: not at all",
+        "radius": "width of the similarity, as a share of the median squared distance between labelled images",
+        "neighbours": "nearest images that one image can cover",
+        "dims": "principal axes that distances are measured on",
+        "limit": "of more candidates than this a random sample is used",
+    },
+}
+
+BOUNDS = {annotated_types.Ge: "from", annotated_types.Gt: "above", annotated_types.Lt: "below", annotated_types.Le: "to"}
+
+Table = list[list[str]]
+
+
+def main() -> None:
+    """Rewrite all pages, or with --check say which are stale."""
+    stale = [page for page in sorted(regions()) if fresh(page) != (DOCS / page).read_text(encoding="utf-8")]
+    if "--check" in sys.argv[1:]:
+        sys.exit(f"stale: {', '.join(stale)}; run 'make docs'" if stale else 0)
+    for page in stale:
+        (DOCS / page).write_text(fresh(page), encoding="utf-8")
+        print(f"wrote docs/{page}")
+
+
+def fresh(page: str) -> str:
+    """A page with its regions written anew. Raises ValueError for a region that is not there exactly once."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    for name, body in regions()[page].items():
+        begin, end = f"<!-- generated:{name} -->", f"<!-- /generated:{name} -->"
+        if text.count(begin) != 1 or text.count(end) != 1:
+            raise ValueError(f"docs/{page}: expected one region {begin} ... {end}")
+        before, rest = text.split(begin)
+        text = f"{before}{begin}\n{body.strip()}\n{end}{rest.split(end)[1]}"
+    return text
+
+
+def regions() -> dict[str, dict[str, str]]:
+    """The text of every region, by page and name."""
+    return {
+        "configuration.md": {"keys": _keys(), "options": _all_options()},
+        "strategies.md": {
+            "presets": _presets(),
+            "scores": _functions("score", compose.SCORE_VOCABULARY),
+            "selects": _functions("select", compose.VOCABULARY),
+            "words": _words(),
+        },
+        "cli.md": {"verbs": _verbs()},
+        "plugins.md": {name: _example(name) for name in ("own_strategy.py", "own_model.py", "own_annotator.py")},
+        "architecture.md": {"files": _files()},
+    }
+
+
+# --- configuration ------------------------------------------------------------------------------------
+
+
+def keys() -> list[str]:
+    """Every key of the configuration, dotted, without the options of names."""
+    return [row[0].strip("`") for _, rows in _branches() for row in rows]
+
+
+def _branches() -> list[tuple[str, Table]]:
+    top: Table = []
+    below: list[tuple[str, Table]] = []
+    for name, field in config.Config.model_fields.items():
+        kind = _plain(field.annotation)
+        if isinstance(kind, type) and issubclass(kind, config.Node):
+            if name == "cold_start":
+                top.append([f"`{name}`", "name, or the keys of `strategy`", _default(field), field.description or ""])
+                continue
+            rows = [_row(f"{name}.{key}", f) for key, f in kind.model_fields.items()]
+            about = field.description or (inspect.getdoc(kind) or "").split("\n")[0]
+            if name == "strategy":
+                top.append([f"`{name}`", "name, or the keys below", _default(field), about])
+                about = "Without `strategy.name` the keys make a recipe of their own."
+            below.append((f"**`{name}`**: {_markdown(about)}", rows))
+        else:
+            top.append(_row(name, field))
+    return [("**The top of the file**", top), *below]
+
+
+def _keys() -> str:
+    return "\n\n".join(f"{about}\n\n{_table(['key', 'type', 'default', 'meaning'], rows)}" for about, rows in _branches())
+
+
+def _row(key: str, field: FieldInfo) -> list[str]:
+    return [f"`{key}`", _type(field.annotation, field.metadata), _default(field), field.description or ""]
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.default
+    return f"`{value.name}`" if hasattr(value, "name") else _shown(value)
+
+
+def _shown(value: Any) -> str:
+    if value is None or (value in ((), {}) and not isinstance(value, bool)):
+        return ""
+    if value.__class__.__name__ == "_HAS_DEFAULT_FACTORY_CLASS":
+        return ""
+    text = {True: "true", False: "false"}.get(value) if isinstance(value, bool) else None
+    return f"`{text or (list(value) if isinstance(value, tuple) else value)}`"
+
+
+def _plain(annotation: Any) -> Any:
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
+def _type(annotation: Any, metadata: Iterable[Any] = ()) -> str:
+    """A type in words: "whole number from 1", "number from 0, below 1", "`skip` or `error`"."""
+    metadata = list(metadata)
+    if get_origin(annotation) is Annotated:
+        annotation, *more = get_args(annotation)
+        metadata += [m for item in more for m in (item.metadata if isinstance(item, FieldInfo) else [item])]
+    called = [getattr(getattr(m, "func", None), "__name__", "") for m in metadata]
+    if "_amount" in called:
+        return "number of images, or share such as `2%`"
+    if "_amounts" in called:
+        return "number or share, or a list of them"
+    if "_spec" in called:
+        return "name, or mapping with `name` and options"
+    if get_origin(annotation) in (Union, types.UnionType):
+        parts = [_type(a, metadata) for a in get_args(annotation) if a is not type(None)]
+        return " or ".join(dict.fromkeys(parts))
+    if get_origin(annotation) is Literal:
+        return " or ".join(f"`{a}`" for a in get_args(annotation))
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "name, or mapping with `name` and options"
+    return f"{_noun(annotation)}{_bounds(metadata)}"
+
+
+def _noun(annotation: Any) -> str:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is tuple:
+        one = _type(arguments[0])
+        return f"list of {_plural(one)}" if arguments[-1] is ... else f"list of {len(arguments)} {_plural(one)}"
+    if origin is dict:
+        return "mapping"
+    if origin is not None and arguments:
+        return f"list of {_plural(_type(arguments[0]))}"
+    words = {int: "whole number", float: "number", str: "text", bool: "true or false", Path: "path"}
+    return words[annotation]
+
+
+def _plural(noun: str) -> str:
+    return noun if noun == "text" else re.sub(r"(?<=number)", "s", noun)
+
+
+def _bounds(metadata: Iterable[Any]) -> str:
+    words = []
+    for item in metadata:
+        if isinstance(item, annotated_types.Interval):
+            words.append(_bounds(item))
+        for kind, word in BOUNDS.items():
+            if isinstance(item, kind):
+                words.append(f"{word} {getattr(item, kind.__name__.lower())}")
+    return f" {', '.join(words)}".rstrip().replace(", to", " to")
+
+
+def options(kind: str, name: str) -> dict[str, inspect.Parameter]:
+    """The options that the configuration may give to a name of the catalogue."""
+    found = catalog.option_types(catalog.resolve(kind, name))
+    return {option: p for option, p in found.items() if option not in compose.VOCABULARY}
+
+
+def _option_table(kind: str, name: str) -> str:
+    found, meanings = options(kind, name), MEANINGS.get(f"{kind} {name}", {})
+    if found.keys() != meanings.keys():
+        raise ValueError(f"docs/generate.py: MEANINGS[{f'{kind} {name}'!r}] differ from its options: {sorted(found.keys() ^ meanings.keys())}")
+    rows = [[f"`{option}`", _type(p.annotation), _shown(p.default), meanings[option]] for option, p in found.items()]
+    return _table(["option", "type", "default", "meaning"], rows) if rows else "No options."
+
+
+def _all_options() -> str:
+    parts = []
+    titles = {"data": "`data.format`", "model": "`model`", "head": "`model.head`", "annotator": "`annotator`", "engine": "`engine`"}
+    for kind, title in titles.items():
+        for name in catalog.TABLES[kind]:
+            about = _markdown((inspect.getdoc(catalog.resolve(kind, name)) or "").split("\n\n")[0])
+            parts.append(f"### {title}: `{name}`\n\n{_first(about)}\n\n{_option_table(kind, name)}")
+    return "\n\n".join(parts)
+
+
+# --- strategies ---------------------------------------------------------------------------------------
+
+
+def _presets() -> str:
+    rows = []
+    for name, recipe in strategies.PRESETS.items():
+        ready = strategies.assemble(recipe)
+        rows.append([f"`{name}`", recipe.summary, ", ".join(sorted(ready.needs)) or "nothing", _recipe(recipe), recipe.paper])
+    return _table(["preset", "chooses", "needs of the model", "recipe", "paper"], rows)
+
+
+def _recipe(recipe: strategies.Recipe) -> str:
+    parts = [f"score {_spec(recipe.score)}"] if recipe.score else []
+    parts.append(f"select {_spec(recipe.select)}")
+    for rule in ("shortlist", "balance", "per_group", "near_duplicates"):
+        value = getattr(recipe, rule)
+        parts += [f"{rule} {_shown(value)}"] if value else []
+    return ", ".join(parts)
+
+
+def _spec(spec: strategies.Spec) -> str:
+    name, given = catalog.split_spec(spec)
+    return f"`{name}`" + (f" ({', '.join(f'{k} {v}' for k, v in given.items())})" if given else "")
+
+
+def _functions(kind: str, vocabulary: Mapping[str, str]) -> str:
+    parts = []
+    for name in catalog.TABLES[kind]:
+        function = catalog.resolve(kind, name)
+        about = _markdown(inspect.getdoc(function) or "")
+        asks = [word for word in vocabulary if word in compose.needs(function, vocabulary) and word not in ("n", "candidates", "rng")]
+        table = f"\n\n{_option_table(kind, name)}" if options(kind, name) else ""
+        parts.append(f"### `{name}`\n\n{about}\n\nAsks for: {', '.join(asks) or 'nothing'}.{table}")
+    return "\n\n".join(parts)
+
+
+def _words() -> str:
+    rows = [[f"`{word}`", meaning] for word, meaning in compose.VOCABULARY.items()]
+    scores = [[f"`{word}`", f"{meaning} (scores only)"] for word, meaning in compose.SCORE_VOCABULARY.items() if word not in compose.VOCABULARY]
+    return _table(["parameter", "what it holds"], rows + scores)
+
+
+# --- command line, examples, sources ------------------------------------------------------------------
+
+
+def verbs() -> dict[str, Any]:
+    """The verbs of the command line by name."""
+    group: Any = typer.main.get_command(cli.app)
+    return dict(group.commands)
+
+
+def _verbs() -> str:
+    parts = []
+    for name, command in verbs().items():
+        make: Any = command.context_class
+        context = make(command, info_name=f"labelwise {name}", terminal_width=110, max_content_width=110, help_option_names=["-h", "--help"])
+        parts.append(f"### {name}\n\n```text\n{command.get_help(context).strip()}\n```")
+    return "\n\n".join(parts)
+
+
+def _example(name: str) -> str:
+    return f"```python\n{(ROOT / 'examples' / name).read_text(encoding='utf-8').strip()}\n```"
+
+
+def _files() -> str:
+    package = ROOT / "src" / "labelwise"
+    lines = []
+    for path in sorted(package.rglob("*.py"), key=lambda p: (len(p.relative_to(package).parts) > 1, p)):
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        lines.append([f"`{path.relative_to(package).as_posix()}`", _markdown(text.split("\n")[0])])
+    return _table(["file", "what it is for"], lines)
+
+
+def _first(text: str) -> str:
+    return re.split(r"(?<=[.]) (?=[A-Z`])", text.replace("\n", " "))[0]
+
+
+def _markdown(text: str) -> str:
+    text = " ".join(line.strip() for line in text.strip().split("\n") if line.strip())
+    return text.replace("``", "`").replace("|", "\\|")
+
+
+def _table(head: list[str], rows: Table) -> str:
+    escaped = [[cell.replace("\n", " ").replace(" | ", " \\| ") for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *escaped])
+
+
+if __name__ == "__main__":
+    main()
