@@ -1,4 +1,4 @@
-"""Write the generated regions of the documentation anew, from the configuration, the catalogue, the verbs and the sources.
+"""Write the generated regions of the documentation anew, from the configuration, the catalogue and the sources.
 
     python docs/generate.py            rewrite the pages
     python docs/generate.py --check    name the stale pages, exit 1
@@ -31,7 +31,7 @@ ROOT = DOCS.parent
 # What the options of a name mean; a missing or a surplus one is an error.
 MEANINGS: dict[str, dict[str, str]] = {
     "data class_folders": {
-        "group": "`folder` (the parent folder) or a regular expression with one group in parentheses, searched in the image's path",
+        "group": "`folder` (the parent folder), or a regular expression with one group, searched in the image's path",
     },
     "data csv_table": {
         "root": "folder that the paths in the table are relative to; default: the table's folder",
@@ -43,7 +43,7 @@ MEANINGS: dict[str, dict[str, str]] = {
     },
     "model frozen": {
         "backbone": "any name of timm, or `pixels`: the grey picture itself, for tiny pictures",
-        "weights": "`hub` (download, or what an earlier download left), a `.safetensors` or `.pth` file, or `none` (untrained)",
+        "weights": "`hub` (downloaded once), a `.safetensors` or `.pth` file, or `none` (untrained)",
         "network": "further arguments of `timm.create_model`",
         "size": "side of the input in pixels; default: the network's own (16 for `pixels`)",
         "resize": "`squash` ignores the aspect, `crop` scales the short side and cuts the centre",
@@ -63,7 +63,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "resize": "as for `frozen`",
         "mean": "as for `frozen`",
         "std": "as for `frozen`",
-        "start": "`scratch`: each round from `weights`; `previous`: from the last round's network; `continue`: its optimiser and schedule too",
+        "start": "`scratch`: from `weights`; `previous`: from the last round; `continue`: its optimiser too",
         "epochs": "most epochs in a round",
         "train_batch": "images in one training step",
         "lr": "highest learning rate (AdamW, warm-up, then cosine)",
@@ -119,7 +119,12 @@ MEANINGS: dict[str, dict[str, str]] = {
     },
 }
 
-BOUNDS = {annotated_types.Ge: "from", annotated_types.Gt: "above", annotated_types.Lt: "below", annotated_types.Le: "to"}
+BOUNDS = {
+    annotated_types.Ge: "from",
+    annotated_types.Gt: "above",
+    annotated_types.Lt: "below",
+    annotated_types.Le: "to",
+}
 
 Table = list[list[str]]
 
@@ -191,7 +196,9 @@ def _branches() -> list[tuple[str, Table]]:
 
 
 def _keys() -> str:
-    return "\n\n".join(f"{about}\n\n{_table(['key', 'type', 'default', 'meaning'], rows)}" for about, rows in _branches())
+    return "\n\n".join(
+        f"{about}\n\n{_table(['key', 'type', 'default', 'meaning'], rows)}" for about, rows in _branches()
+    )
 
 
 def _row(key: str, field: FieldInfo) -> list[str]:
@@ -255,7 +262,7 @@ def _noun(annotation: Any) -> str:
 
 
 def _plural(noun: str) -> str:
-    return noun if noun == "text" else re.sub(r"(?<=number)", "s", noun)
+    return re.sub(r"\b(number|text)\b", r"\1s", noun)
 
 
 def _bounds(metadata: Iterable[Any]) -> str:
@@ -277,15 +284,21 @@ def options(kind: str, name: str) -> dict[str, inspect.Parameter]:
 
 def _option_table(kind: str, name: str) -> str:
     found, meanings = options(kind, name), MEANINGS.get(f"{kind} {name}", {})
-    if found.keys() != meanings.keys():
-        raise ValueError(f"docs/generate.py: MEANINGS[{f'{kind} {name}'!r}] differ from its options: {sorted(found.keys() ^ meanings.keys())}")
+    if odd := sorted(found.keys() ^ meanings.keys()):
+        raise ValueError(f"docs/generate.py: MEANINGS of {kind} {name} and its options differ: {', '.join(odd)}")
     rows = [[f"`{option}`", _type(p.annotation), _shown(p.default), meanings[option]] for option, p in found.items()]
     return _table(["option", "type", "default", "meaning"], rows) if rows else "No options."
 
 
 def _all_options() -> str:
     parts = []
-    titles = {"data": "`data.format`", "model": "`model`", "head": "`model.head`", "annotator": "`annotator`", "engine": "`engine`"}
+    titles = {
+        "data": "`data.format`",
+        "model": "`model`",
+        "head": "`model.head`",
+        "annotator": "`annotator`",
+        "engine": "`engine`",
+    }
     for kind, title in titles.items():
         for name in catalog.TABLES[kind]:
             about = _markdown((inspect.getdoc(catalog.resolve(kind, name)) or "").split("\n\n")[0])
@@ -300,7 +313,9 @@ def _presets() -> str:
     rows = []
     for name, recipe in strategies.PRESETS.items():
         ready = strategies.assemble(recipe)
-        rows.append([f"`{name}`", recipe.summary, ", ".join(sorted(ready.needs)) or "nothing", _recipe(recipe), recipe.paper])
+        rows.append(
+            [f"`{name}`", recipe.summary, ", ".join(sorted(ready.needs)) or "nothing", _recipe(recipe), recipe.paper]
+        )
     return _table(["preset", "chooses", "needs of the model", "recipe", "paper"], rows)
 
 
@@ -323,7 +338,11 @@ def _functions(kind: str, vocabulary: Mapping[str, str]) -> str:
     for name in catalog.TABLES[kind]:
         function = catalog.resolve(kind, name)
         about = _markdown(inspect.getdoc(function) or "")
-        asks = [word for word in vocabulary if word in compose.needs(function, vocabulary) and word not in ("n", "candidates", "rng")]
+        asks = [
+            word
+            for word in vocabulary
+            if word in compose.needs(function, vocabulary) and word not in ("n", "candidates", "rng")
+        ]
         table = f"\n\n{_option_table(kind, name)}" if options(kind, name) else ""
         parts.append(f"### `{name}`\n\n{about}\n\nAsks for: {', '.join(asks) or 'nothing'}.{table}")
     return "\n\n".join(parts)
@@ -331,7 +350,11 @@ def _functions(kind: str, vocabulary: Mapping[str, str]) -> str:
 
 def _words() -> str:
     rows = [[f"`{word}`", meaning] for word, meaning in compose.VOCABULARY.items()]
-    scores = [[f"`{word}`", f"{meaning} (scores only)"] for word, meaning in compose.SCORE_VOCABULARY.items() if word not in compose.VOCABULARY]
+    scores = [
+        [f"`{word}`", f"{meaning} (scores only)"]
+        for word, meaning in compose.SCORE_VOCABULARY.items()
+        if word not in compose.VOCABULARY
+    ]
     return _table(["parameter", "what it holds"], rows + scores)
 
 
@@ -348,7 +371,13 @@ def _verbs() -> str:
     parts = []
     for name, command in verbs().items():
         make: Any = command.context_class
-        context = make(command, info_name=f"labelwise {name}", terminal_width=110, max_content_width=110, help_option_names=["-h", "--help"])
+        context = make(
+            command,
+            info_name=f"labelwise {name}",
+            terminal_width=110,
+            max_content_width=110,
+            help_option_names=["-h", "--help"],
+        )
         parts.append(f"### {name}\n\n```text\n{command.get_help(context).strip()}\n```")
     return "\n\n".join(parts)
 

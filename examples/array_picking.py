@@ -1,6 +1,6 @@
 """Choosing what to label from arrays that you have, without a run and without files.
 
-    python examples/array_picking.py
+python examples/array_picking.py
 """
 
 from __future__ import annotations
@@ -42,7 +42,12 @@ def main() -> None:
     )
     own = labelwise.pick(10, scores=labelwise.scoring.entropy(probs), labelled=labelled)
 
-    for name, picked in {"margin": by_margin, "k_center": spread, "balanced_herding": everything, "entropy": own}.items():
+    for name, picked in {
+        "margin": by_margin,
+        "k_center": spread,
+        "balanced_herding": everything,
+        "entropy": own,
+    }.items():
         print(f"{name}: rows {picked.indices.tolist()}")
         print(f"  row {picked.indices[0]}: {picked.reasons[0]}")
 

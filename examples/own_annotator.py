@@ -1,6 +1,6 @@
 """An annotator of your own: questions and answers as JSON files, for whatever tool people already use.
 
-    python examples/own_annotator.py
+python examples/own_annotator.py
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def main() -> None:
         answers = {q["image"]: q["image"].partition("/")[0] for q in asked}
         (waiting.folder / "rounds/000/answers.json").write_text(json.dumps(answers), encoding="utf-8")
         done = labelwise.run(config, report=False)
-        print(f"{done.state}: {done.labels(0)} labels, accuracy {done.evaluations['audit'][0]['accuracy']:.2f} on the audit")
+        accuracy = done.evaluations["audit"][0]["accuracy"]
+        print(f"{done.state}: {done.labels(0)} labels, accuracy {accuracy:.2f} on the audit sample")
 
 
 if __name__ == "__main__":

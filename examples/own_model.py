@@ -1,6 +1,6 @@
 """A model of your own: the nearest class mean on small grey pictures, without any framework.
 
-    python examples/own_model.py
+python examples/own_model.py
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A score and a selection of your own: plain functions whose parameter names say what they need.
 
-    python examples/own_strategy.py
+python examples/own_strategy.py
 """
 
 from __future__ import annotations

@@ -101,6 +101,27 @@ def test_queries_there_and_back(store, geometry, proposal):
         same_target(found.proposal, proposal)
 
 
+def test_samples_are_remembered_only_once_they_are_in(store, tmp_path):
+    with Store(tmp_path / "run.db", read_only=True) as reader:
+        assert reader.samples() == []
+        with pytest.raises(ZeroDivisionError):
+            _add_look_and_fail(store)
+        assert store.samples() == store.samples("pool") == []
+        store.add_samples([(Sample("b", Path("b")), "pool")])
+        assert [s.id for s in store.samples()] == [s.id for s in reader.samples()] == ["b"]
+        store.samples().clear()
+        assert len(store.samples()) == 1
+        store.add_samples([(Sample("c", Path("c")), "test")])
+        assert [s.id for s in store.samples()] == ["b", "c"]
+
+
+def _add_look_and_fail(store):
+    with store.transaction():
+        store.add_samples([(Sample("a", Path("a")), "pool")])
+        assert len(store.samples()) == len(store.samples("pool")) == 1
+        raise ZeroDivisionError
+
+
 def test_queries_come_by_round_and_rank_and_open_ones_alone(store):
     store.add_samples([(Sample(f"{i}", Path("x")), "pool") for i in range(4)])
     store.add_queries([Query(f"q{i}", i % 2, 9 - i, f"{i}") for i in range(4)])

@@ -17,7 +17,7 @@ from labelwise.loop.intake import check_truth
 from labelwise.models import Progress
 from labelwise.parts import build
 from labelwise.report.fill import compare_report, run_report
-from labelwise.results import Comparison, RunResult, compared, open_run, run_folders
+from labelwise.results import COMMON, Comparison, RunResult, compared, open_run, run_folders
 
 Tell = Callable[[str], None]
 Source = str | Path | Mapping[str, Any]
@@ -121,11 +121,13 @@ def simulate(
     base = configuration.load(source, overrides)
     if not build(base).annotator.simulated:
         raise ConfigError(f"simulate needs annotator=oracle, found {base.annotator.name!r}")
+    if not strategies:
+        raise ConfigError("expected strategies to simulate, found none: give one or more, such as margin,random")
     configs = [_arm(base, name, seed) for seed in range(base.seed, base.seed + seeds) for name in dict.fromkeys(strategies)]
     for config in configs:
         build(config)
     # Data and features do not depend on strategy and seed: they are taken in once, and every arm begins from there.
-    common = configuration.changed(base, {"name": f"{base.name}/data", "strategy": "random", "cold_start": "random", "seed": 0})
+    common = configuration.changed(base, {"name": f"{base.name}/{COMMON}", "strategy": "random", "cold_start": "random", "seed": 0})
     loop.run(common, rounds=0, progress=progress)
     engine = Local(workers if workers > 1 else 0)
     lines = engine.map_batches(partial(_arm_worker, common.folder), configs, batch_size=1)

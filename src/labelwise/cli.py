@@ -44,16 +44,21 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a file's name may hold what the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     try:
-        status = app(standalone_mode=False)
+        # Not app(): it would turn an interruption and a closed pipe into exit codes of its own.
+        command = typer.main.get_command(app)
+        with command.make_context("labelwise", sys.argv[1:]) as context:
+            command.invoke(context)
         sys.stdout.flush()
     except LabelwiseError as error:
         _fail(str(error))
     except (KeyboardInterrupt, Interrupted, typer.Abort):
         _interrupted()
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
     except Exception as error:
         _explain(error)
         raise
-    sys.exit(status if isinstance(status, int) else 0)
+    sys.exit(0)
 
 
 def _on_term(_signal: int, _frame: Any) -> None:

@@ -17,7 +17,6 @@ from labelwise.errors import ConfigError
 from labelwise.models import Model
 from labelwise.strategies import Strategy
 
-
 SEAMS = {"model": Model, "annotator": Annotator, "engine": Engine}
 
 

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 
 from labelwise import config as configuration
+from labelwise.catalog import suggest
 from labelwise.config import Config
 from labelwise.curves import Curve, Saved, labels_saved
 from labelwise.errors import RunError
 from labelwise.records import Annotation, Problem, Query, Sample
 from labelwise.store import SETUP, Store
 
+COMMON = "data"  # beside the arms of a simulation: what they all begin from, no run of its own
 # The figures that make a learning curve, in the order they are shown.
 METRICS = ("macro_f1", "accuracy", "ece", "nll")
 
@@ -146,20 +148,21 @@ def run_folders(folders: Iterable[str | Path]) -> list[Path]:
     """The runs among these folders and in them. Raises RunError for a folder that holds none."""
     found: list[Path] = []
     for folder in map(Path, folders):
-        inside = [folder] if (folder / "run.db").is_file() else sorted(p.parent for p in folder.glob("*/run.db"))
-        runs = [f for f in inside if f.name != "data"]
+        inside = sorted(p.parent for p in folder.glob("*/run.db") if p.parent.name != COMMON)
+        runs = [folder] if (folder / "run.db").is_file() else inside
         if not runs:
             raise RunError(f"no run in {folder}: expected run.db in it, or folders with one")
         found += runs
     return list(dict.fromkeys(found))
 
 
-def compared(results: Iterable[RunResult], baseline: str) -> Comparison:
-    """Sort runs into arms by strategy and cold start; the cold start is named only where it tells two arms apart.
+def compared(results: Iterable[RunResult], baseline: str = "random") -> Comparison:
+    """Sort runs into arms by strategy, cold start and model; the last two are named only where they tell two arms apart.
 
-    Raises RunError if the runs cannot be compared.
+    A comparison without runs of the strategy "random" has no baseline. Raises RunError if the runs cannot be compared or another baseline
+    is not among them.
     """
-    arms: dict[tuple[str, str], dict[int, RunResult]] = {}
+    arms: dict[tuple[str, str, str], dict[int, RunResult]] = {}
     first: RunResult | None = None
     for result in results:
         if result.curve(METRICS[0]) is None:
@@ -167,14 +170,30 @@ def compared(results: Iterable[RunResult], baseline: str) -> Comparison:
         first = first or result
         if _judged_on(result) != _judged_on(first):
             raise RunError(f"{first.folder} and {result.folder} are judged on different images: their figures cannot be compared")
-        strategy, start = (configuration.strategy_text(s) for s in (result.config.strategy, result.config.cold_start))
-        arm = arms.setdefault((strategy, start), {})
+        arm = arms.setdefault(_traits(result.config), {})
         if result.config.seed in arm:
             raise RunError(f"{arm[result.config.seed].folder} and {result.folder} are the same strategy with the same seed: give one of them")
         arm[result.config.seed] = result
-    shared = Counter(strategy for strategy, _ in arms)
-    named = {strategy if shared[strategy] == 1 else f"{strategy}+{start}": found for (strategy, start), found in arms.items()}
+    named = dict(zip(_arm_names(list(arms)), arms.values(), strict=True))
+    if baseline not in named and baseline != "random":
+        raise RunError(f"no runs of the baseline {baseline!r}: {suggest(baseline, named)}")
     return Comparison(named, baseline if baseline in named else None)
+
+
+def _traits(config: Config) -> tuple[str, str, str]:
+    """What makes two runs the same arm: strategy, cold start, model."""
+    model = config.model
+    options = ", ".join(f"{k}={v}" for k, v in sorted(model.options.items()))
+    strategy, start = (configuration.strategy_text(s) for s in (config.strategy, config.cold_start))
+    return strategy, start, f"{model.name} {options}".strip()
+
+
+def _arm_names(arms: list[tuple[str, str, str]]) -> list[str]:
+    """The strategy alone where that is enough, else with "+cold start", else with the model too."""
+    plain = [strategy for strategy, _, _ in arms]
+    started = [f"{strategy}+{start}" if len({a[1] for a in arms if a[0] == strategy}) > 1 else strategy for strategy, start, _ in arms]
+    whole = [f"{name}, {model}" if started.count(name) > 1 else name for name, (_, _, model) in zip(started, arms, strict=True)]
+    return plain if len(set(plain)) == len(plain) else whole
 
 
 def _judged_on(result: RunResult) -> tuple[str, frozenset[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from pathlib import Path
 
 import yaml
@@ -16,14 +17,15 @@ _TEMPLATE = """\
 # Check it with:  labelwise check {file}
 # Then run it:    labelwise run {file}     (again: it continues)
 
-name: {name}                  # the run's folder is runs/{name}
+name: {name}                  # the run's folder is runs/{folder}
 task: classify
 
 data:
   format: {format}            # class_folders, csv_table (path,class[,group]) or images_folder
   path: {path}
 {data}  on_bad_image: skip            # or error: stop at the first image that cannot be read
-{group}
+  # group: folder               # images of one folder stay on one side of the split; or a regular expression with one group
+
 model:
   name: frozen                  # a frozen backbone and a small head: seconds per round, no GPU needed
   backbone: convnext_nano.in12k_ft_in1k   # any name of timm
@@ -46,43 +48,56 @@ seed: 0
 def write_starter(folder: Path, file: Path, *, force: bool = False) -> list[str]:
     """Look at ``folder`` and write a commented YAML to ``file``; returns what was found, line by line.
 
-    Raises DataError for a folder without images, ConfigError if the file is there already.
+    Raises DataError for a folder without images, ConfigError if the file is there already or cannot be a configuration.
     """
+    if file.suffix.lower() not in (".yaml", ".yml"):
+        raise ConfigError(f"--out {file}: expected a name that ends with .yaml, found {file.suffix or 'no suffix'!r}")
     if file.exists() and not force:
         raise ConfigError(f"{file} is there already: choose another with --out FILE, or overwrite it with --force")
     found = guess(folder)
     text = _filled(found, file)
     file.write_text(text, encoding="utf-8")
-    return [*found.facts, f"wrote {file}; next: labelwise check {file}"]
+    return [*found.facts, f"wrote {file}; next: labelwise check {shlex.quote(str(file))}"]
 
 
 def _filled(found: Guess, file: Path) -> str:
-    labelled = found.labelled == found.images and found.images > 0
-    initial = max(10, min(50, found.images // 20 or 1, found.images))
-    rounds = max(2, min(10, found.images // max(initial, 1)))
+    initial = max(10, min(50, found.images // 20))
     path = Path(os.path.relpath(found.path.resolve(), file.resolve().parent))
+    name = _name(found.path)
     return _TEMPLATE.format(
-        about="; ".join(found.facts).replace("\n", " "),
-        file=file,
-        name=_name(found.path),
+        about=_comment("; ".join(found.facts)),
+        file=_comment(shlex.quote(str(file))),
+        name=_quoted(name),
+        folder=name,
         format=found.format,
         path=_quoted(path.as_posix()),
-        data="  test: 0.2                     # share kept for testing, fixed before round 0\n" if found.labelled else "",
-        group="  # group: folder               # images of one folder stay on one side of the split; or a regular expression with one group\n",
+        data=_data(found),
         initial=min(initial, found.images),
         per_round=min(initial, found.images),
-        rounds=rounds,
-        annotator=_annotator(labelled, found.images),
+        rounds=max(2, min(10, found.images // initial)),
+        annotator=_annotator(found, name),
     )
 
 
-def _annotator(labelled: bool, images: int) -> str:
-    if labelled:
-        return "\nannotator: oracle               # every image has a class: simulate, to see what each strategy would have saved"
-    audit = max(1, min(50, images // 5))
+def _data(found: Guess) -> str:
+    if found.labelled == found.images:
+        return "  test: 0.2                     # share kept for testing, fixed before round 0\n"
+    classes = "  # classes: [cat, dog]         # the names that may be answered; without them the first answers make them\n"
     return (
-        f"audit: {audit}                       # images drawn at random in round 0, labelled only to estimate the quality\n"
-        "\nannotator: files                # fill the column 'class' of runs/NAME/rounds/000/annotate.csv, then run again"
+        "  test: 0                       # the audit sample below judges the models: a fair draw, unlike labels that happen to be there\n"
+        + (classes if found.format == "images_folder" else "")
+    )
+
+
+def _annotator(found: Guess, name: str) -> str:
+    if found.labelled == found.images:
+        return "\nannotator: oracle               # every image has a class: simulate, to see what each strategy would have saved"
+    audit = min(50, found.images // 5)
+    return (
+        (f"audit: {audit:<24} # images drawn at random in round 0, labelled only to estimate the quality\n" if audit else "")
+        + "\nannotator:\n"
+        + f"  name: files                   # fill the column 'class' of runs/{name}/rounds/000/annotate.csv, then run again\n"
+        + "  new_classes: true             # a name that nobody used before is a new class; false: it is a slip of the pen"
     )
 
 
@@ -94,5 +109,12 @@ def _name(path: Path) -> str:
     return re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "run"
 
 
+def _comment(text: str) -> str:
+    """Text for a comment: whatever ends a line in YAML would end the comment."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 def _quoted(text: str) -> str:
-    return yaml.safe_dump(text, allow_unicode=True, width=10**6).strip().removesuffix("...").strip()
+    """Text as a YAML value on one line."""
+    style = None if text.isprintable() else '"'
+    return yaml.safe_dump(text, allow_unicode=True, width=10**6, default_style=style).strip().removesuffix("...").strip()

@@ -212,12 +212,16 @@ class Store:
 
     def samples(self, split: str | None = None) -> list[Sample]:
         """The samples of one split, or all, in the order of their ids."""
+        if split in self._samples:
+            return list(self._samples[split])
         sql = "SELECT id, path, grp, target, content, width, height, note FROM samples"
-        if split not in self._samples:
-            rows = self._rows(sql + " WHERE split = ? ORDER BY id", split) if split else self._rows(sql + " ORDER BY id")
-            # Samples never change once they are in: building them costs more than reading them.
-            self._samples[split] = [Sample(i, Path(p), g, _target(t), c, (w, h), n) for i, p, g, t, c, w, h, n in rows]
-        return list(self._samples[split])
+        rows = self._rows(f"{sql} WHERE ? IN ('', split) ORDER BY id", split or "")
+        found = [Sample(i, Path(p), g, _target(t), c, (w, h), n) for i, p, g, t, c, w, h, n in rows]
+        # Samples never change once they are in, and building them costs more than reading them. They are not in before
+        # their transaction has ended, and a reader may be here before the run has taken them in.
+        if found and not self._db.in_transaction:
+            self._samples[split] = found
+        return list(found)
 
     def split_sizes(self) -> dict[str, int]:
         """Number of samples by split."""
@@ -283,7 +287,7 @@ class Store:
         return {row[0] for row in self._rows("SELECT sample FROM queries")}
 
     def answered(self, purpose: str = "train") -> list[tuple[str, Target]]:
-        """Sample ids and targets of the answers to queries of a purpose, in the order they were asked; skipped ones left out."""
+        """Sample ids and targets of the answers of a purpose, in the order they were asked; skipped ones left out."""
         rows = self._rows(
             "SELECT q.sample, a.target FROM queries q JOIN annotations a ON a.query = q.id "
             "WHERE q.purpose = ? AND a.target IS NOT NULL ORDER BY q.round, q.rank",

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-import sys
+import re
+import shutil
+import textwrap
 from typing import Any
-
-from rich.console import Console
-from rich.table import Table
 
 from labelwise import catalog
 from labelwise.config import strategy_text
 from labelwise.curves import area_under, mean_curve, paired_difference
 from labelwise.errors import ConfigError
+from labelwise.report.statements import saving
 from labelwise.results import Comparison, RunResult
 from labelwise.strategies import PRESETS
 
@@ -44,14 +44,16 @@ def status_facts(result: RunResult) -> dict[str, Any]:
 def print_status(result: RunResult) -> None:
     """Print where a run stands."""
     facts = status_facts(result)
-    images = ", ".join(f"{count} {split}" for split, count in sorted(facts["images"].items()))
-    console = _console()
-    console.print(f"{facts['run']}: {facts['state']}, {facts['message']}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"{facts['strategy']}; images: {images}; {facts['left_out']} left out", highlight=False, markup=False, soft_wrap=True)
-    table = _table("round", "labels", "accuracy", "macro-F1", "ECE", "steps done")
-    for r in facts["rounds"]:
-        table.add_row(str(r["round"]), str(r["labels"]), *(_figure(r.get(m)) for m in ("accuracy", "macro_f1", "ece")), " ".join(r["steps"]))
-    console.print(table)
+    order = ("pool", "test", "audit")
+    images = ", ".join(f"{facts['images'][split]} {split}" for split in order if split in facts["images"])
+    print(f"{facts['run']}: {facts['state']}, {facts['message']}")
+    print(f"{facts['strategy']}; images: {images or 'none yet'}; {facts['left_out']} left out")
+    rows = [
+        [str(r["round"]), str(r["labels"]), *(_figure(r.get(m)) for m in ("accuracy", HEADLINE, "ece")), " ".join(r["steps"])]
+        for r in facts["rounds"]
+    ]
+    if rows:
+        _print_table(["round", "labels", "accuracy", "macro-F1", "ECE", "steps done"], rows)
 
 
 def comparison_facts(comparison: Comparison) -> dict[str, Any]:
@@ -80,23 +82,17 @@ def comparison_facts(comparison: Comparison) -> dict[str, Any]:
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """Print one line an arm."""
-    facts = comparison_facts(comparison)
-    table = _table("strategy", "seeds", "labels", "accuracy", "macro-F1", "area", f"to match {facts['baseline']}", "share (95 %)")
-    for arm, f in facts["arms"].items():
-        table.add_row(
-            arm, str(f["seeds"]), f"{f['labels']:,.0f}", _figure(f["accuracy"]), _figure(f[HEADLINE]), _figure(f["area"]), *_saved_cells(f, arm == facts["baseline"])
-        )
-    _console().print(table)
-
-
-def _saved_cells(facts: dict[str, Any], is_baseline: bool) -> tuple[str, str]:
-    if is_baseline or "share_of_labels" not in facts:
-        return "", ""
-    if facts["share_of_labels"] is None:
-        return "not reached", ""
-    low, high = (("?" if v is None else f"{v:.0%}") for v in (facts["share_low"], facts["share_high"]))
-    return f"{facts['labels_for_baseline_quality']:,.0f}", f"{facts['share_of_labels']:.0%} ({low} to {high})"
+    """Print one line an arm, and what each saved against the baseline."""
+    arms = comparison_facts(comparison)["arms"]
+    rows = [
+        [arm, str(f["seeds"]), f"{f['labels']:,.0f}", _figure(f["accuracy"]), _figure(f[HEADLINE]), _figure(f["area"])]
+        for arm, f in arms.items()
+    ]
+    _print_table(["strategy", "seeds", "labels", "accuracy", "macro-F1", "area"], rows)
+    for arm in comparison.arms:
+        saved = comparison.saved(arm, HEADLINE)
+        if saved is not None and comparison.baseline is not None:
+            print(textwrap.fill(saving(arm, comparison.baseline, HEADLINE, saved), _width(), subsequent_indent="  "))
 
 
 def catalogue(kind: str = "") -> dict[str, dict[str, str]]:
@@ -107,44 +103,45 @@ def catalogue(kind: str = "") -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for name in [kind] if kind else kinds:
         if name == "strategies":
-            found[name] = {preset: f"{recipe.summary} {recipe.paper}" for preset, recipe in PRESETS.items()}
+            found[name] = {preset: f"{recipe.summary} ({recipe.paper})" for preset, recipe in PRESETS.items()}
         else:
-            found[name] = {entry: _first_line(_KINDS[name], entry) for entry in catalog.TABLES[_KINDS[name]]}
+            found[name] = {entry: _first_sentence(_KINDS[name], entry) for entry in catalog.TABLES[_KINDS[name]]}
     return found
 
 
 def print_catalogue(found: dict[str, dict[str, str]]) -> None:
     """Print the names by kind."""
-    console = _console()
-    for kind, entries in found.items():
-        table = _table(kind, "")
+    for number, (kind, entries) in enumerate(found.items()):
+        print("\n" * (number > 0) + f"{kind}:")
+        column = max(map(len, entries)) + 4
         for name, about in entries.items():
-            table.add_row(name, about)
-        console.print(table)
+            print(textwrap.fill(about, _width(), initial_indent=f"  {name}".ljust(column), subsequent_indent=" " * column))
 
 
-def _first_line(kind: str, name: str) -> str:
-    return (catalog.resolve(kind, name).__doc__ or "").strip().split("\n")[0]
+def _first_sentence(kind: str, name: str) -> str:
+    """The first sentence about a name, in one line and without marks."""
+    text = (catalog.resolve(kind, name).__doc__ or "").strip().split("\n\n")[0]
+    return re.split(r"(?<=[a-z0-9)]\.)(?<!al\.)\s", " ".join(text.replace("``", "").split()), maxsplit=1)[0]
 
 
 def _finite(value: Any) -> Any:
-    if isinstance(value, str) or value is None:
-        return value
-    return float(value) if math.isfinite(value) and not isinstance(value, int) else value if isinstance(value, int) else None
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _figure(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for i, column in enumerate(columns):
-        left = i == 0 or column in ("", "steps done")
-        table.add_column(column, overflow="fold", no_wrap=i == 0, justify="left" if left else "right")
-    return table
+def _print_table(headings: list[str], rows: list[list[str]]) -> None:
+    """Columns two blanks apart; numbers to the right, the first and a last column of words to the left."""
+    table = [headings, *rows]
+    widths = [max(len(row[i]) for row in table) for i in range(len(headings))]
+    words = {0} | ({len(headings) - 1} if headings[-1] == "steps done" else set())
+    for row in table:
+        cells = [cell.ljust(w) if i in words else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
+        print("  ".join(cells).rstrip())
 
 
-def _console() -> Console:
-    # A pipe has no width of its own: wide enough for every table.
-    return Console(width=None if sys.stdout.isatty() else 120)
+def _width() -> int:
+    # A pipe has no width of its own.
+    return min(120, shutil.get_terminal_size((120, 0)).columns)

@@ -27,7 +27,19 @@ from labelwise.store import Store
 
 # A server that has imported everything forks a process for every kill: starting Python anew would cost seconds each.
 SERVER = multiprocessing.get_context("forkserver")
-LOADED = ["labelwise.api", "labelwise.models.frozen", "sklearn.linear_model", "scipy.optimize", "scipy.special"]
+LOADED = [
+    "labelwise.annotators.files",
+    "labelwise.annotators.oracle",
+    "labelwise.api",
+    "labelwise.data.csv_table",
+    "labelwise.models.frozen",
+    "labelwise.scoring.uncertainty",
+    "labelwise.selection.density",
+    "labelwise.selection.ranking",
+    "scipy.optimize",
+    "scipy.special",
+    "PIL.PngImagePlugin",
+]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -184,7 +196,7 @@ def test_the_same_seed_gives_the_same_run(table: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_workers_change_nothing(table: Path, tmp_path: Path) -> None:
-    trees = [plan(tmp_path / str(workers), table, engine={"name": "local", "workers": workers}) for workers in (0, 2)]
+    trees = [plan(tmp_path / str(workers), table, budget={"initial": 4, "per_round": 4, "rounds": 2}, engine={"name": "local", "workers": workers}) for workers in (0, 2)]
     stories = [story(api.run(tree, report=False)) for tree in trees]
     assert stories[0] == stories[1]
 
@@ -307,7 +319,7 @@ def test_a_full_disk_can_be_resumed(table: Path, tmp_path: Path, room: int) -> N
         with pytest.raises(LabelwiseError) as full:
             api.run(tree, report=False)
         assert "\n" not in str(full.value)
-        assert any(word in str(full.value) for word in ("free some", "make room", "permissions"))
+        assert str(full.value).endswith("run again to resume")
         ballast.unlink()
         assert story(api.run(tree, report=False)) == once
 
@@ -361,7 +373,7 @@ def test_answers_in_a_file_survive_kills(table: Path, tmp_path: Path) -> None:
     truth = dict(line.split(",")[:2] for line in table.read_text().splitlines()[1:])
     unlabelled.write_text("path,class\n" + "".join(f"{path},\n" for path in truth))
     tree = plan(tmp_path, unlabelled, annotator={"name": "files", "new_classes": True}, budget={"initial": 4, "per_round": 4, "rounds": 2})
-    events = events_of(tree, tmp_path / "events.txt")
+    assert api.run(tree, report=False).state == "waiting"
     folder = tmp_path / "runs" / "r"
     for portion in (2, 9):
         file = folder / "rounds" / "000" / "annotate.csv"
@@ -370,15 +382,10 @@ def test_answers_in_a_file_survive_kills(table: Path, tmp_path: Path) -> None:
         filled = [f"{path},{truth[path] if i < portion else ''},{rest}" for i, (path, _, rest) in enumerate(cells)]
         file.write_text("\n".join([lines[0], *filled]) + "\n", encoding="utf-8-sig")
         kept = file.read_bytes()
-        now = events_of({**tree, "name": "probe"}, tmp_path / f"probe{portion}.txt")
-        assert now == events
-        for at in (0, 3, 7, 9, 10, 11):
-            process = SERVER.Process(target=_run, args=(tree, at))
-            process.start()
-            process.join(60)
+        for at in (2, 3, 4, 5, 6, 7):
+            killed(tree, at)
             assert file.read_bytes() == kept
         api.run(tree, report=False)
-        shutil.rmtree(tmp_path / "runs" / "probe")
     result = open_run(folder)
     asked = {q.id: q.sample_id for q in result.queries[0]}
     answers = {asked[i]: a.target.classes[0] for i, a in result.annotations.items() if a.target}

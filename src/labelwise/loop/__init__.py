@@ -19,7 +19,7 @@ from labelwise.config import Config
 from labelwise.errors import RunChanged
 from labelwise.loop.annotate import annotate
 from labelwise.loop.context import Context
-from labelwise.loop.intake import check_truth, take_in
+from labelwise.loop.intake import check_truth, summary, take_in
 from labelwise.loop.judge import judge
 from labelwise.loop.query import query
 from labelwise.loop.train import train
@@ -137,6 +137,7 @@ def _set_up(config: Config, parts: Parts, store: Store, progress: Progress, tell
             store.add_classes(intake.classes)
             store.set_setting("created", time.strftime("%Y-%m-%d %H:%M:%S"))
             store.finish_step(SETUP, "read", time.perf_counter() - began)
+        tell(summary(intake))
     began = time.perf_counter()
     pool, others = store.samples("pool"), [*store.samples("test"), *store.samples("audit")]
     place = Place(config.folder / MODEL, cache_folder(config), threads_of(config))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -49,6 +50,16 @@ def take_in(config: Config, listing: Listing, *, progress: Progress) -> Intake:
         raise DataError(f"{listing.root}: expected images, found none that can be read ({len(bad)} cannot; the first: {bad[0].message if bad else '-'})")
     notes = [Problem(s.id, s.note.split(":")[0], f"{s.id}: used, {s.note}") for s in good if s.note]
     return Intake(_split(config, good), [*listing.problems, *bad, *copies, *notes], listing.classes)
+
+
+def summary(intake: Intake) -> str:
+    """What became of the files, in one line."""
+    splits = Counter(split for _, split in intake.samples)
+    used = {s.id for s, _ in intake.samples}
+    left = Counter(p.code for p in intake.problems if p.id not in used)
+    images = ", ".join(f"{splits[split]} {split}" for split in ("pool", "test", "audit") if splits[split])
+    why = ", ".join(f"{count} {code}" for code, count in left.most_common())
+    return f"images: {images}" + (f"; {left.total()} left out ({why}), listed in the report" if left else "")
 
 
 def _scanned(config: Config, listing: Listing, progress: Progress) -> tuple[list[Sample], list[Problem]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -307,13 +307,11 @@ class _Training:
 
     def save(self, out: Path) -> None:
         """Write network, optimiser and what is needed to use them; nothing is pickled."""
-        from safetensors.torch import save_file
-
-        save_file({k: v.contiguous().cpu() for k, v in self.network.state_dict().items()}, out / "network.safetensors")
+        _save(self.network.state_dict(), out / "network.safetensors")
         if self.options.start == "continue":
             state = self.optimizer.state_dict()["state"]
-            flat = {f"{i}.{k}": v.contiguous().cpu() for i, values in state.items() for k, v in values.items()}
-            save_file(flat, out / "optimizer.safetensors")
+            flat = {f"{i}.{k}": v for i, values in state.items() for k, v in values.items()}
+            _save(flat, out / "optimizer.safetensors")
         about = {
             "classes": self.classes,
             "backbone": self.options.backbone,
@@ -336,6 +334,16 @@ class _Training:
         fitting = {i: s for i, s in state.items() if s["exp_avg"].shape == parameters[i].shape}
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": fitting})
         self.first_epoch = json.loads((checkpoint / "about.json").read_text(encoding="utf-8"))["epochs"]
+
+
+def _save(tensors: Mapping[str, Any], path: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, path)
+    except SafetensorError as error:  # its own kind, even where the disk is full
+        raise OSError(str(error)) from error
 
 
 def _freeze_norms(network: Any) -> None:

@@ -1,0 +1,135 @@
+"""First configurations: whatever the folder is called, the YAML loads, checks and runs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from labelwise import api
+from labelwise import config as configuration
+from labelwise.data.digits import make_scenes
+from labelwise.errors import ConfigError, DataError
+from labelwise.starter import write_starter
+
+QUICK = {"model": {"name": "frozen", "backbone": "pixels", "size": 4, "head": "knn"}, "threads": 1}
+
+
+def pictures(folder: Path, count: int) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(len(str(folder.name)))
+    for i in range(count):
+        Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).save(folder / f"{i:03d}.png")
+    return folder
+
+
+def classes(folder: Path, **counts: int) -> Path:
+    for name, count in counts.items():
+        pictures(folder / name, count)
+    return folder
+
+
+def test_class_folders(tmp_path: Path) -> None:
+    folder = classes(tmp_path / "animals", cat=30, doggy=20)
+    lines = write_starter(folder, tmp_path / "c.yaml")
+    assert lines[0] == "50 pictures, 50 labelled"
+    assert lines[-1].endswith(f"next: labelwise check {tmp_path / 'c.yaml'}")
+    config = configuration.load(tmp_path / "c.yaml")
+    assert (config.name, config.data.format, config.data.path) == ("animals", "class_folders", tmp_path / "animals")
+    assert (config.annotator.name, config.audit, config.data.test) == ("oracle", 0, 0.2)
+    assert api.run(tmp_path / "c.yaml", QUICK, report=False).state == "finished"
+
+
+def test_every_value_is_the_default_or_a_guess(tmp_path: Path) -> None:
+    """The file changes nothing of the model and the strategy behind the user's back."""
+    write_starter(classes(tmp_path / "animals", cat=30, doggy=20), tmp_path / "c.yaml")
+    written, default = configuration.load(tmp_path / "c.yaml"), configuration.Config(name="x", data=configuration.Data(format="f", path=Path()))
+    for key in ("strategy", "cold_start", "seed", "task"):
+        assert getattr(written, key) == getattr(default, key)
+    from labelwise.models.frozen import Frozen
+
+    assert all(getattr(Frozen(), k) == v for k, v in written.model.options.items())
+
+
+def test_a_table_with_groups(tmp_path: Path) -> None:
+    table = make_scenes(tmp_path, count=60)
+    lines = write_starter(table.parent, tmp_path / "c.yaml")
+    assert any("groups" in line for line in lines)
+    assert configuration.load(tmp_path / "c.yaml").data.path == table
+    assert api.run(tmp_path / "c.yaml", QUICK, report=False).state == "finished"
+
+
+def test_flat_pictures_are_for_people(tmp_path: Path) -> None:
+    write_starter(pictures(tmp_path / "flat", 40), tmp_path / "c.yaml")
+    config = configuration.load(tmp_path / "c.yaml")
+    assert (config.data.format, config.annotator.name, config.audit, config.data.test) == ("images_folder", "files", 8, 0)
+    assert "runs/flat/rounds/000/annotate.csv" in (tmp_path / "c.yaml").read_text()
+    result = api.run(tmp_path / "c.yaml", QUICK, report=False)
+    assert result.state == "waiting"
+    assert (tmp_path / "runs/flat/rounds/000/annotate.csv").is_file()
+
+
+def test_a_partly_labelled_table_is_judged_by_an_audit(tmp_path: Path) -> None:
+    pictures(tmp_path / "data" / "images", 40)
+    rows = [f"images/{i:03d}.png,{'ab'[i % 2] if i < 10 else ''}" for i in range(40)]
+    (tmp_path / "data" / "t.csv").write_text("path,class\n" + "\n".join(rows) + "\n")
+    write_starter(tmp_path / "data" / "t.csv", tmp_path / "c.yaml")
+    result = api.run(tmp_path / "c.yaml", QUICK, report=False)
+    assert result.state == "waiting"
+    assert result.split_sizes == {"pool": 32, "audit": 8}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
+def test_very_few_pictures(tmp_path: Path, count: int) -> None:
+    write_starter(pictures(tmp_path / "flat", count), tmp_path / "c.yaml")
+    assert api.run(tmp_path / "c.yaml", QUICK, report=False).state == "waiting"
+
+
+NAMES = ["größe", "with space", "co:lon", "it's", 'say "hi"', "#hash", "- dash", "{x}", "[1]", "123", "1e5", "true", "null", "2024-01-01", "~", "a\\b", "100%", "x...", "&a", "*b", "日本", "e\u0301t\u00e9", "a\tb", "a\nb", "a\u2028b", "  ", ".hidden", "..."]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name_of_a_folder(tmp_path: Path, name: str) -> None:
+    folder = classes(tmp_path / "in" / name, a=6, b=6)
+    (folder / name).mkdir()
+    shutil.copy(folder / "a" / "000.png", folder / name / "copy.png")
+    file = tmp_path / "out" / f"{name}.yaml"
+    file.parent.mkdir()
+    write_starter(folder, file)
+    config = configuration.load(file)
+    assert config.data.path.resolve() == folder
+    assert isinstance(yaml.safe_load(file.read_text(encoding="utf-8"))["name"], str)
+    assert any(line.startswith("data: 1") for line in api.check(file, QUICK))
+
+
+def test_relative_paths_hold_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    classes(tmp_path / "data", a=6, b=6)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    write_starter(Path("../data"), Path("c.yaml"))
+    assert "path: ../data" in Path("c.yaml").read_text()
+    monkeypatch.chdir(tmp_path)
+    assert configuration.load("work/c.yaml").data.path.resolve() == tmp_path / "data"
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    folder = classes(tmp_path / "d", a=6, b=6)
+    (tmp_path / "c.yaml").write_text("mine")
+    with pytest.raises(ConfigError, match=r"c\.yaml is there already.*--out.*--force"):
+        write_starter(folder, tmp_path / "c.yaml")
+    assert (tmp_path / "c.yaml").read_text() == "mine"
+    write_starter(folder, tmp_path / "c.yaml", force=True)
+    assert configuration.load(tmp_path / "c.yaml").name == "d"
+
+
+def test_what_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty folder"):
+        write_starter(tmp_path / "empty", tmp_path / "c.yaml")
+    assert not (tmp_path / "c.yaml").exists()
+    with pytest.raises(ConfigError, match=r"--out .*\.yaml"):
+        write_starter(classes(tmp_path / "d", a=6, b=6), tmp_path / "c.txt")
