@@ -42,10 +42,10 @@ MEANINGS: dict[str, dict[str, str]] = {
         "group": "as for `class_folders`",
     },
     "model frozen": {
-        "backbone": "any name of timm, or `pixels`: the grey picture itself, for tiny pictures",
+        "backbone": "any name of timm; without a network `pixels` (the grey picture) or `edges` (its edges in a grid)",
         "weights": "`hub` (downloaded once), a `.safetensors` or `.pth` file, or `none` (untrained)",
         "network": "further arguments of `timm.create_model`",
-        "size": "side of the input in pixels; default: the network's own (16 for `pixels`)",
+        "size": "side of the input in pixels; default: the network's own (16 for `pixels`, 32 for `edges`)",
         "resize": "`squash` ignores the aspect, `crop` scales the short side and cuts the centre",
         "interpolation": "how pictures are resized; default: the network's own",
         "mean": "mean of each channel on the scale 0 to 1; default: the network's own",

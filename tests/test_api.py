@@ -55,10 +55,21 @@ def test_run_writes_outputs_and_tells(tree: dict[str, Any], tmp_path: Path) -> N
     seen: list[tuple[int, int, str]] = []
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(tree))
     result = api.run(tmp_path / "c.yaml", tell=told.append, progress=lambda *step: seen.append(step))
-    assert [line.split(":")[0] for line in told] == ["images", "round 0", "round 1", "the budget is spent after 2 rounds"]
+    assert [line.split(":")[0] for line in told] == [
+        "images",
+        "round 0",
+        "round 1",
+        "the budget is spent after 2 rounds",
+    ]
     assert {what for _, _, what in seen} == {"images", "features"}
     assert all(done <= total for done, total, _ in seen)
-    assert sorted(p.name for p in result.folder.iterdir() if not p.name.startswith((".", "run.db"))) == ["config.yaml", "metrics.csv", "model", "report.html", "rounds"]
+    assert sorted(p.name for p in result.folder.iterdir() if not p.name.startswith((".", "run.db"))) == [
+        "config.yaml",
+        "metrics.csv",
+        "model",
+        "report.html",
+        "rounds",
+    ]
     assert "r/000" not in result.metrics_csv()
 
 
@@ -79,7 +90,11 @@ def test_simulate(tree: dict[str, Any], tmp_path: Path, monkeypatch: pytest.Monk
     # Again: only what is missing runs.
     begun: list[str] = []
     genuine = loop.STEPS["train"]
-    monkeypatch.setattr(loop, "STEPS", {**loop.STEPS, "train": lambda context, *rest: begun.append(context.config.name) or genuine(context, *rest)})
+    monkeypatch.setattr(
+        loop,
+        "STEPS",
+        {**loop.STEPS, "train": lambda context, *rest: begun.append(context.config.name) or genuine(context, *rest)},
+    )
     again = api.simulate(tree, ["margin", "random"], seeds=3)
     assert set(begun) == {"s/margin-02", "s/random-02"}
     assert again.arms["margin"][1].picks(1) == comparison.arms["margin+typiclust"][1].picks(1)
@@ -108,7 +123,9 @@ def test_another_strategy_in_the_file_does_not_matter(tree: dict[str, Any]) -> N
         (["margin"], {"annotator": "files"}, "annotator=oracle"),
     ],
 )
-def test_what_cannot_be_simulated_is_refused_at_once(tree: dict[str, Any], tmp_path: Path, strategies: list[str], overrides: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_simulated_is_refused_at_once(
+    tree: dict[str, Any], tmp_path: Path, strategies: list[str], overrides: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ConfigError) as refused:
         api.simulate(tree, strategies, overrides=overrides)
     assert message in str(refused.value)
@@ -147,9 +164,8 @@ def test_compare(tree: dict[str, Any], tmp_path: Path) -> None:
 
 
 def test_compare_models(tree: dict[str, Any]) -> None:
-    folders = []
-    for head in ("knn", "logistic"):
-        folders.append(api.run({**tree, "name": head}, {"model.head": head}, report=False).folder)
+    heads = ("knn", "logistic")
+    folders = [api.run({**tree, "name": head}, {"model.head": head}, report=False).folder for head in heads]
     named = list(api.compare(folders).arms)
     assert len(named) == 2
     assert "head=knn" in named[0]

@@ -62,7 +62,9 @@ def shell(text: str, **variables: str) -> subprocess.CompletedProcess[str]:
     lw = Path(sys.executable).with_name("labelwise")
     command = str(lw) if lw.exists() else f"{sys.executable} -m labelwise.cli"
     environment = {**os.environ, **variables}
-    return subprocess.run(["bash", "-c", text.replace("lw ", f"{command} ")], capture_output=True, text=True, check=False, env=environment)
+    return subprocess.run(
+        ["bash", "-c", text.replace("lw ", f"{command} ")], capture_output=True, text=True, check=False, env=environment
+    )
 
 
 def assert_one_line(code: int, err: str, *parts: str) -> None:
@@ -90,7 +92,17 @@ def test_help_of_a_verb(call: Any, verb: str) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [(), ("nope",), ("run",), ("run", "--nope", "c.yaml"), ("check", "--json=1", "c.yaml"), ("simulate", "c.yaml", "--seeds", "0"), ("simulate", "c.yaml", "--seeds", "two"), ("compare",), ("status",)],
+    [
+        (),
+        ("nope",),
+        ("run",),
+        ("run", "--nope", "c.yaml"),
+        ("check", "--json=1", "c.yaml"),
+        ("simulate", "c.yaml", "--seeds", "0"),
+        ("simulate", "c.yaml", "--seeds", "two"),
+        ("compare",),
+        ("status",),
+    ],
 )
 def test_wrong_usage_is_2(call: Any, words: tuple[str, ...]) -> None:
     code, out, err = call(*words)
@@ -145,7 +157,13 @@ def test_simulate_and_compare(call: Any, config: Path) -> None:
     assert code == 0, err
     assert out.count("the budget is spent") == 4
     assert "runs/r/report.html" in out
-    assert sorted(p.name for p in Path("runs/r").iterdir() if p.is_dir()) == ["data", "margin-00", "margin-01", "random-00", "random-01"]
+    assert sorted(p.name for p in Path("runs/r").iterdir() if p.is_dir()) == [
+        "data",
+        "margin-00",
+        "margin-01",
+        "random-00",
+        "random-01",
+    ]
     code, out, _ = call("simulate", config, "--strategies", "margin,random", "--seeds", "2", "--json")
     facts = json.loads(out)
     assert (code, facts["baseline"], list(facts["arms"])) == (0, "random", ["margin", "random"])
@@ -248,7 +266,9 @@ def test_values_with_spaces_and_colons(call: Any, config: Path) -> None:
 
 
 def test_waiting_for_people_is_0(call: Any, config: Path, table: Path) -> None:
-    code, out, _ = call("run", config, "annotator=files", "data.format=images_folder", f"data.path={table.parent / 'images'}")
+    code, out, _ = call(
+        "run", config, "annotator=files", "data.format=images_folder", f"data.path={table.parent / 'images'}"
+    )
     assert code == 0
     assert "waiting for 4 annotations of round 0" in out
     assert "annotate.csv" in out

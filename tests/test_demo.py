@@ -16,7 +16,11 @@ def test_a_small_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.setattr(demo, "make_scenes", lambda folder: make_scenes(folder, count=60))
     monkeypatch.setattr(demo, "_digits", lambda folder: {**demo._scenes(folder), "name": "digits"})
     genuine = demo._plan
-    monkeypatch.setattr(demo, "_plan", lambda name, folder, data, model, *_: genuine(name, folder, data, {**model, "head": "knn"}, 4, 4, 2))
+    monkeypatch.setattr(
+        demo,
+        "_plan",
+        lambda name, folder, data, model, *_: genuine(name, folder, data, {**model, "head": "knn"}, 4, 4, 2),
+    )
     told: list[str] = []
     demo.run_demo(tmp_path / "d", seeds=1, progress=lambda *_: None, tell=told.append)
     reports = [Path(line.rpartition(": ")[2]) for line in told if line.endswith("report.html")]

@@ -35,12 +35,12 @@ HEAVY = {
 # From the bottom up; a name is a file or folder of the package. __init__ is lazy and stands apart.
 LAYERS = (
     ("errors",),
-    ("records", "catalog"),
+    ("records", "catalog", "ownership"),
     ("data", "scoring", "selection", "evaluate", "store", "engine", "config"),
     ("embedding", "curves", "reasons", "strategies"),
     ("models", "annotators", "picking", "results", "starter"),
-    ("parts", "report", "tables", "testing"),
-    ("loop",),
+    ("parts", "report", "testing"),
+    ("loop", "tables"),
     ("api",),
     ("demo",),
     ("cli",),

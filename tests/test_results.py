@@ -31,7 +31,15 @@ def a_result(**changes: Any) -> RunResult:
     seed = changes.pop("seed", 0)
     result = RunResult(
         folder=Path(changes.pop("folder", "runs/x")),
-        config=Config.model_validate({"name": "x", "data": Data(format="f", path=Path("p")), "strategy": strategy, "seed": seed, **changes.pop("config", {})}),
+        config=Config.model_validate(
+            {
+                "name": "x",
+                "data": Data(format="f", path=Path("p")),
+                "strategy": strategy,
+                "seed": seed,
+                **changes.pop("config", {}),
+            }
+        ),
         state="waiting",
         message="waiting for 1",
         created="",
@@ -86,7 +94,11 @@ def test_arms_are_named_by_what_tells_them_apart() -> None:
     cold = {"cold_start": "random"}
     assert names(a_result(), a_result(strategy="random")) == ["margin", "random"]
     assert names(a_result(), a_result(config=cold)) == ["margin+typiclust", "margin+random"]
-    assert names(a_result(), a_result(config=cold), a_result(strategy="badge")) == ["margin+typiclust", "margin+random", "badge"]
+    assert names(a_result(), a_result(config=cold), a_result(strategy="badge")) == [
+        "margin+typiclust",
+        "margin+random",
+        "badge",
+    ]
     assert names(a_result(strategy={"name": "margin", "per_group": 1})) == ["margin (per_group=1)"]
     models = [a_result(config={"model": {"name": "frozen", "head": head}}) for head in ("knn", "mlp")]
     assert names(*models) == ["margin, frozen head=knn", "margin, frozen head=mlp"]

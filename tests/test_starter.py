@@ -47,7 +47,10 @@ def test_class_folders(tmp_path: Path) -> None:
 def test_every_value_is_the_default_or_a_guess(tmp_path: Path) -> None:
     """The file changes nothing of the model and the strategy behind the user's back."""
     write_starter(classes(tmp_path / "animals", cat=30, doggy=20), tmp_path / "c.yaml")
-    written, default = configuration.load(tmp_path / "c.yaml"), configuration.Config(name="x", data=configuration.Data(format="f", path=Path()))
+    written, default = (
+        configuration.load(tmp_path / "c.yaml"),
+        configuration.Config(name="x", data=configuration.Data(format="f", path=Path())),
+    )
     for key in ("strategy", "cold_start", "seed", "task"):
         assert getattr(written, key) == getattr(default, key)
     from labelwise.models.frozen import Frozen
@@ -66,7 +69,12 @@ def test_a_table_with_groups(tmp_path: Path) -> None:
 def test_flat_pictures_are_for_people(tmp_path: Path) -> None:
     write_starter(pictures(tmp_path / "flat", 40), tmp_path / "c.yaml")
     config = configuration.load(tmp_path / "c.yaml")
-    assert (config.data.format, config.annotator.name, config.audit, config.data.test) == ("images_folder", "files", 8, 0)
+    assert (config.data.format, config.annotator.name, config.audit, config.data.test) == (
+        "images_folder",
+        "files",
+        8,
+        0,
+    )
     assert "runs/flat/rounds/000/annotate.csv" in (tmp_path / "c.yaml").read_text()
     result = api.run(tmp_path / "c.yaml", QUICK, report=False)
     assert result.state == "waiting"
@@ -89,7 +97,36 @@ def test_very_few_pictures(tmp_path: Path, count: int) -> None:
     assert api.run(tmp_path / "c.yaml", QUICK, report=False).state == "waiting"
 
 
-NAMES = ["größe", "with space", "co:lon", "it's", 'say "hi"', "#hash", "- dash", "{x}", "[1]", "123", "1e5", "true", "null", "2024-01-01", "~", "a\\b", "100%", "x...", "&a", "*b", "日本", "e\u0301t\u00e9", "a\tb", "a\nb", "a\u2028b", "  ", ".hidden", "..."]
+NAMES = [
+    "größe",
+    "with space",
+    "co:lon",
+    "it's",
+    'say "hi"',
+    "#hash",
+    "- dash",
+    "{x}",
+    "[1]",
+    "123",
+    "1e5",
+    "true",
+    "null",
+    "2024-01-01",
+    "~",
+    "a\\b",
+    "100%",
+    "x...",
+    "&a",
+    "*b",
+    "日本",
+    "e\u0301t\u00e9",
+    "a\tb",
+    "a\nb",
+    "a\u2028b",
+    "  ",
+    ".hidden",
+    "...",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)

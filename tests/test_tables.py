@@ -72,7 +72,13 @@ def test_without_a_baseline(comparison: Comparison, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_tables_fit(comparison: Comparison, result: RunResult, width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_fit(
+    comparison: Comparison,
+    result: RunResult,
+    width: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
     tables.print_comparison(comparison)
     table = capsys.readouterr().out.rstrip().splitlines()
@@ -80,7 +86,9 @@ def test_tables_fit(comparison: Comparison, result: RunResult, width: int, capsy
     # A line an arm below one line of headings, then what each arm but the baseline saved, in words.
     assert table[1].startswith("balanced_herding ")
     assert table[2].startswith("random ")
-    assert table[3].startswith("balanced_herding does not reach" if "not reach" in table[3] else "balanced_herding reaches")
+    assert table[3].startswith(
+        "balanced_herding does not reach" if "not reach" in table[3] else "balanced_herding reaches"
+    )
     assert not any(line.startswith("random") for line in table[3:])
     tables.print_status(result)
     assert len(capsys.readouterr().out.splitlines()) == 2 + 1 + 3
@@ -114,6 +122,8 @@ def test_catalogue() -> None:
         tables.catalogue("head")
 
 
-@pytest.mark.parametrize(("value", "expected"), [(1, 1), (0.5, 0.5), (math.nan, None), (math.inf, None), (None, None), ("x", "x")])
+@pytest.mark.parametrize(
+    ("value", "expected"), [(1, 1), (0.5, 0.5), (math.nan, None), (math.inf, None), (None, None), ("x", "x")]
+)
 def test_what_is_not_finite_is_nothing(value: Any, expected: Any) -> None:
     assert tables._finite(value) == expected

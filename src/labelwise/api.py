@@ -37,17 +37,20 @@ def check(source: Source, overrides: Iterable[str] | Mapping[str, Any] = ()) -> 
     listing = parts.read()
     known = sum(s.target is not None for s in listing.samples)
     groups = {s.group for s in listing.samples} - {None}
+    strategy, start = (configuration.strategy_text(s) for s in (config.strategy, config.cold_start))
     facts = [
         f"data: {len(listing.samples)} images, {len(listing.classes)} classes, {known} images with a known class"
         + (f", {len(groups)} groups" if groups else ""),
         f"model: {config.model.name}, gives {', '.join(sorted(parts.model.provides))}",
-        f"strategy: {configuration.strategy_text(config.strategy)}; round 0 by {configuration.strategy_text(config.cold_start)}",
+        f"strategy: {strategy}; round 0 by {start}",
     ]
     if parts.annotator.simulated:
         check_truth(listing.samples)
     pool = len(listing.samples) - round(config.data.test * known) - config.audit
     if pool < 1:
-        raise ConfigError(f"audit={config.audit} leaves no image of {len(listing.samples)} to choose from: give a smaller number")
+        raise ConfigError(
+            f"audit={config.audit} leaves no image of {len(listing.samples)} to choose from: give a smaller number"
+        )
     goals = config.budget.cumulative(pool)
     facts.append(f"budget: {len(goals)} rounds, {goals[0]} to {goals[-1]} labels of about {pool} images")
     return [*facts, *(f"note: {p.message}" for p in listing.problems)]
@@ -64,7 +67,8 @@ def run(
 ) -> RunResult:
     """Begin a run or continue it; returns it as it stands when its budget is spent or people must answer.
 
-    ``source`` is a YAML file, a run's folder or a dictionary, ``overrides`` change it by dotted keys. Raises LabelwiseError.
+    ``source`` is a YAML file, a run's folder or a dictionary, ``overrides`` change it by dotted keys. Raises
+    LabelwiseError.
     """
     config = configuration.load(source, overrides)
     outcome = loop.run(config, rounds=rounds, progress=progress, tell=tell)
@@ -88,11 +92,13 @@ def replace_text(path: Path, text: str) -> None:
     beside.replace(path)
 
 
-def compare(folders: Sequence[str | Path], *, baseline: str = "random", out: str | Path | None = None, tell: Tell = _quiet) -> Comparison:
+def compare(
+    folders: Sequence[str | Path], *, baseline: str = "random", out: str | Path | None = None, tell: Tell = _quiet
+) -> Comparison:
     """Compare runs: those of one strategy with several seeds form an arm. With ``out`` the report is written there.
 
-    A folder may be a run's or one that holds runs, as ``simulate`` leaves it. Raises RunError for a folder without runs, for runs without
-    figures, and for runs on different test images.
+    A folder may be a run's or one that holds runs, as ``simulate`` leaves it. Raises RunError for a folder without
+    runs, for runs without figures, and for runs on different test images.
     """
     comparison = compared([open_run(f) for f in run_folders(folders)], baseline)
     if out is not None:
@@ -112,22 +118,26 @@ def simulate(
     progress: Progress = _quiet,
     tell: Tell = _quiet,
 ) -> Comparison:
-    """Run each strategy with each of ``seeds`` seeds side by side, on one fixed test split; run again, it does what is missing.
+    """Run each strategy with each of ``seeds`` seeds side by side on one test split; run again, it does what is missing.
 
-    A strategy is a preset; "preset+cold_start" also says how round 0 is chosen (``margin+random``), else it is as the configuration says; the
-    arm "random" is random from the start. Runs lie in ``out/name/<strategy>-<seed>``, the report in ``out/name/report.html``. ``workers``
-    processes share the machine's cores.
+    A strategy is a preset; "preset+cold_start" also says how round 0 is chosen (``margin+random``), else it is as the
+    configuration says; the arm "random" is random from the start. Runs lie in ``out/name/<strategy>-<seed>``, the
+    report in ``out/name/report.html``. ``workers`` processes share the machine's cores.
     """
     base = configuration.load(source, overrides)
     if not build(base).annotator.simulated:
         raise ConfigError(f"simulate needs annotator=oracle, found {base.annotator.name!r}")
     if not strategies:
         raise ConfigError("expected strategies to simulate, found none: give one or more, such as margin,random")
-    configs = [_arm(base, name, seed) for seed in range(base.seed, base.seed + seeds) for name in dict.fromkeys(strategies)]
+    configs = [
+        _arm(base, name, seed) for seed in range(base.seed, base.seed + seeds) for name in dict.fromkeys(strategies)
+    ]
     for config in configs:
         build(config)
     # Data and features do not depend on strategy and seed: they are taken in once, and every arm begins from there.
-    common = configuration.changed(base, {"name": f"{base.name}/{COMMON}", "strategy": "random", "cold_start": "random", "seed": 0})
+    common = configuration.changed(
+        base, {"name": f"{base.name}/{COMMON}", "strategy": "random", "cold_start": "random", "seed": 0}
+    )
     loop.run(common, rounds=0, progress=progress)
     engine = Local(workers if workers > 1 else 0)
     lines = engine.map_batches(partial(_arm_worker, common.folder), configs, batch_size=1)

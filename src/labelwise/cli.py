@@ -194,7 +194,9 @@ def step(config: ConfigArgument, changes: Changes = None, quiet: Quiet = False) 
 
 
 @app.command()
-def status(folder: Annotated[Path, typer.Argument(metavar="RUN", help="a run's folder")], as_json: AsJson = False) -> None:
+def status(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="a run's folder")], as_json: AsJson = False
+) -> None:
     """Say where a run stands."""
     from labelwise.results import open_run
     from labelwise.tables import print_status, status_facts
@@ -207,7 +209,9 @@ def status(folder: Annotated[Path, typer.Argument(metavar="RUN", help="a run's f
 def simulate(
     config: ConfigArgument,
     changes: Changes = None,
-    strategies: Annotated[str, typer.Option(help="presets, separated by commas; margin+random begins round 0 at random")] = "balanced_herding,random",
+    strategies: Annotated[
+        str, typer.Option(help="presets, separated by commas; margin+random begins round 0 at random")
+    ] = "balanced_herding,random",
     seeds: Annotated[int, typer.Option(min=1, help="runs per strategy")] = 5,
     workers: Annotated[int, typer.Option(min=1, help="processes side by side")] = 1,
     quiet: Quiet = False,
@@ -220,7 +224,13 @@ def simulate(
     names = [s.strip() for s in strategies.split(",") if s.strip()]
     with _progress(quiet) as progress:
         comparison = api.simulate(
-            config, names, seeds=seeds, overrides=changes or (), workers=workers, progress=progress, tell=_teller(quiet or as_json)
+            config,
+            names,
+            seeds=seeds,
+            overrides=changes or (),
+            workers=workers,
+            progress=progress,
+            tell=_teller(quiet or as_json),
         )
     if as_json:
         typer.echo(json.dumps(comparison_facts(comparison)))
@@ -245,7 +255,10 @@ def compare(
 
 @app.command("list")
 def list_names(
-    kind: Annotated[str, typer.Argument(help="strategies, scores, selects, models, heads, annotators, engines or data; all without it")] = "",
+    kind: Annotated[
+        str,
+        typer.Argument(help="strategies, scores, selects, models, heads, annotators, engines or data; all without it"),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """List the names that a configuration can use."""

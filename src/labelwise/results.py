@@ -29,8 +29,9 @@ METRICS = ("macro_f1", "accuracy", "ece", "nll")
 class RunResult:
     """A run as it stands in its store: read once, unchanged by what happens later.
 
-    ``rounds`` lists the rounds that were begun. ``labels[r]`` counts the images labelled for training at the end of round r;
-    ``evaluations[split][r]`` holds the figures of round r on "test" or "audit"; ``seconds[r]`` the time of each step.
+    ``rounds`` lists the rounds that were begun. ``labels[r]`` counts the images labelled for training at the end of
+    round r; ``evaluations[split][r]`` holds the figures of round r on "test" or "audit"; ``seconds[r]`` the time of
+    each step.
     """
 
     folder: Path
@@ -83,7 +84,9 @@ class RunResult:
         writer.writerow(["round", "labels", "split", "n", *METRICS, *(f"seconds_{s}" for s in steps)])
         for round, scores in sorted(self.evaluations[self.split].items()):
             seconds = [f"{self.seconds[round].get(s, 0):.3f}" for s in steps]
-            writer.writerow([round, self.labels(round), self.split, scores["n"], *(f"{scores[m]:.6f}" for m in METRICS), *seconds])
+            writer.writerow(
+                [round, self.labels(round), self.split, scores["n"], *(f"{scores[m]:.6f}" for m in METRICS), *seconds]
+            )
         return text.getvalue()
 
     def _answered(self, last: int) -> Iterator[tuple[Query, str]]:
@@ -157,10 +160,10 @@ def run_folders(folders: Iterable[str | Path]) -> list[Path]:
 
 
 def compared(results: Iterable[RunResult], baseline: str = "random") -> Comparison:
-    """Sort runs into arms by strategy, cold start and model; the last two are named only where they tell two arms apart.
+    """Sort runs into arms by strategy, cold start and model; the last two are named where they tell arms apart.
 
-    A comparison without runs of the strategy "random" has no baseline. Raises RunError if the runs cannot be compared or another baseline
-    is not among them.
+    A comparison without runs of the strategy "random" has no baseline. Raises RunError if the runs cannot be compared
+    or another baseline is not among them.
     """
     arms: dict[tuple[str, str, str], dict[int, RunResult]] = {}
     first: RunResult | None = None
@@ -169,10 +172,15 @@ def compared(results: Iterable[RunResult], baseline: str = "random") -> Comparis
             raise RunError(f"{result.folder} has no figures yet ({result.message}): run it to the end of a round first")
         first = first or result
         if _judged_on(result) != _judged_on(first):
-            raise RunError(f"{first.folder} and {result.folder} are judged on different images: their figures cannot be compared")
+            raise RunError(
+                f"{first.folder} and {result.folder} are judged on different images: their figures cannot be compared"
+            )
         arm = arms.setdefault(_traits(result.config), {})
         if result.config.seed in arm:
-            raise RunError(f"{arm[result.config.seed].folder} and {result.folder} are the same strategy with the same seed: give one of them")
+            raise RunError(
+                f"{arm[result.config.seed].folder} and {result.folder} are the same strategy with the same seed: "
+                f"give one of them"
+            )
         arm[result.config.seed] = result
     named = dict(zip(_arm_names(list(arms)), arms.values(), strict=True))
     if baseline not in named and baseline != "random":
@@ -190,13 +198,17 @@ def _traits(config: Config) -> tuple[str, str, str]:
 
 def _arm_names(arms: list[tuple[str, str, str]]) -> list[str]:
     """The strategy alone where that is enough, else with "+cold start", else with the model too."""
-    plain = [strategy for strategy, _, _ in arms]
-    started = [f"{strategy}+{start}" if len({a[1] for a in arms if a[0] == strategy}) > 1 else strategy for strategy, start, _ in arms]
-    whole = [f"{name}, {model}" if started.count(name) > 1 else name for name, (_, _, model) in zip(started, arms, strict=True)]
-    return plain if len(set(plain)) == len(plain) else whole
+    starts: dict[str, set[str]] = {}
+    for strategy, start, _ in arms:
+        starts.setdefault(strategy, set()).add(start)
+    names = [f"{strategy}+{start}" if len(starts[strategy]) > 1 else strategy for strategy, start, _ in arms]
+    models = [model for _, _, model in arms]
+    return [f"{n}, {model}" if names.count(n) > 1 else n for n, model in zip(names, models, strict=True)]
 
 
 def _judged_on(result: RunResult) -> tuple[str, frozenset[str]]:
     if result.split == "test":
         return "test", result.test_ids
-    return "audit", frozenset(q.sample_id for queries in result.queries.values() for q in queries if q.purpose == "audit")
+    return "audit", frozenset(
+        q.sample_id for queries in result.queries.values() for q in queries if q.purpose == "audit"
+    )

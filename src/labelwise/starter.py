@@ -24,12 +24,12 @@ data:
   format: {format}            # class_folders, csv_table (path,class[,group]) or images_folder
   path: {path}
 {data}  on_bad_image: skip            # or error: stop at the first image that cannot be read
-  # group: folder               # images of one folder stay on one side of the split; or a regular expression with one group
+  # group: folder               # images of one folder stay on one side of the split; or a regular expression
 
 model:
   name: frozen                  # a frozen backbone and a small head: seconds per round, no GPU needed
   backbone: convnext_nano.in12k_ft_in1k   # any name of timm
-  weights: hub                  # or the path of a .safetensors file; 'none' is an untrained network (offline and without weights)
+  weights: hub                  # or the path of a .safetensors file; 'none' is an untrained network
   head: logistic                # or mlp, knn
   # name: finetune              # trains the whole network instead; wants a GPU
 
@@ -82,22 +82,27 @@ def _filled(found: Guess, file: Path) -> str:
 def _data(found: Guess) -> str:
     if found.labelled == found.images:
         return "  test: 0.2                     # share kept for testing, fixed before round 0\n"
-    classes = "  # classes: [cat, dog]         # the names that may be answered; without them the first answers make them\n"
-    return (
-        "  test: 0                       # the audit sample below judges the models: a fair draw, unlike labels that happen to be there\n"
-        + (classes if found.format == "images_folder" else "")
+    classes = (
+        "  # classes: [cat, dog]         # the names that may be answered; without them the first answers make them\n"
+    )
+    return "  test: 0                       # the audit sample below judges the models: it is a fair draw\n" + (
+        classes if found.format == "images_folder" else ""
     )
 
 
 def _annotator(found: Guess, name: str) -> str:
     if found.labelled == found.images:
-        return "\nannotator: oracle               # every image has a class: simulate, to see what each strategy would have saved"
+        return "\nannotator: oracle               # every image has a class: simulate what each strategy would save"
     audit = min(50, found.images // 5)
     return (
-        (f"audit: {audit:<24} # images drawn at random in round 0, labelled only to estimate the quality\n" if audit else "")
+        (
+            f"audit: {audit:<24} # images drawn at random in round 0, labelled only to estimate the quality\n"
+            if audit
+            else ""
+        )
         + "\nannotator:\n"
-        + f"  name: files                   # fill the column 'class' of runs/{name}/rounds/000/annotate.csv, then run again\n"
-        + "  new_classes: true             # a name that nobody used before is a new class; false: it is a slip of the pen"
+        + f"  name: files                   # fill in runs/{name}/rounds/000/annotate.csv, then run again\n"
+        + "  new_classes: true             # a name not used before is a new class; false: it is a slip of the pen"
     )
 
 
@@ -117,4 +122,6 @@ def _comment(text: str) -> str:
 def _quoted(text: str) -> str:
     """Text as a YAML value on one line."""
     style = None if text.isprintable() else '"'
-    return yaml.safe_dump(text, allow_unicode=True, width=10**6, default_style=style).strip().removesuffix("...").strip()
+    return (
+        yaml.safe_dump(text, allow_unicode=True, width=10**6, default_style=style).strip().removesuffix("...").strip()
+    )

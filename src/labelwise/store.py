@@ -7,21 +7,19 @@ run that continues with the next step. Numbers and arrays are stored as JSON tex
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from labelwise.errors import RunError, RunLocked
+from labelwise.errors import RunError
 from labelwise.records import Annotation, Problem, Query, Sample, Target
 
 SETUP = -1  # the round number of the steps that come before round 0
@@ -334,60 +332,6 @@ def _readable(db: sqlite3.Connection) -> bool:
         # Without the shared memory beside it nobody can be writing there: it may be read as it lies.
         return "unable to open" not in str(error) and "readonly" not in str(error)
     return True
-
-
-@contextmanager
-def owned(folder: Path) -> Iterator[None]:
-    """Own a run's folder, so that no second process works on it; released when the process ends, however it ends.
-
-    Raises RunLocked naming the process that owns it, RunError if the folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
-        lock.acquire(timeout=0)
-    except Timeout:
-        owner = _read_owner(folder)
-        raise RunLocked(f"{folder} is in use by process {owner}: wait for it or stop it, or use another name") from None
-    except OSError as error:
-        raise RunError(
-            f"cannot write in {folder}: {error.strerror}; change its permissions or choose another folder with "
-            "out=FOLDER"
-        ) from error
-    try:
-        with open_explained(folder):
-            (folder / ".owner").write_text(str(os.getpid()))
-        yield
-    finally:
-        # A number left behind would be taken for the next owner's.
-        with suppress(OSError):
-            (folder / ".owner").unlink()
-        lock.release()
-
-
-def _read_owner(folder: Path) -> str:
-    # The owner writes its number just after it took the lock: give it a moment.
-    for _ in range(20):
-        try:
-            text = (folder / ".owner").read_text().strip()
-        except OSError:
-            text = ""
-        if text:
-            return text
-        time.sleep(0.05)
-    return "(unknown)"
-
-
-@contextmanager
-def open_explained(folder: Path) -> Iterator[None]:
-    """Turn a failed write below ``folder`` into one line for the user; the run stays resumable."""
-    try:
-        yield
-    except OSError as error:
-        raise RunError(
-            f"cannot write in {folder}: {error.strerror or error}; make room or change its permissions, then run "
-            "again to resume"
-        ) from error
 
 
 def _json(value: Any) -> str:

@@ -1,4 +1,5 @@
-"""What the read verbs print: status, comparisons and the catalogue, as tables for people and as plain facts for --json."""
+"""What the read verbs print: status, comparisons and the catalogue, as tables for people and as plain facts for
+--json."""
 
 from __future__ import annotations
 
@@ -17,7 +18,15 @@ from labelwise.results import Comparison, RunResult
 from labelwise.strategies import PRESETS
 
 HEADLINE = "macro_f1"
-_KINDS = {"scores": "score", "selects": "select", "models": "model", "heads": "head", "annotators": "annotator", "engines": "engine", "data": "data"}
+_KINDS = {
+    "scores": "score",
+    "selects": "select",
+    "models": "model",
+    "heads": "head",
+    "annotators": "annotator",
+    "engines": "engine",
+    "data": "data",
+}
 
 
 def status_facts(result: RunResult) -> dict[str, Any]:
@@ -25,9 +34,13 @@ def status_facts(result: RunResult) -> dict[str, Any]:
     rounds: list[dict[str, Any]] = []
     for number in result.rounds:
         scores = result.evaluations[result.split].get(number, {})
-        figures: dict[str, float] = {name: scores[name] for name in ("accuracy", "macro_f1", "ece", "nll") if name in scores}
+        figures: dict[str, float] = {
+            name: scores[name] for name in ("accuracy", "macro_f1", "ece", "nll") if name in scores
+        }
         steps = [s for s in ("query", "annotate", "train", "evaluate") if s in result.seconds[number]]
-        rounds.append({"round": number, "labels": result.labels(number), "steps": steps, "split": result.split, **figures})
+        rounds.append(
+            {"round": number, "labels": result.labels(number), "steps": steps, "split": result.split, **figures}
+        )
     waiting = [q for queries in result.queries.values() for q in queries if q.id not in result.annotations]
     return {
         "run": str(result.folder),
@@ -49,7 +62,12 @@ def print_status(result: RunResult) -> None:
     print(f"{facts['run']}: {facts['state']}, {facts['message']}")
     print(f"{facts['strategy']}; images: {images or 'none yet'}; {facts['left_out']} left out")
     rows = [
-        [str(r["round"]), str(r["labels"]), *(_figure(r.get(m)) for m in ("accuracy", HEADLINE, "ece")), " ".join(r["steps"])]
+        [
+            str(r["round"]),
+            str(r["labels"]),
+            *(_figure(r.get(m)) for m in ("accuracy", HEADLINE, "ece")),
+            " ".join(r["steps"]),
+        ]
         for r in facts["rounds"]
     ]
     if rows:
@@ -62,7 +80,12 @@ def comparison_facts(comparison: Comparison) -> dict[str, Any]:
     for arm, results in comparison.arms.items():
         curves = list(comparison.curves(arm, HEADLINE).values())
         mean = mean_curve(curves)
-        facts: dict[str, Any] = {"seeds": len(results), "labels": mean.labels[-1], HEADLINE: mean.values[-1], "area": area_under(mean)}
+        facts: dict[str, Any] = {
+            "seeds": len(results),
+            "labels": mean.labels[-1],
+            HEADLINE: mean.values[-1],
+            "area": area_under(mean),
+        }
         accuracy = mean_curve(list(comparison.curves(arm, "accuracy").values()))
         facts["accuracy"] = accuracy.values[-1]
         saved = comparison.saved(arm)
@@ -96,7 +119,8 @@ def print_comparison(comparison: Comparison) -> None:
 
 
 def catalogue(kind: str = "") -> dict[str, dict[str, str]]:
-    """Names that a configuration can use, by kind, each with a line about it. Raises ConfigError for an unknown kind."""
+    """Names that a configuration can use, by kind, each with a line about it. Raises ConfigError for an unknown
+    kind."""
     kinds = ["strategies", *_KINDS]
     if kind and kind not in kinds:
         raise ConfigError(f"unknown kind {kind!r}: {catalog.suggest(kind, kinds)}")
@@ -115,7 +139,9 @@ def print_catalogue(found: dict[str, dict[str, str]]) -> None:
         print("\n" * (number > 0) + f"{kind}:")
         column = max(map(len, entries)) + 4
         for name, about in entries.items():
-            print(textwrap.fill(about, _width(), initial_indent=f"  {name}".ljust(column), subsequent_indent=" " * column))
+            print(
+                textwrap.fill(about, _width(), initial_indent=f"  {name}".ljust(column), subsequent_indent=" " * column)
+            )
 
 
 def _first_sentence(kind: str, name: str) -> str:
@@ -138,7 +164,9 @@ def _print_table(headings: list[str], rows: list[list[str]]) -> None:
     widths = [max(len(row[i]) for row in table) for i in range(len(headings))]
     words = {0} | ({len(headings) - 1} if headings[-1] == "steps done" else set())
     for row in table:
-        cells = [cell.ljust(w) if i in words else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
+        cells = [
+            cell.ljust(w) if i in words else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
         print("  ".join(cells).rstrip())
 
 

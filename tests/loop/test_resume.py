@@ -137,7 +137,10 @@ def story(result: RunResult) -> dict[str, Any]:
         "answers": [(q, a.target, a.annotator) for q, a in sorted(result.annotations.items())],
         "figures": result.evaluations,
         "steps": {r: list(steps) for r, steps in result.seconds.items()},
-        "checkpoints": {p.relative_to(result.folder): p.read_bytes() for p in sorted(result.folder.glob("rounds/*/checkpoint/*.json"))},
+        "checkpoints": {
+            p.relative_to(result.folder): p.read_bytes()
+            for p in sorted(result.folder.glob("rounds/*/checkpoint/*.json"))
+        },
     }
 
 
@@ -159,8 +162,16 @@ def check_kills(folder: Path, table: Path, chosen: Any) -> None:
 def telling(events: list[str]) -> list[int]:
     """One moment of each kind: in the set-up, and in the second round."""
     in_round_1 = events.index("0 evaluate written")
-    first = {what: i for i, what in reversed(list(enumerate(events))) if i < in_round_1 and what.startswith(("-1", "config", "standard"))}
-    second = {what: i for i, what in reversed(list(enumerate(events))) if i > in_round_1 and what.startswith(("1 ", "checkpoint", "candidates"))}
+    first = {
+        what: i
+        for i, what in reversed(list(enumerate(events)))
+        if i < in_round_1 and what.startswith(("-1", "config", "standard"))
+    }
+    second = {
+        what: i
+        for i, what in reversed(list(enumerate(events)))
+        if i > in_round_1 and what.startswith(("1 ", "checkpoint", "candidates"))
+    }
     commits = [i + 2 for i, what in enumerate(events) if what.startswith(("1 ", "-1")) and what.endswith("written")]
     return sorted({*first.values(), *second.values(), *commits})
 
@@ -196,7 +207,15 @@ def test_the_same_seed_gives_the_same_run(table: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_workers_change_nothing(table: Path, tmp_path: Path) -> None:
-    trees = [plan(tmp_path / str(workers), table, budget={"initial": 4, "per_round": 4, "rounds": 2}, engine={"name": "local", "workers": workers}) for workers in (0, 2)]
+    trees = [
+        plan(
+            tmp_path / str(workers),
+            table,
+            budget={"initial": 4, "per_round": 4, "rounds": 2},
+            engine={"name": "local", "workers": workers},
+        )
+        for workers in (0, 2)
+    ]
     stories = [story(api.run(tree, report=False)) for tree in trees]
     assert stories[0] == stories[1]
 
@@ -292,14 +311,16 @@ def test_a_moved_run_continues(table: Path, tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written(table: Path, tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file where the folder should be")
-    with pytest.raises(RunError, match="cannot write in .*out=FOLDER"):
+    with pytest.raises(RunError, match=r"cannot write in .*out=FOLDER"):
         api.run(plan(tmp_path, table), report=False)
 
 
 @contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[None]:
     folder.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True, check=False)
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True, check=False
+    )
     if made.returncode:
         pytest.skip("needs the right to mount a small disk")
     try:
@@ -344,7 +365,9 @@ def test_a_damaged_store(table: Path, tmp_path: Path, damage: str) -> None:
     api.run(tree, rounds=1, report=False)
     file = tmp_path / "runs" / "r" / "run.db"
     data = file.read_bytes()
-    file.write_bytes({"text": b"hello, world" * 200, "torn": data[:6000] + bytes(5000) + data[11000:], "empty": b""}[damage])
+    file.write_bytes(
+        {"text": b"hello, world" * 200, "torn": data[:6000] + bytes(5000) + data[11000:], "empty": b""}[damage]
+    )
     if damage == "empty":  # an empty file is what a process killed at its first breath leaves
         assert api.run(tree, report=False).state == "finished"
         return
@@ -372,7 +395,12 @@ def test_answers_in_a_file_survive_kills(table: Path, tmp_path: Path) -> None:
     shutil.copytree(table.parent, tmp_path / "data")
     truth = dict(line.split(",")[:2] for line in table.read_text().splitlines()[1:])
     unlabelled.write_text("path,class\n" + "".join(f"{path},\n" for path in truth))
-    tree = plan(tmp_path, unlabelled, annotator={"name": "files", "new_classes": True}, budget={"initial": 4, "per_round": 4, "rounds": 2})
+    tree = plan(
+        tmp_path,
+        unlabelled,
+        annotator={"name": "files", "new_classes": True},
+        budget={"initial": 4, "per_round": 4, "rounds": 2},
+    )
     assert api.run(tree, report=False).state == "waiting"
     folder = tmp_path / "runs" / "r"
     for portion in (2, 9):

@@ -103,7 +103,9 @@ def test_budgets_are_exact(scenes: Path, tmp_path: Path) -> None:
 
 
 def test_a_list_of_amounts_and_shares(scenes: Path, tmp_path: Path) -> None:
-    result = run(plan(tmp_path, scenes, budget={"initial": "20%", "per_round": [3, 5], "rounds": 3}, data__test=0.0, audit=5))
+    result = run(
+        plan(tmp_path, scenes, budget={"initial": "20%", "per_round": [3, 5], "rounds": 3}, data__test=0.0, audit=5)
+    )
     assert [len(result.picks(r)) for r in result.rounds] == [29, 3, 5]  # of 145
 
 
@@ -114,7 +116,9 @@ def test_skipped_images_cost_nothing(scenes: Path, tmp_path: Path) -> None:
     # A round asks for what is missing to its goal, so what was skipped before is asked again of other images.
     for r in result.rounds[:-1]:
         assert len(result.picks(r + 1)) == 10 * (r + 2) - result.labels(r)
-    assert len({q.sample_id for qs in result.queries.values() for q in qs}) == sum(len(qs) for qs in result.queries.values())
+    assert len({q.sample_id for qs in result.queries.values() for q in qs}) == sum(
+        len(qs) for qs in result.queries.values()
+    )
 
 
 def test_everything_skipped_in_round_0(scenes: Path, tmp_path: Path) -> None:
@@ -129,7 +133,12 @@ def test_everything_skipped_in_round_0(scenes: Path, tmp_path: Path) -> None:
 
 
 def test_an_exhausted_pool_ends_the_run_and_stays_ended(scenes: Path, tmp_path: Path) -> None:
-    tree = plan(tmp_path, scenes, annotator={"name": "oracle", "skip": 0.3}, budget={"initial": 80, "per_round": 60, "rounds": 6})
+    tree = plan(
+        tmp_path,
+        scenes,
+        annotator={"name": "oracle", "skip": 0.3},
+        budget={"initial": 80, "per_round": 60, "rounds": 6},
+    )
     first = run(tree)
     pool = first.split_sizes["pool"]
     assert first.state == "finished"
@@ -161,7 +170,10 @@ def test_no_sample_is_on_two_sides(scenes: Path, tmp_path: Path) -> None:
     assert len(audit) == 8
     assert not asked & (audit | result.test_ids)
     assert not audit & result.test_ids
-    groups = {side: {result.samples[i].group for i in ids} for side, ids in {"pool": asked | audit, "test": result.test_ids}.items()}
+    groups = {
+        side: {result.samples[i].group for i in ids}
+        for side, ids in {"pool": asked | audit, "test": result.test_ids}.items()
+    }
     assert not groups["pool"] & groups["test"]
 
 
@@ -201,7 +213,9 @@ def test_cold_start_and_strategy(scenes: Path, tmp_path: Path) -> None:
 
 def test_labels_that_came_with_the_data(scenes: Path, tmp_path: Path) -> None:
     table, truth = copied(scenes, tmp_path / "data", keep=0.3), truths(scenes)
-    tree = plan(tmp_path, table, data__test=0.0, audit=6, annotator={"name": "files", "new_classes": True}, budget__rounds=2)
+    tree = plan(
+        tmp_path, table, data__test=0.0, audit=6, annotator={"name": "files", "new_classes": True}, budget__rounds=2
+    )
     first = run(tree)
     assert first.state == "waiting"
     assert "16 annotations of round 0" in first.message
@@ -219,7 +233,11 @@ def test_labels_that_came_with_the_data(scenes: Path, tmp_path: Path) -> None:
     answer(second.folder, 1, truth)
     last = run(tree)
     assert (last.state, last.labels(1)) == ("finished", len(given) + 20)
-    assert all(a.target is not None and a.target.classes[0] == truth[q.sample_id] for q in last.queries[0] for a in [last.annotations[q.id]])
+    assert all(
+        a.target is not None and a.target.classes[0] == truth[q.sample_id]
+        for q in last.queries[0]
+        for a in [last.annotations[q.id]]
+    )
 
 
 def test_answers_in_parts_give_the_same_classes(scenes: Path, tmp_path: Path) -> None:
@@ -239,17 +257,31 @@ def test_answers_in_parts_give_the_same_classes(scenes: Path, tmp_path: Path) ->
 
 def test_a_class_that_nobody_labelled_yet(tmp_path: Path) -> None:
     path = squares(tmp_path / "data", a=20, b=20, rare=2)
-    tree = plan(tmp_path, path, data={"format": "class_folders", "path": str(path), "test": 0.3}, cold_start="random", budget={"initial": 2, "per_round": 2, "rounds": 4})
+    tree = plan(
+        tmp_path,
+        path,
+        data={"format": "class_folders", "path": str(path), "test": 0.3},
+        cold_start="random",
+        budget={"initial": 2, "per_round": 2, "rounds": 4},
+    )
     result = run(tree)
     assert result.state == "finished"
     assert result.classes == ("a", "b", "rare")
     assert all(len(s["classes"]) == 3 for s in result.evaluations["test"].values())
 
 
-@pytest.mark.parametrize("strategy", ["balanced_herding", "margin", "badge", "bald", "k_center", "typiclust", "balanced_margin"])
+@pytest.mark.parametrize(
+    "strategy", ["balanced_herding", "margin", "badge", "bald", "k_center", "typiclust", "balanced_margin"]
+)
 def test_one_class_only(tmp_path: Path, strategy: str) -> None:
     path = squares(tmp_path / "data", only=20)
-    tree = plan(tmp_path, path, data={"format": "class_folders", "path": str(path)}, strategy=strategy, budget={"initial": 3, "per_round": 3, "rounds": 3})
+    tree = plan(
+        tmp_path,
+        path,
+        data={"format": "class_folders", "path": str(path)},
+        strategy=strategy,
+        budget={"initial": 3, "per_round": 3, "rounds": 3},
+    )
     result = run(tree)
     assert [result.labels(r) for r in result.rounds] == [3, 6, 9]
     assert result.evaluations["test"][0]["accuracy"] == 1
@@ -258,7 +290,12 @@ def test_one_class_only(tmp_path: Path, strategy: str) -> None:
 def test_an_image_that_cannot_be_read(tmp_path: Path) -> None:
     path = squares(tmp_path / "data", a=10, b=10)
     (path / "a" / "00.png").write_bytes(b"no picture")
-    tree = plan(tmp_path, path, data={"format": "class_folders", "path": str(path)}, budget={"initial": 4, "per_round": 4, "rounds": 2})
+    tree = plan(
+        tmp_path,
+        path,
+        data={"format": "class_folders", "path": str(path)},
+        budget={"initial": 4, "per_round": 4, "rounds": 2},
+    )
     result = run(tree)
     assert [p.id for p in result.problems] == ["a/00.png"]
     assert "a/00.png" not in result.samples
@@ -278,7 +315,12 @@ def test_duplicates(tmp_path: Path, how: str, kept: int) -> None:
 
 def test_a_cap_on_groups_gives_fewer_and_says_so(scenes: Path, tmp_path: Path) -> None:
     told: list[str] = []
-    tree = plan(tmp_path, scenes, cold_start={"name": "random", "per_group": 1}, budget={"initial": 100, "per_round": 5, "rounds": 1})
+    tree = plan(
+        tmp_path,
+        scenes,
+        cold_start={"name": "random", "per_group": 1},
+        budget={"initial": 100, "per_round": 5, "rounds": 1},
+    )
     result = run(tree, tell=told.append)
     groups = [result.samples[i].group for i in result.picks(0)]
     assert len(groups) == len(set(groups)) < 100

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from labelwise import testing
 from labelwise.errors import ModelError
 from labelwise.models import Place, Plan
-from labelwise.models import finetune as module
+from labelwise.models import training as trainings
 from labelwise.models.finetune import Finetune
 from labelwise.records import Labelled, Target
 
@@ -120,7 +120,7 @@ def test_where_a_round_begins(start, tmp_path, samples, monkeypatch):
 
     model = prepared(tmp_path, start=start, epochs=1)
     first = fitted(model, samples[:8], tmp_path / "a")
-    monkeypatch.setattr(module._Training, "_epoch", remember)
+    monkeypatch.setattr(trainings.Training, "_epoch", remember)
     second = fitted(model, samples[:8], tmp_path / "b", start=first)
     taken = all(torch.equal(v, begun[0][k]) for k, v in load_file(first / "network.safetensors").items())
     assert taken is (start != "scratch")
@@ -153,7 +153,7 @@ def test_early_stopping_keeps_the_best_epoch(tmp_path, samples, monkeypatch):
         loss = next(losses, 0.2)
         return torch.tensor([[0.0, float(np.log(np.exp(loss) - 1))]]), torch.tensor([0])
 
-    monkeypatch.setattr(module._Training, "_validate", validate)
+    monkeypatch.setattr(trainings.Training, "_validate", validate)
     model = prepared(tmp_path, epochs=10, patience=2)
     checkpoint = fitted(model, samples[:8], tmp_path / "c", val=samples[8:12], progress=lambda *args: told.append(args))
     assert [t[0] for t in told] == [1, 2, 3, 4]
@@ -190,7 +190,7 @@ def test_a_full_disk_is_an_error_of_the_system(tmp_path, samples):
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
         with pytest.raises(OSError, match="File too large"):
-            module._save(load_file(training / "network.safetensors"), tmp_path / "full.safetensors")
+            trainings._save(load_file(training / "network.safetensors"), tmp_path / "full.safetensors")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, quiet)
@@ -198,6 +198,6 @@ def test_a_full_disk_is_an_error_of_the_system(tmp_path, samples):
 
 def test_a_loss_that_is_not_finite_says_what_to_change(tmp_path, samples, monkeypatch):
     nan = torch.tensor([[float("nan"), 0.0]])
-    monkeypatch.setattr(module._Training, "_validate", lambda training: (nan, torch.tensor([0])))
+    monkeypatch.setattr(trainings.Training, "_validate", lambda training: (nan, torch.tensor([0])))
     with pytest.raises(ModelError, match=r"lower model\.lr"):
         fitted(prepared(tmp_path), samples[:4], tmp_path / "c", val=samples[4:6])

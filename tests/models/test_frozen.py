@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from labelwise import testing
+from labelwise.embedding import plain
 from labelwise.errors import DataError, ModelError
 from labelwise.models import Place, Plan
 from labelwise.models.frozen import Frozen
@@ -17,7 +18,7 @@ from labelwise.records import Labelled
 
 ALL = frozenset({"probs", "samples", "embeddings"})
 NETWORK = {"backbone": "test_resnet", "weights": "none", "size": 32}
-KINDS = {"pixels": {"backbone": "pixels", "size": 4}, "network": NETWORK}
+KINDS = {"pixels": {"backbone": "pixels", "size": 4}, "edges": {"backbone": "edges"}, "network": NETWORK}
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +107,7 @@ def test_a_checkpoint_reloads_in_a_new_object_and_in_a_worker(kind, tmp_path, sa
     fresh = prepared(tmp_path, samples, **KINDS[kind])
     copy = pickle.loads(pickle.dumps(model))
     # A worker looks up features: building the network again would take its seconds in every round.
-    monkeypatch.setattr("labelwise.models.frozen.create_network", None)
+    monkeypatch.setattr("labelwise.embedding.extractor.create_network", None)
     for other in (fresh, copy):
         found = [p.probs for p in other.predict(checkpoint, samples, want=ALL)]
         assert np.array_equal(found, expected)
@@ -167,10 +168,10 @@ def test_an_image_that_was_not_prepared_or_is_gone(tmp_path, samples):
 def test_features_that_are_not_finite_name_the_image_and_are_not_kept(tmp_path, samples, monkeypatch):
     def broken(pixels):
         vectors = np.ones((len(pixels), 16), np.float32)
-        vectors[2] = np.nan
+        vectors[2:3] = np.nan
         return vectors
 
-    monkeypatch.setattr("labelwise.models.frozen._flatten", broken)
+    monkeypatch.setitem(plain.FEATURES, "pixels", plain.Feature(16, broken))
     with pytest.raises(ModelError, match=r"002\.png"):
         prepared(tmp_path, samples[:20], **KINDS["pixels"])
     assert not (tmp_path / "cache" / "keys.bin").exists()

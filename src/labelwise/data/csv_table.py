@@ -78,8 +78,15 @@ def _sample(id: str, row: _Row, base: Path, group: str | None) -> Sample:
 
 
 def read_classes(file: Path) -> dict[str, str]:
-    """The class of each path as the table has it, rows without a class left out; the last row of a path counts."""
-    return {row.path: row.label for row in _rows(file, _Table()) if row.label}
+    """The class of each path as the table has it, rows without a class left out; the last row of a path counts.
+
+    Raises DataError for a line with a wrong number of cells: an answer must not be lost.
+    """
+    table = _Table()
+    found = {row.path: row.label for row in _rows(file, table) if row.label}
+    if table.problems:
+        raise DataError(f"{file}: {table.problems[0].message} ({len(table.problems)} such lines)")
+    return found
 
 
 def is_table(path: Path) -> bool:

@@ -55,6 +55,9 @@ class UnreadableImage(DataError):
         super().__init__(message)
         self.code = code
 
+    def __reduce__(self) -> tuple[type[UnreadableImage], tuple[str, str]]:
+        return type(self), (self.code, str(self))
+
 
 def open_image(path: Path | str, *, name: str = "", max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, str]:
     """Read a picture as RGB, turned as its EXIF tag asks, with a note on what had to be decided ("" if nothing).

@@ -58,9 +58,10 @@ class NetworkSpec:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-def create_network(spec: NetworkSpec, *, num_classes: int) -> Any:
+def create_network(spec: NetworkSpec, *, num_classes: int, size: int | None = None) -> Any:
     """The network, on the CPU, in eval mode; ``num_classes`` 0 gives pooled features instead of classes.
 
+    A network made for one input size, as most vision transformers are, is made for ``size`` if that is given.
     Raises ModelError for an unknown name, a weight file that does not fit, or a hub that cannot be reached, with the
     ways out.
     """
@@ -85,9 +86,11 @@ def create_network(spec: NetworkSpec, *, num_classes: int) -> Any:
         # The untrained parts are drawn from a seed of their own; nobody's random state is touched.
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             torch.manual_seed(0)
-            return timm.create_model(spec.name, num_classes=num_classes, **weights, **spec.options)
+            return timm.create_model(spec.name, num_classes=num_classes, **weights, **fixed, **spec.options)
 
     try:
+        known = timm.get_pretrained_cfg(spec.name, allow_unregistered=True)
+        fixed: dict[str, Any] = {"img_size": size} if size and known is not None and known.fixed_input_size else {}
         network = build(pretrained=spec.weights != "none", pretrained_cfg_overlay=overlay)
         left = _untouched(network, build()) if file is not None else []
     except Exception as error:

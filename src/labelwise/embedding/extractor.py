@@ -65,7 +65,7 @@ def network_extractor(
     spec: NetworkSpec, *, size: int | None, resize: str, interpolation: str | None, mean: Any, std: Any
 ) -> Extractor:
     """The pooled features of a network, with its own preprocessing where nothing else is given."""
-    network = create_network(spec, num_classes=0)
+    network = create_network(spec, num_classes=0, size=size)
     own = preprocessing_of(network, size=size, resize=resize, interpolation=interpolation, mean=mean, std=std)
     name = f"{spec.name.replace('/', '_')}-{fingerprint(spec, own)}"
     about = {"backbone": spec.name, "preprocessing": str(own)}

@@ -1,7 +1,7 @@
 """The round state machine: query -> annotate -> train -> evaluate, each step once, each in one transaction.
 
-A step is a function of the configuration, the seed, the round and what earlier steps stored; nothing else. So running again is resuming,
-and a run that was killed in between ends with the same picks and figures as one that was not.
+A step is a function of the configuration, the seed, the round and what earlier steps stored; nothing else. So running
+again is resuming, and a run that was killed in between ends with the same picks and figures as one that was not.
 """
 
 from __future__ import annotations
@@ -24,12 +24,18 @@ from labelwise.loop.judge import judge
 from labelwise.loop.query import query
 from labelwise.loop.train import train
 from labelwise.models import Place, Progress
+from labelwise.ownership import open_explained, owned
 from labelwise.parts import Parts, build, cache_folder, threads_of
-from labelwise.store import SETUP, Store, open_explained, owned
+from labelwise.store import SETUP, Store
 
 MODEL = "model"  # the folder of what a model keeps for itself
 # A step does its work and commits it; what it returns is what people are waited for, or nothing.
-STEPS: Mapping[str, Callable[[Context, int, int], str]] = {"query": query, "annotate": annotate, "train": train, "evaluate": judge}
+STEPS: Mapping[str, Callable[[Context, int, int], str]] = {
+    "query": query,
+    "annotate": annotate,
+    "train": train,
+    "evaluate": judge,
+}
 
 
 @dataclass(frozen=True)
@@ -50,8 +56,8 @@ def run(
 ) -> Outcome:
     """Begin a run, or continue it where it stopped, until its budget is spent or people must answer.
 
-    ``rounds`` stops after so many rounds have finished in this call. Raises RunLocked if another process works on the run, RunChanged if it
-    began with another configuration, RunError if its folder cannot be written.
+    ``rounds`` stops after so many rounds have finished in this call. Raises RunLocked if another process works on the
+    run, RunChanged if it began with another configuration, RunError if its folder cannot be written.
     """
     parts = build(config)
     with owned(config.folder), open_explained(config.folder):
@@ -59,7 +65,9 @@ def run(
         return _continue(config, parts, rounds, progress, tell)
 
 
-def _continue(config: Config, parts: Parts, rounds: int | None, progress: Progress, tell: Callable[[str], None]) -> Outcome:
+def _continue(
+    config: Config, parts: Parts, rounds: int | None, progress: Progress, tell: Callable[[str], None]
+) -> Outcome:
     with Store(config.folder / "run.db") as store:
         _keep_configuration(config, store)
         context = _set_up(config, parts, store, progress, tell)
@@ -94,7 +102,8 @@ def _remove(database: Path) -> None:
 
 
 def _same_configuration(config: Config) -> None:
-    """Refuse another configuration than the run began with; before its first query there is nothing to lose, and it begins anew."""
+    """Refuse another configuration than the run began with; before its first query there is nothing to lose, and it
+    begins anew."""
     file = config.folder / "run.db"
     if not file.exists():
         return
@@ -166,7 +175,11 @@ def _rounds(context: Context, limit: int | None) -> Outcome:
                 return Outcome("waiting", waiting, folder)
         finished_here += 1
         _say_round(context, round, len(goals) - round - 1)
-    why = "every image of the pool has been asked" if store.asked() >= pool else f"the budget is spent after {_count(len(goals), 'round')}"
+    why = (
+        "every image of the pool has been asked"
+        if store.asked() >= pool
+        else f"the budget is spent after {_count(len(goals), 'round')}"
+    )
     return Outcome("finished", why, folder)
 
 
@@ -179,4 +192,7 @@ def _say_round(context: Context, round: int, left: int) -> None:
     names = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
     figures = ", ".join(f"{shown} {scores[name]:.3f}" for name, shown in names.items() if name in scores)
     labels = _count(len(context.store.answered()), "label")
-    context.tell(f"round {round}: {labels}, {figures or 'no model to judge yet'}" + (f" ({_count(left, 'round')} to go)" if left else ""))
+    context.tell(
+        f"round {round}: {labels}, {figures or 'no model to judge yet'}"
+        + (f" ({_count(left, 'round')} to go)" if left else "")
+    )

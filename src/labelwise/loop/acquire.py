@@ -1,4 +1,5 @@
-"""Predict and score as one function per batch, so that a worker returns a few bounded arrays per image and nothing else."""
+"""Predict and score as one function per batch, so that a worker returns a few bounded arrays per image and nothing
+else."""
 
 from __future__ import annotations
 
@@ -50,9 +51,16 @@ class Acquire:
 
 
 def acquire(
-    engine: Engine, model: Model, checkpoint: Path | None, samples: Sequence[Sample], *, strategy: Strategy | None = None, keep: frozenset[str]
+    engine: Engine,
+    model: Model,
+    checkpoint: Path | None,
+    samples: Sequence[Sample],
+    *,
+    strategy: Strategy | None = None,
+    keep: frozenset[str],
 ) -> Outputs:
-    """The kept outputs of all samples, ``(N, ...)`` each, in the order of the samples; "scores" if the strategy has a score."""
+    """The kept outputs of all samples, ``(N, ...)`` each, in the order of the samples; "scores" if the strategy has a
+    score."""
     needs = strategy.needs if strategy else frozenset()
     work = Acquire(model, checkpoint, strategy.recipe if strategy else None, needs | keep, keep)
     parts = list(engine.map_batches(work, samples, batch_size=model.batch_size))
@@ -67,4 +75,6 @@ def _stacked(predictions: Sequence[Prediction], field: str) -> NDArray[Any]:
 def _check_finite(scores: NDArray[Any], samples: Sequence[Sample]) -> None:
     bad = np.flatnonzero(~np.isfinite(scores))
     if len(bad):
-        raise SelectionError(f"the score of {samples[bad[0]].id} is not a finite number ({len(bad)} such images): look at the score function and the image")
+        raise SelectionError(
+            f"the score of {samples[bad[0]].id} is not a finite number ({len(bad)} such images): look at the score function and the image"
+        )

@@ -38,7 +38,8 @@ def check_truth(samples: Sequence[Sample]) -> None:
 
 
 def take_in(config: Config, listing: Listing, *, progress: Progress) -> Intake:
-    """Scan and split a listing. Raises DataError if no image can be used, or for the first bad one where the configuration says so."""
+    """Scan and split a listing. Raises DataError if no image can be used, or for the first bad one where the
+    configuration says so."""
     good, bad = _scanned(config, listing, progress)
     if bad and config.data.on_bad_image == "error":
         raise DataError(f"{bad[0].message} ({len(bad)} such files; data.on_bad_image=skip leaves them out)")
@@ -47,7 +48,9 @@ def take_in(config: Config, listing: Listing, *, progress: Progress) -> Intake:
         out = {p.id for p in copies}
         good = [s for s in good if s.id not in out]
     if not good:
-        raise DataError(f"{listing.root}: expected images, found none that can be read ({len(bad)} cannot; the first: {bad[0].message if bad else '-'})")
+        raise DataError(
+            f"{listing.root}: expected images, found none that can be read ({len(bad)} cannot; the first: {bad[0].message if bad else '-'})"
+        )
     notes = [Problem(s.id, s.note.split(":")[0], f"{s.id}: used, {s.note}") for s in good if s.note]
     return Intake(_split(config, good), [*listing.problems, *bad, *copies, *notes], listing.classes)
 
@@ -66,7 +69,9 @@ def _scanned(config: Config, listing: Listing, progress: Progress) -> tuple[list
     good: list[Sample] = []
     bad: list[Problem] = []
     total = len(listing.samples)
-    for verdict in scan(listing.samples, threads=threads_of(config), progress=lambda done: progress(done, total, "images")):
+    for verdict in scan(
+        listing.samples, threads=threads_of(config), progress=lambda done: progress(done, total, "images")
+    ):
         if isinstance(verdict, Problem):
             bad.append(verdict)
         else:

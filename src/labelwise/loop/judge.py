@@ -23,7 +23,11 @@ def judge(context: Context, round: int, goal: int) -> str:
     checkpoint = last_checkpoint(context, round + 1)
     test = [Labelled(s, s.target) for s in store.samples("test") if s.target is not None]
     splits = {"test": test, "audit": labelled_images(context, "audit")}
-    found = {split: _judged(context, checkpoint, items, split, round) for split, items in splits.items() if items and checkpoint}
+    found = {
+        split: _judged(context, checkpoint, items, split, round)
+        for split, items in splits.items()
+        if items and checkpoint
+    }
     with store.transaction():
         for split, scores in found.items():
             store.add_evaluation(round, split, scores)
@@ -38,15 +42,25 @@ def _judged(context: Context, checkpoint: Path, items: Sequence[Labelled], split
     index = {c: i for i, c in enumerate(classes)}
     truth = np.array([index.get(x.target.classes[0], -1) for x in items])
     scores = evaluate.classification(probs, truth, classes)
-    figures = {name: getattr(scores, name) for name in ("n", "accuracy", "macro_f1", "ece", "nll", "classes", "recall", "precision", "support")}
+    figures = {
+        name: getattr(scores, name)
+        for name in ("n", "accuracy", "macro_f1", "ece", "nll", "classes", "recall", "precision", "support")
+    }
     figures["confusion"] = _sparse(scores.confusion)
-    return figures | (_intervals(truth, probs.argmax(axis=1), context.rng(round, "evaluate")) if split == "audit" else {})
+    return figures | (
+        _intervals(truth, probs.argmax(axis=1), context.rng(round, "evaluate")) if split == "audit" else {}
+    )
 
 
 def _intervals(truth: NDArray[np.int64], predicted: NDArray[np.int64], rng: np.random.Generator) -> dict[str, float]:
     accuracy = evaluate.interval(int((predicted == truth).sum()), len(truth))
     macro = evaluate.macro_f1_interval(truth, predicted, rng=rng)
-    return {"accuracy_low": accuracy.low, "accuracy_high": accuracy.high, "macro_f1_low": macro.low, "macro_f1_high": macro.high}
+    return {
+        "accuracy_low": accuracy.low,
+        "accuracy_high": accuracy.high,
+        "macro_f1_low": macro.low,
+        "macro_f1_high": macro.high,
+    }
 
 
 def _sparse(confusion: NDArray[Any]) -> list[list[int]]:

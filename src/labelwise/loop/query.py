@@ -17,7 +17,8 @@ from labelwise.selection.compose import Inputs
 
 
 def query(context: Context, round: int, goal: int) -> str:
-    """Choose images until the labelled ones are ``goal``; in round 0 also ask the audit sample and take what the data knows."""
+    """Choose images until the labelled ones are ``goal``; in round 0 also ask the audit sample and take what the data
+    knows."""
     began = time.perf_counter()
     store = context.store
     asked = store.asked()
@@ -27,9 +28,15 @@ def query(context: Context, round: int, goal: int) -> str:
     free = [s for s in unasked if s.id not in known]
     wanted = min(goal - int(store.spent()), len(free))
     chosen = _choose(context, round, free, wanted) if wanted > 0 else []
-    audit = [Query(f"{round:03d}-audit-{i:05d}", round, len(chosen) + i, s.id, cost=0, purpose="audit") for i, s in enumerate(_audit(context, round))]
+    audit = [
+        Query(f"{round:03d}-audit-{i:05d}", round, len(chosen) + i, s.id, cost=0, purpose="audit")
+        for i, s in enumerate(_audit(context, round))
+    ]
     first = len(chosen) + len(audit)
-    came = [Query(f"{round:03d}-given-{i:05d}", round, first + i, s.id, cost=0, reason={"drawn": "came with its class"}) for i, s in enumerate(given)]
+    came = [
+        Query(f"{round:03d}-given-{i:05d}", round, first + i, s.id, cost=0, reason={"drawn": "came with its class"})
+        for i, s in enumerate(given)
+    ]
     with store.transaction():
         store.add_queries([*chosen, *audit, *came])
         store.add_annotations(Annotation(q.id, context.by_id[q.sample_id].target, "data") for q in came)
@@ -53,7 +60,9 @@ def _choose(context: Context, round: int, free: Sequence[Sample], wanted: int) -
     # The labelled images are looked at again only where distances to them count.
     rows = np.arange(len(samples)) if "embeddings" in strategy.needs else candidates
     keep = strategy.needs - {"samples"} | (frozenset({"probs"}) if checkpoint else frozenset())
-    outputs = acquire(context.parts.engine, context.parts.model, checkpoint, [samples[i] for i in rows], strategy=strategy, keep=keep)
+    outputs = acquire(
+        context.parts.engine, context.parts.model, checkpoint, [samples[i] for i in rows], strategy=strategy, keep=keep
+    )
     arrays = {name: _among_all(values, rows, len(samples)) for name, values in outputs.items()}
     classes = context.store.classes()
     inputs = Inputs(
@@ -69,7 +78,14 @@ def _choose(context: Context, round: int, free: Sequence[Sample], wanted: int) -
     facts = reasons.explain(picks, inputs, ids=[s.id for s in samples], classes=classes)
     _keep_scores(context, round, [s.id for s in free], candidates, arrays)
     return [
-        Query(f"{round:03d}-{rank:05d}", round, rank, samples[row].id, proposal=_proposal(arrays, row, classes), reason=reason)
+        Query(
+            f"{round:03d}-{rank:05d}",
+            round,
+            rank,
+            samples[row].id,
+            proposal=_proposal(arrays, row, classes),
+            reason=reason,
+        )
         for rank, (row, reason) in enumerate(zip(picks.rows.tolist(), facts, strict=True))
     ]
 
@@ -85,14 +101,18 @@ def _among_all(values: NDArray[Any], rows: NDArray[np.int64], total: int) -> NDA
 
 def _group_numbers(samples: Sequence[Sample]) -> NDArray[np.int64]:
     numbers: dict[str, int] = {}
-    return np.array([-1 if s.group is None else numbers.setdefault(s.group, len(numbers)) for s in samples], dtype=np.int64)
+    return np.array(
+        [-1 if s.group is None else numbers.setdefault(s.group, len(numbers)) for s in samples], dtype=np.int64
+    )
 
 
 def _proposal(arrays: Outputs, row: int, classes: tuple[str, ...]) -> Target | None:
     return Target((classes[int(arrays["probs"][row].argmax())],)) if "probs" in arrays else None
 
 
-def _keep_scores(context: Context, round: int, ids: Sequence[str], candidates: NDArray[np.int64], arrays: Outputs) -> None:
+def _keep_scores(
+    context: Context, round: int, ids: Sequence[str], candidates: NDArray[np.int64], arrays: Outputs
+) -> None:
     """Keep the candidates' scores beside the round, for those who want to look at what was not chosen."""
     if "scores" not in arrays:
         return

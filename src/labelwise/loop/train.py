@@ -30,12 +30,17 @@ def train(context: Context, round: int, goal: int) -> str:
         shutil.rmtree(place, ignore_errors=True)
         beside.replace(place)
     with store.transaction():
-        store.finish_step(round, "train", time.perf_counter() - began, {"labelled": len(labelled), "validation": len(validate)})
+        store.finish_step(
+            round, "train", time.perf_counter() - began, {"labelled": len(labelled), "validation": len(validate)}
+        )
     return ""
 
 
-def _split(labelled: Sequence[Labelled], share: float, rng: np.random.Generator) -> tuple[list[Labelled], list[Labelled]]:
-    """Set about ``share`` of the labelled images apart, whole groups on one side; at least one group stays for training."""
+def _split(
+    labelled: Sequence[Labelled], share: float, rng: np.random.Generator
+) -> tuple[list[Labelled], list[Labelled]]:
+    """Set about ``share`` of the labelled images apart, whole groups on one side; at least one group stays for
+    training."""
     members: dict[str, list[Labelled]] = {}
     for item in labelled:
         members.setdefault(item.sample.group or item.sample.id, []).append(item)

@@ -11,39 +11,26 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from pydantic import Field, PositiveInt
 
 from labelwise import catalog
-from labelwise.embedding.backbone import (
-    INTERPOLATIONS,
-    NetworkSpec,
-    Pixels,
-    Preprocessing,
-    create_network,
-    device,
-    fingerprint,
-    preprocessing_of,
-    read_pixels,
-    to_input,
-)
+from labelwise.embedding import plain
+from labelwise.embedding.backbone import NetworkSpec
+from labelwise.embedding.extractor import Extractor, fill, network_extractor, plain_extractor
 from labelwise.embedding.table import Table
-from labelwise.errors import ModelError
 from labelwise.models import Place, Plan, Progress, Want
 from labelwise.models.heads import Head, fit_calibrated, probabilities
 from labelwise.records import Labelled, Prediction, Sample, Task
 
 Array = NDArray[np.float32]
-EMBED_BATCH = 32
-PIXELS = "pixels"  # a backbone without a network: the picture itself, grey and small
 
 
 @dataclass
 class Frozen:
     """Features of a backbone that is not trained, standardised over the pool, and a head fitted on the labelled ones.
 
-    ``backbone`` is a name of timm, or "pixels": the grey picture itself at ``size`` x ``size`` (for tiny pictures such
-    as digits). ``weights`` is "hub", a file, or "none" for an untrained network; ``network`` holds further arguments of
+    ``backbone`` is a name of timm; or "pixels", the grey picture itself at ``size`` x ``size``, or "edges", its edges in
+    a grid: both need no network and no weights, and are meant for tiny or simple pictures. ``weights`` is "hub", a file, or "none" for an untrained network; ``network`` holds further arguments of
     timm.create_model. ``size``, ``resize``, ``interpolation``, ``mean`` and ``std`` replace the backbone's own
     preprocessing. ``head`` is logistic, mlp or knn, or ``{name: logistic, C: 0.03}``. ``passes`` and ``dropout`` are
     those of the MC-dropout samples (inputs of the head dropped).
@@ -78,7 +65,7 @@ class Frozen:
 
     def __getstate__(self) -> dict[str, Any]:
         # The network, the table and its lock belong to one process.
-        return {k: v for k, v in self.__dict__.items() if k not in ("_network", "_table", "_moments")}
+        return {k: v for k, v in self.__dict__.items() if k not in ("_extractor", "_table", "_moments")}
 
     def prepare(self, pool: Sequence[Sample], others: Sequence[Sample], *, place: Place, progress: Progress) -> None:
         """Compute the features that the table does not have, and the mean and deviation of the pool's."""
@@ -89,7 +76,8 @@ class Frozen:
         self._table_at = (self._table.folder, self._table.dim)
         missing = set(self._table.missing([s.content for s in [*pool, *others]]))
         first = {s.content: s for s in [*pool, *others] if s.content in missing}
-        self._embed(list(first.values()), progress)
+        if first:
+            fill(self._table, list(first.values()), self._extractor, threads=place.threads, progress=progress)
         moments = place.home / "standard.npz"
         if not moments.exists():
             features = self._table.lookup([s.content for s in pool])
@@ -155,68 +143,18 @@ class Frozen:
             return stored["mean"], stored["std"]
 
     @cached_property
-    def _network(self) -> tuple[Any, Preprocessing, int]:
+    def _extractor(self) -> Extractor:
+        if self.backbone in plain.FEATURES:
+            return plain_extractor(self.backbone, size=self.size, interpolation=self.interpolation)
         spec = NetworkSpec(self.backbone, self.weights, self.network)
-        network = create_network(spec, num_classes=0)
-        own = preprocessing_of(
-            network, size=self.size, resize=self.resize, interpolation=self.interpolation, mean=self.mean, std=self.std
+        return network_extractor(
+            spec, size=self.size, resize=self.resize, interpolation=self.interpolation, mean=self.mean, std=self.std
         )
-        return network, own, int(network.num_features)
 
     @cached_property
     def _table(self) -> Table:
         assert self._place is not None, "prepare comes first"
-        if self._table_at is not None:
-            return Table(*self._table_at, {})
-        if self.backbone == PIXELS:
-            side = self.size or 16
-            about: tuple[Any, ...] = (PIXELS, side, self.interpolation)
-            return Table(
-                self._place.cache / f"pixels-{fingerprint(*about)}", side * side, {"backbone": PIXELS, "size": side}
-            )
-        spec = NetworkSpec(self.backbone, self.weights, self.network)
-        _, preprocessing, dim = self._network
-        folder = f"{self.backbone.replace('/', '_')}-{fingerprint(spec, preprocessing)}"
-        return Table(self._place.cache / folder, dim, {"backbone": self.backbone, "preprocessing": str(preprocessing)})
-
-    def _embed(self, samples: Sequence[Sample], progress: Progress) -> None:
-        assert self._place is not None, "prepare comes first"
-        if not samples:
-            return
-        prepare, compute = (
-            (self._grey, _flatten) if self.backbone == PIXELS else (self._network[1].pixels, self._forward)
-        )
-        waiting: list[Pixels] = []
-        done = 0
-        for pixels in read_pixels(samples, prepare, threads=self._place.threads):
-            waiting.append(pixels)
-            if len(waiting) == EMBED_BATCH or done + len(waiting) == len(samples):
-                batch = samples[done : done + len(waiting)]
-                vectors = compute(waiting)
-                for sample, vector in zip(batch, vectors, strict=True):
-                    if not np.isfinite(vector).all():
-                        raise ModelError(f"{self.backbone} gives no finite features for {sample.id}: look at the image")
-                self._table.append([s.content for s in batch], vectors)
-                done += len(waiting)
-                waiting = []
-                progress(done, len(samples), "features")
-
-    def _grey(self, image: Image.Image) -> Pixels:
-        side = self.size or 16
-        how = Image.Resampling(INTERPOLATIONS[self.interpolation or "bilinear"])
-        return np.asarray(image.convert("L").resize((side, side), how))
-
-    def _forward(self, pixels: Sequence[Pixels]) -> Array:
-        import torch
-
-        network, preprocessing, _ = self._network
-        with torch.inference_mode():
-            network.to(device())
-            return np.asarray(network(to_input(pixels, preprocessing, device())).float().cpu().numpy())
-
-
-def _flatten(pixels: Sequence[Pixels]) -> Array:
-    return np.stack([p.reshape(-1) for p in pixels]).astype(np.float32) / np.float32(255)
+        return Table(*self._table_at, {}) if self._table_at else self._extractor.table(self._place.cache)
 
 
 def _load(checkpoint: Path) -> tuple[dict[str, NDArray[Any]], int]:

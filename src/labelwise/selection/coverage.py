@@ -10,7 +10,18 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 from sklearn.neighbors import NearestNeighbors
 
-from labelwise.selection.picks import Array, Doubles, Picks, Rows, Vectors, check_embeddings, check_probs, check_scores, count, unit
+from labelwise.selection.picks import (
+    Array,
+    Doubles,
+    Picks,
+    Rows,
+    Vectors,
+    check_embeddings,
+    check_probs,
+    check_scores,
+    count,
+    unit,
+)
 
 
 def herding(
