@@ -14,13 +14,10 @@ from labelwise.results import open_run
 def test_a_small_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """All its steps on few pictures; the digits are as many as they are, so that part is left out."""
     monkeypatch.setattr(demo, "make_scenes", lambda folder: make_scenes(folder, count=60))
-    monkeypatch.setattr(demo, "_digits", lambda folder: {**demo._scenes(folder), "name": "digits"})
-    genuine = demo._plan
-    monkeypatch.setattr(
-        demo,
-        "_plan",
-        lambda name, folder, data, model, *_: genuine(name, folder, data, {**model, "head": "knn"}, 4, 4, 2),
-    )
+    small = {"model": {**demo._PIXELS, "head": "knn"}, "budget": {"initial": 4, "per_round": 4, "rounds": 2}}
+    genuine = demo._scenes
+    monkeypatch.setattr(demo, "_scenes", lambda folder: {**genuine(folder), **small})
+    monkeypatch.setattr(demo, "_digits", lambda folder: {**genuine(folder), **small, "name": "digits"})
     told: list[str] = []
     demo.run_demo(tmp_path / "d", seeds=1, progress=lambda *_: None, tell=told.append)
     reports = [Path(line.rpartition(": ")[2]) for line in told if line.endswith("report.html")]

@@ -118,7 +118,7 @@ def simulate(
     progress: Progress = _quiet,
     tell: Tell = _quiet,
 ) -> Comparison:
-    """Run each strategy with each of ``seeds`` seeds side by side on one test split; run again, it does what is missing.
+    """Run each strategy with each of ``seeds`` seeds side by side on one test split; again: what is missing.
 
     A strategy is a preset; "preset+cold_start" also says how round 0 is chosen (``margin+random``), else it is as the
     configuration says; the arm "random" is random from the start. Runs lie in ``out/name/<strategy>-<seed>``, the

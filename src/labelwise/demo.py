@@ -19,8 +19,7 @@ _EDGES = {"name": "frozen", "backbone": "edges", "head": {"name": "logistic", "C
 
 
 def run_demo(folder: Path, *, seeds: int, progress: Progress, tell: Callable[[str], None]) -> None:
-    """Simulate the default strategy and random on digits and on scenes composed of them, and say where the reports
-    are."""
+    """Simulate the default strategy and random on digits and on scenes made of them; say where the reports are."""
     began = time.perf_counter()
     tell(f"making digits, and scenes composed of them, in {folder}")
     plans = {"digits": _digits(folder), "scenes": _scenes(folder)}

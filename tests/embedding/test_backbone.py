@@ -190,3 +190,9 @@ def test_features_are_those_of_plain_timm(shared_data, tmp_path):
             image = Image.open(path).convert("RGB").resize((96, 96), Image.Resampling.BILINEAR)
             tensor = torch.from_numpy(np.asarray(image) / 127.5 - 1).permute(2, 0, 1)[None].float()
             assert np.allclose(peer(tensor).numpy()[0], row, atol=1e-4)
+
+
+def test_a_vision_transformer_is_made_for_the_size_that_is_asked_for():
+    spec = NetworkSpec("vit_tiny_patch16_224", "none")
+    network = create_network(spec, num_classes=0, size=32)
+    assert network.patch_embed.img_size == (32, 32)

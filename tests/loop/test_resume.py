@@ -248,7 +248,7 @@ def at_work(tree: dict[str, Any], folder: Path) -> Iterator[subprocess.Popen[str
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            assert process.stdout.readline() == "asked\n"
+            assert "asked\n" in iter(process.stdout.readline, "")
             yield process
         finally:
             process.kill()

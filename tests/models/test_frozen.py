@@ -59,7 +59,7 @@ def test_a_prediction_does_not_depend_on_its_batch(kind, tmp_path, samples):
             assert np.allclose(one.samples, two.samples, atol=1e-5)
             assert np.allclose(one.embedding, two.embedding, atol=1e-5)
     right = [p.probs.argmax() == (s.target.classes[0] == "red") for p, s in zip(whole, samples, strict=True)]
-    assert np.mean(right) > 0.9
+    assert kind == "edges" or np.mean(right) > 0.9  # the two classes differ in colour, which edges do not see
     assert np.std([p.samples for p in whole], axis=1).max() > 0
 
 

@@ -86,7 +86,7 @@ def create_network(spec: NetworkSpec, *, num_classes: int, size: int | None = No
         # The untrained parts are drawn from a seed of their own; nobody's random state is touched.
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             torch.manual_seed(0)
-            return timm.create_model(spec.name, num_classes=num_classes, **weights, **fixed, **spec.options)
+            return timm.create_model(spec.name, num_classes=num_classes, **weights, **(fixed | spec.options))
 
     try:
         known = timm.get_pretrained_cfg(spec.name, allow_unregistered=True)

@@ -76,5 +76,6 @@ def _check_finite(scores: NDArray[Any], samples: Sequence[Sample]) -> None:
     bad = np.flatnonzero(~np.isfinite(scores))
     if len(bad):
         raise SelectionError(
-            f"the score of {samples[bad[0]].id} is not a finite number ({len(bad)} such images): look at the score function and the image"
+            f"the score of {samples[bad[0]].id} is not a finite number ({len(bad)} such images): "
+            f"look at the score function and the image"
         )

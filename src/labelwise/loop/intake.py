@@ -48,9 +48,8 @@ def take_in(config: Config, listing: Listing, *, progress: Progress) -> Intake:
         out = {p.id for p in copies}
         good = [s for s in good if s.id not in out]
     if not good:
-        raise DataError(
-            f"{listing.root}: expected images, found none that can be read ({len(bad)} cannot; the first: {bad[0].message if bad else '-'})"
-        )
+        first = f"; the first: {bad[0].message}" if bad else ""
+        raise DataError(f"{listing.root}: expected images, found none that can be read ({len(bad)} cannot{first})")
     notes = [Problem(s.id, s.note.split(":")[0], f"{s.id}: used, {s.note}") for s in good if s.note]
     return Intake(_split(config, good), [*listing.problems, *bad, *copies, *notes], listing.classes)
 
