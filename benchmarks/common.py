@@ -1,9 +1,10 @@
-"""What every benchmark shares: its options, the machine it ran on, the table in docs/benchmarks.md and the closing JSON line."""
+"""What every benchmark shares: options, the machine, the table in docs/benchmarks.md and the closing JSON line."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import re
@@ -40,4 +41,13 @@ def write_table(name: str, table: str, note: str) -> None:
 
 def finish(name: str, figures: dict[str, Any]) -> None:
     """Print the closing line: one JSON object."""
-    print(json.dumps({"benchmark": name, **machine(), **figures}, default=float))
+    print(json.dumps(_plain({"benchmark": name, **machine(), **figures})))
+
+
+def _plain(value: Any) -> Any:
+    """Numbers that JSON knows: None for what is not finite."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, str | bool | int | None):
+        return value
+    return float(value) if math.isfinite(value) else None

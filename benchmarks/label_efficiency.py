@@ -1,9 +1,11 @@
 """Labels that strategies need to reach random's quality, on plankton and CIFAR-10 with frozen MobileNetV2 features.
 
-    python benchmarks/label_efficiency.py --data ../shared/data --weights ../shared/weights [--quick] [--seeds 10] [--workers 2]
+    python benchmarks/label_efficiency.py --data ../shared/data --weights ../shared/weights [--quick] [--seeds 10]
+    [--workers 2]
 
-The settings are those of the reference figures: pictures squashed to 128 pixels, logistic regression, budgets from 1 % to 25 % of the pool,
-a fixed stratified test split. Every arm and seed is a whole run of labelwise; a run that is there already is continued, not repeated.
+The settings are those of the reference figures: pictures squashed to 128 pixels, logistic regression, budgets from 1 %
+to 25 % of the pool, a fixed stratified test split. Every arm and seed is a whole run of labelwise; a run that is there
+already is continued, not repeated.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from common import finish, parser, write_table
-
 from labelwise import api
 from labelwise.curves import paired_difference
 from labelwise.results import Comparison
@@ -31,7 +32,9 @@ ARMS = ["random", "margin+random", "badge+random", "margin+typiclust", "balanced
 def main() -> None:
     """Run all arms on both sets and print the table."""
     options = parser(__doc__)
-    options.add_argument("--weights", type=Path, default=Path("../shared/weights"), help="folder with mobilenetv2_100_same.safetensors")
+    options.add_argument(
+        "--weights", type=Path, default=Path("../shared/weights"), help="folder with mobilenetv2_100_same.safetensors"
+    )
     options.add_argument("--seeds", type=int, default=10)
     options.add_argument("--workers", type=int, default=2)
     options.add_argument("--sets", default=",".join(SETS), help="which sets")
@@ -42,13 +45,26 @@ def main() -> None:
         runs = given.runs or Path(temporary)
         found = {name: _simulate(name, given, runs) for name in given.sets.split(",")}
     figures = {name: _figures(comparison) for name, comparison in found.items()}
-    lines = ["| set | strategy | labels to reach random's macro-F1 at 25 % | share (95 % interval) | macro-F1 at 25 % | lowest gain on random, in standard errors |"]
+    lines = [
+        "| set | strategy | labels to reach random's macro-F1 at 25 % | share (95 % interval) | macro-F1 at 25 % "
+        "| lowest gain on random, in standard errors |"
+    ]
     lines += ["|---|---|---|---|---|---|"]
     lines += [_row(name, arm, f) for name, arms in figures.items() for arm, f in arms.items()]
     if not given.quick:
-        write_table("label-efficiency", "\n".join(lines), f"{given.seeds} seeds; `python benchmarks/label_efficiency.py`")
+        write_table(
+            "label-efficiency", "\n".join(lines), f"{given.seeds} seeds; `python benchmarks/label_efficiency.py`"
+        )
     print("\n".join(lines))
-    finish("label_efficiency", {"quick": given.quick, "seeds": 2 if given.quick else given.seeds, "seconds": time.perf_counter() - began, "sets": figures})
+    finish(
+        "label_efficiency",
+        {
+            "quick": given.quick,
+            "seeds": 2 if given.quick else given.seeds,
+            "seconds": time.perf_counter() - began,
+            "sets": figures,
+        },
+    )
 
 
 def _simulate(name: str, given: argparse.Namespace, runs: Path) -> Comparison:
@@ -68,13 +84,21 @@ def _simulate(name: str, given: argparse.Namespace, runs: Path) -> Comparison:
     config: dict[str, Any] = {
         "name": name,
         "out": str(runs),
-        "data": {"format": "class_folders", "path": str(given.data / spec["folder"]), "test": spec["test"], "on_duplicate": "keep"},
+        "data": {
+            "format": "class_folders",
+            "path": str(given.data / spec["folder"]),
+            "test": spec["test"],
+            "on_duplicate": "keep",
+        },
         "model": model,
         "budget": {"initial": "1%", "per_round": STEPS},
     }
     if given.quick:
         # The features of a whole set take longer than a quick look may: the pictures themselves stand in.
-        config |= {"model": {"name": "frozen", "backbone": "pixels", "size": 12, "head": head}, "budget": {"initial": "1%", "per_round": ["1%", "3%"]}}
+        config |= {
+            "model": {"name": "frozen", "backbone": "pixels", "size": 12, "head": head},
+            "budget": {"initial": "1%", "per_round": ["1%", "3%"]},
+        }
     seeds, arms = (2, ["random", "margin+random", "balanced_herding+typiclust"]) if given.quick else (given.seeds, ARMS)
     return api.simulate(config, arms, seeds=seeds, workers=given.workers, tell=lambda line: print(line, flush=True))
 
@@ -87,13 +111,19 @@ def _figures(comparison: Comparison) -> dict[str, dict[str, float]]:
         saved = comparison.saved(arm)
         found[arm] = {"macro_f1": float(final)}
         if saved is not None:
-            found[arm] |= {"labels": saved.needed, "of": saved.of, "share": saved.ratio, "low": saved.low, "high": saved.high}
+            found[arm] |= {
+                "labels": saved.needed,
+                "of": saved.of,
+                "share": saved.ratio,
+                "low": saved.low,
+                "high": saved.high,
+            }
             found[arm]["lowest_gain_in_se"] = _lowest_gain(curves, comparison.curves("random", "macro_f1"))
     return found
 
 
 def _lowest_gain(arm: Any, random: Any) -> float:
-    """The least mean difference to random over all budgets, in standard errors: below -2 would be below random beyond noise."""
+    """The least mean difference to random over all budgets, in standard errors; below -2: below random beyond noise."""
     budgets = next(iter(random.values())).labels
     differences = [paired_difference(arm, random, at=float(b)) for b in budgets]
     return min(d.mean / d.standard_error if d.standard_error > 0 else 0.0 for d in differences)

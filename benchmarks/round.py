@@ -2,8 +2,9 @@
 
     python benchmarks/round.py [--images 12000] [--labels 1000] [--strategy balanced_herding] [--quick]
 
-12,000 made pictures of 121 classes with 1,296 features stand for a data set. The second round is profiled: what runs inside numpy, torch,
-scipy and scikit-learn counts as arithmetic, all else (labelwise's own lines, SQLite, JSON, file names) as overhead.
+12,000 made pictures of 121 classes with 1,296 features stand for a data set. The second round is profiled: what runs
+inside numpy, torch, scipy and scikit-learn counts as arithmetic, all else (labelwise's own lines, SQLite, JSON, file
+names) as overhead.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import finish, parser, write_table
 from PIL import Image
 
+from common import finish, parser, write_table
 from labelwise import config as configuration
 from labelwise import loop
 from labelwise.data.listing import Listing, make_listing
@@ -61,7 +62,13 @@ def main() -> None:
                 "name": "round",
                 "out": folder,
                 "cache": f"{folder}/cache",
-                "data": {"format": f"{__file__}:made", "path": f"{folder}/data", "images": images, "classes": 121, "test": 0.3},
+                "data": {
+                    "format": f"{__file__}:made",
+                    "path": f"{folder}/data",
+                    "images": images,
+                    "classes": 121,
+                    "test": 0.3,
+                },
                 "model": {"name": "frozen", "backbone": "pixels", "size": SIDE},
                 "strategy": given.strategy,
                 "budget": {"initial": labels, "per_round": labels, "rounds": 2},
@@ -75,12 +82,31 @@ def main() -> None:
         seconds = time.perf_counter() - began
         steps = open_run(config.folder).seconds[1]
     outside, top = split(profile)
-    lines = ["| step | seconds |", "|---|---|", *(f"| {s} | {steps[s]:.2f} |" for s in STEPS), f"| outside numerical libraries | {outside:.0%} of {seconds:.2f} |"]
+    lines = [
+        "| step | seconds |",
+        "|---|---|",
+        *(f"| {s} | {steps[s]:.2f} |" for s in STEPS),
+        f"| outside numerical libraries | {outside:.0%} of {seconds:.2f} |",
+    ]
     print("\n".join(lines))
     print("most of it: " + "; ".join(top))
     if not given.quick:
-        write_table("round", "\n".join(lines), f"{images:,} images, {labels:,} + {labels:,} labels, {given.strategy}; `python benchmarks/round.py`")
-    finish("round", {"quick": given.quick, "images": images, "labels": 2 * labels, "seconds": seconds, "steps": steps, "outside": outside})
+        write_table(
+            "round",
+            "\n".join(lines),
+            f"{images:,} images, {labels:,} + {labels:,} labels, {given.strategy}; `python benchmarks/round.py`",
+        )
+    finish(
+        "round",
+        {
+            "quick": given.quick,
+            "images": images,
+            "labels": 2 * labels,
+            "seconds": seconds,
+            "steps": steps,
+            "outside": outside,
+        },
+    )
 
 
 def split(profile: cProfile.Profile) -> tuple[float, list[str]]:

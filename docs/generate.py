@@ -53,7 +53,6 @@ MEANINGS: dict[str, dict[str, str]] = {
         "head": "a head by name, or `{name: ..., option: value}`",
         "passes": "number of MC-dropout passes where samples are needed",
         "dropout": "share of the head's inputs dropped in each pass",
-        "start": "only `scratch`: the head is fitted anew in each round",
     },
     "model finetune": {
         "backbone": "any name of timm",

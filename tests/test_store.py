@@ -18,8 +18,8 @@ import pytest
 
 from labelwise import store as stores
 from labelwise.errors import RunError, RunLocked
-from labelwise.records import Annotation, Problem, Query, Sample, Target
 from labelwise.ownership import owned
+from labelwise.records import Annotation, Problem, Query, Sample, Target
 from labelwise.store import SETUP, Store
 
 NAME = "månen/夜 '\";--.png"
@@ -313,7 +313,8 @@ def as_nobody(code, *args):
     """What a process without root's rights prints."""
     drop = "import os\nif os.getuid() == 0:\n    os.setgroups([])\n    os.setgid(65534)\n    os.setuid(65534)\n"
     names = "import sys\nfrom pathlib import Path\nfrom labelwise.errors import RunError\n"
-    script = f"{names}from labelwise.ownership import owned\nfrom labelwise.store import Store\n{drop}{textwrap.dedent(code)}"
+    names += "from labelwise.ownership import owned\nfrom labelwise.store import Store\n"
+    script = names + drop + textwrap.dedent(code)
     done = subprocess.run([sys.executable, "-c", script, *map(str, args)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()

@@ -230,7 +230,8 @@ def load(source: str | Path | Mapping[str, Any], overrides: Iterable[str] | Mapp
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(f"{origin}: {_one_line(error)}") from None
+        where = f"{origin}, with the changes given" if changes else origin
+        raise ConfigError(f"{where}: {_one_line(error)}") from None
 
 
 def changed(config: Config, changes: Mapping[str, Any]) -> Config:
@@ -351,6 +352,16 @@ def _resolve_paths(tree: dict[str, Any], base: Path) -> None:
         if isinstance(parent, dict) and isinstance(value, str | Path) and str(value) not in ("", "hub", "none"):
             parent[leaf] = str(base / Path(value).expanduser())
     tree.setdefault("out", str(base / "runs"))
+    _resolve_plugins(tree, base)
+
+
+def _resolve_plugins(tree: dict[str, Any], base: Path) -> None:
+    """Plug-ins named by a relative file, such as ``./mine.py:score``, are found from any working folder."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            _resolve_plugins(value, base)
+        elif isinstance(value, str) and re.fullmatch(r"\.{1,2}/.+\.py:\w+", value):
+            tree[key] = str(base / value)
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

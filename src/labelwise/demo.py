@@ -15,7 +15,7 @@ from labelwise.tables import print_comparison
 
 # Neither needs weights: the demo runs offline.
 _PIXELS = {"name": "frozen", "backbone": "pixels", "size": 8}
-_EDGES = {"name": "frozen", "backbone": "edges", "head": {"name": "logistic", "C": 0.1}}
+_EDGES = {"name": "frozen", "backbone": "edges"}
 
 
 def run_demo(folder: Path, *, seeds: int, progress: Progress, tell: Callable[[str], None]) -> None:

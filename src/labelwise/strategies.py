@@ -211,7 +211,7 @@ PRESETS: dict[str, Recipe] = {
     "balanced_herding": Recipe(
         score="margin",
         select="herding",
-        paper="Bae, Sutherland & Oliveira 2025, Uncertainty herding; after Bengar et al. 2022, Class-balanced active learning",
+        paper="Bae, Sutherland & Oliveira 2025, Uncertainty herding; classes after Bengar et al. 2022",
         summary="As herding, and classes with few labels weigh more. The default.",
     ),
     "balanced_margin": Recipe(

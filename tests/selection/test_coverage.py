@@ -36,7 +36,9 @@ def plain(n, candidates, labelled, labels, scores, probs, vectors, *, need, radi
         covered[i] = 1
     picks: list[int] = []
     while len(picks) < n:
-        gains = {r: float((weight * np.maximum(similarity[at[r]] - covered, 0)).sum()) for r in candidates if r not in picks}
+        gains = {
+            r: float((weight * np.maximum(similarity[at[r]] - covered, 0)).sum()) for r in candidates if r not in picks
+        }
         best = max(gains.values())
         picks.append(min(r for r, g in gains.items() if g >= best - 1e-9))
         covered = np.maximum(covered, similarity[at[picks[-1]]])
@@ -83,7 +85,9 @@ def test_gains_fall_and_are_shares_of_the_weight():
 
 
 def test_rare_classes_are_wanted_more():
-    """Two equal clusters of candidates, one of a class with many labels: the other comes first, and only if need counts."""
+    """Two equal clusters of candidates, one of a class with many labels: the other comes first, and only if need
+    counts.
+    """
     rng = np.random.default_rng(0)
     near, far = rng.normal([5, 0, 0], 0.1, (12, 3)), rng.normal([0, 5, 0], 0.1, (12, 3))
     vectors = np.vstack([near, far, rng.normal([0, 0, 5], 0.1, (10, 3))]).astype(np.float32)

@@ -18,7 +18,9 @@ LOOKED_AT = 12  # pictures opened for the sizes
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """A format (a file in ``labelwise.data``), the path to read with it, facts for people, one line each, and what they count."""
+    """A format (a file in ``labelwise.data``), the path to read with it, facts for people, one line each, and what
+    they count.
+    """
 
     format: str
     path: Path

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlparse
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +83,8 @@ def create_network(spec: NetworkSpec, *, num_classes: int, size: int | None = No
             f"no weight file {spec.weights!r} for {spec.name}: give model.weights a .safetensors or .pth file, "
             "'hub', or 'none' for an untrained network"
         )
+    if spec.weights == "hub":
+        _expect_no_hub_where_there_is_none()
     overlay = {"file": str(file)} if file is not None else None
 
     def build(**weights: Any) -> Any:
@@ -101,6 +106,19 @@ def create_network(spec: NetworkSpec, *, num_classes: int, size: int | None = No
             "check model.backbone, model.network and model.weights"
         )
     return network.eval()
+
+
+def _expect_no_hub_where_there_is_none() -> None:
+    """Without a network, look only at earlier downloads: the hub's own retries would take a minute to say the same."""
+    from huggingface_hub import constants
+
+    if urllib.request.getproxies():
+        return
+    address = urlparse(constants.ENDPOINT)
+    try:
+        socket.create_connection((address.hostname or "", address.port or 443), timeout=5).close()
+    except OSError:
+        constants.HF_HUB_OFFLINE = True
 
 
 def _untouched(network: Any, blank: Any) -> list[str]:

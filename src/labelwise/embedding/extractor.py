@@ -58,7 +58,9 @@ def plain_extractor(backbone: str, *, size: int | None, interpolation: str | Non
     prepare = partial(plain.grey, size=side, resample=INTERPOLATIONS[interpolation or "bilinear"])
     dim = len(feature.compute(np.zeros((1, side, side), np.uint8))[0])
     about = {"backbone": backbone, "size": side, "interpolation": interpolation or "bilinear"}
-    return Extractor(f"{backbone}-{fingerprint(about)}", dim, about, prepare, lambda batch: feature.compute(np.stack(batch)))
+    return Extractor(
+        f"{backbone}-{fingerprint(about)}", dim, about, prepare, lambda batch: feature.compute(np.stack(batch))
+    )
 
 
 def network_extractor(

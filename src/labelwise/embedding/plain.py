@@ -1,4 +1,4 @@
-"""Features that need no network and no weights: for tiny pictures, and for a first look where nothing can be downloaded."""
+"""Features that need no network and no weights: for tiny pictures, and for a first look offline."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CELLS, DIRECTIONS = 4, 8
 
 @dataclass(frozen=True)
 class Feature:
-    """``compute`` turns grey pictures ``(n, size, size)`` into vectors ``(n, d)``; ``size`` is the one it likes best."""
+    """``compute`` turns grey pictures ``(n, size, size)`` into vectors ``(n, d)``; ``size`` suits it best."""
 
     size: int
     compute: Callable[[Grey], Vectors]

@@ -29,7 +29,15 @@ def query(context: Context, round: int, goal: int) -> str:
     wanted = min(goal - int(store.spent()), len(free))
     chosen = _choose(context, round, free, wanted) if wanted > 0 else []
     audit = [
-        Query(f"{round:03d}-audit-{i:05d}", round, len(chosen) + i, s.id, cost=0, purpose="audit")
+        Query(
+            f"{round:03d}-audit-{i:05d}",
+            round,
+            len(chosen) + i,
+            s.id,
+            cost=0,
+            reason={"drawn": "at random, to estimate the quality"},
+            purpose="audit",
+        )
         for i, s in enumerate(_audit(context, round))
     ]
     first = len(chosen) + len(audit)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +29,12 @@ Array = NDArray[np.float32]
 class Frozen:
     """Features of a backbone that is not trained, standardised over the pool, and a head fitted on the labelled ones.
 
-    ``backbone`` is a name of timm; or "pixels", the grey picture itself at ``size`` x ``size``, or "edges", its edges in
-    a grid: both need no network and no weights, and are meant for tiny or simple pictures. ``weights`` is "hub", a file, or "none" for an untrained network; ``network`` holds further arguments of
-    timm.create_model. ``size``, ``resize``, ``interpolation``, ``mean`` and ``std`` replace the backbone's own
-    preprocessing. ``head`` is logistic, mlp or knn, or ``{name: logistic, C: 0.03}``. ``passes`` and ``dropout`` are
-    those of the MC-dropout samples (inputs of the head dropped).
+    ``backbone`` is a name of timm; or "pixels", the grey picture itself at ``size`` x ``size``, or "edges", its edges
+    in a grid: both need no network and no weights, and are meant for tiny or simple pictures. ``weights`` is "hub", a
+    file, or "none" for an untrained network; ``network`` holds further arguments of timm.create_model. ``size``,
+    ``resize``, ``interpolation``, ``mean`` and ``std`` replace the backbone's own preprocessing. ``head`` is logistic,
+    mlp or knn, or ``{name: logistic, C: 0.03}``. ``passes`` and ``dropout`` are those of the MC-dropout samples (inputs
+    of the head dropped).
     """
 
     backbone: str = "convnext_nano.in12k_ft_in1k"
@@ -56,7 +57,7 @@ class Frozen:
     tasks = frozenset[Task]({"classify"})
     validation = 0.0
     batch_size = 4096
-    start: Literal["scratch"] = "scratch"
+    start: ClassVar[Literal["scratch"]] = "scratch"
 
     @property
     def provides(self) -> frozenset[str]:

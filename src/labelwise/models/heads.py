@@ -32,9 +32,13 @@ class Head(Protocol):
 
 @dataclass(frozen=True)
 class Logistic:
-    """Multinomial logistic regression (scikit-learn, L-BFGS). ``C`` is the inverse strength of the L2 penalty."""
+    """Multinomial logistic regression (scikit-learn, L-BFGS).
 
-    C: PositiveFloat = 0.01
+    ``C`` is the inverse strength of the L2 penalty; by default 12 / number of features, so that logits keep their size
+    whatever the width (on 1,280 features that lies between the best values for plankton and for CIFAR-10).
+    """
+
+    C: PositiveFloat | None = None
     max_iter: PositiveInt = 100
     tol: PositiveFloat = 1e-3
     class_weight: Literal["balanced"] | None = None
@@ -45,7 +49,8 @@ class Logistic:
         """Fit; two classes are written as two columns, as every other number of classes."""
         from sklearn.linear_model import LogisticRegression
 
-        model = LogisticRegression(C=self.C, max_iter=self.max_iter, tol=self.tol, class_weight=self.class_weight)
+        strength = self.C or 12 / features.shape[1]
+        model = LogisticRegression(C=strength, max_iter=self.max_iter, tol=self.tol, class_weight=self.class_weight)
         _fit(model, features, labels)
         coef, intercept = model.coef_, model.intercept_
         if len(coef) == 1:

@@ -57,7 +57,9 @@ def compare_view(comparison: Comparison, title: str = "") -> CompareView:
     """What the report of several runs shows."""
     arms: dict[str, dict[int, dict[str, Curve]]] = {}
     for arm, results in comparison.arms.items():
-        arms[arm] = {seed: {m: c for m in METRICS if (c := result.curve(m)) is not None} for seed, result in results.items()}
+        arms[arm] = {
+            seed: {m: c for m in METRICS if (c := result.curve(m)) is not None} for seed, result in results.items()
+        }
     first = next(iter(next(iter(comparison.arms.values())).values()))
     name = title or first.config.name.partition("/")[0]
     return CompareView(name, "images", METRICS, arms, comparison.baseline, configuration.dump(first.config), versions())
@@ -77,7 +79,11 @@ def versions() -> dict[str, str]:
 
 def _model_text(result: RunResult) -> str:
     model = result.config.model
-    shown = {k: v["name"] if isinstance(v, dict) else v for k, v in model.options.items() if k in ("backbone", "head", "start")}
+    shown = {
+        k: v["name"] if isinstance(v, dict) else v
+        for k, v in model.options.items()
+        if k in ("backbone", "head", "start")
+    }
     return ", ".join([model.name, *(f"{k} {v}" for k, v in shown.items())])
 
 
@@ -122,12 +128,11 @@ def _confusion(scores: dict[str, Any], size: int) -> Any:
 
 def _pick(result: RunResult, query: Query) -> PickView:
     answer = result.annotations.get(query.id)
-    reason = "Audit: drawn at random to estimate the quality." if query.purpose == "audit" else sentence(query.reason)
     return PickView(
         sample_id=query.sample_id,
         path=result.samples[query.sample_id].path,
         rank=query.rank,
-        reason=reason,
+        reason=sentence(query.reason),
         proposal=query.proposal.classes[0] if query.proposal else None,
         answer=answer.target.classes[0] if answer and answer.target else None,
     )

@@ -42,14 +42,16 @@ def herding(
 ) -> Picks:
     """Pick greedily what covers most of the uncertainty that labelled images do not cover yet.
 
-    Each candidate j has a weight u_j = score_j * sum_c p_jc / (n_c + 1)^need, where n_c counts the labels of class c; ``need`` 0 leaves the
-    classes out. With similarity k(i, j) = exp(-d_ij^2 / s^2) among the ``neighbours`` nearest, the next pick is the i that raises
-    sum_j u_j max over picked or labelled i of k(i, j) most; ties go to the lowest row. Distances d are those of the ``embeddings``
-    ``(N, d)`` on their first ``dims`` principal axes, scaled to length 1. s^2 is ``radius`` times the median squared distance of a
-    labelled image to the nearest other one, so that it shrinks as labels grow. Of more than ``limit`` candidates a random sample is used.
+    Each candidate j has a weight u_j = score_j * sum_c p_jc / (n_c + 1)^need, where n_c counts the labels of class c;
+    ``need`` 0 leaves the classes out. With similarity k(i, j) = exp(-d_ij^2 / s^2) among the ``neighbours`` nearest,
+    the next pick is the i that raises sum_j u_j max over picked or labelled i of k(i, j) most; ties go to the lowest
+    row. Distances d are those of the ``embeddings`` ``(N, d)`` on their first ``dims`` principal axes, scaled to length
+    1. s^2 is ``radius`` times the median squared distance of a labelled image to the nearest other one, so that it
+    shrinks as labels grow. Of more than ``limit`` candidates a random sample is used.
 
-    Facts: ``coverage_gain``, the weight newly covered, as a share of all weight. Raises SelectionError if a number is not finite.
-    Bae, Sutherland & Oliveira 2025, Uncertainty Herding; the class weights follow Bengar et al. 2022, Class-balanced active learning.
+    Facts: ``coverage_gain``, the weight newly covered, as a share of all weight. Raises SelectionError if a number is
+    not finite. Bae, Sutherland & Oliveira 2025, Uncertainty Herding; the class weights follow Bengar et al. 2022,
+    Class-balanced active learning.
     """
     n = count(n, candidates)
     if len(candidates) > max(limit, n):
@@ -58,7 +60,9 @@ def herding(
     vectors = _compact(check_embeddings(embeddings, rows)[rows], dims)
     free, known = np.searchsorted(rows, candidates), np.searchsorted(rows, labelled)
     weights = np.zeros(len(rows))
-    weights[free] = np.maximum(check_scores(scores, candidates), 0) * _class_need(check_probs(probs, candidates), labels, need)
+    weights[free] = np.maximum(check_scores(scores, candidates), 0) * _class_need(
+        check_probs(probs, candidates), labels, need
+    )
     cover = _Cover(*_graph(vectors, neighbours, _width(vectors, known, radius)), weights)
     cover.add_all(known)
     picks, gains = cover.greedy(free, n)
@@ -100,7 +104,9 @@ def _graph(vectors: Vectors, neighbours: int, width: float) -> tuple[NDArray[np.
 
 @dataclass
 class _Cover:
-    """How well each row is covered by what is labelled or picked, and greedy picking by lazy evaluation (Minoux 1978)."""
+    """How well each row is covered by what is labelled or picked, and greedy picking by lazy evaluation (Minoux
+    1978).
+    """
 
     nearest: NDArray[np.int64]
     similarity: Doubles
@@ -120,7 +126,8 @@ class _Cover:
     def greedy(self, free: NDArray[np.intp], n: int) -> tuple[Rows, Doubles]:
         missing = np.maximum(self.similarity[free] - self.covered[self.nearest[free]], 0)
         gains = np.einsum("ij,ij->i", self.weights[self.nearest[free]], missing)
-        # Gains only fall: one computed earlier is an upper bound, and the best bound that is up to date is the best of all.
+        # Gains only fall: one computed earlier is an upper bound, and the best bound that is up to date is the best of
+        # all.
         heap = [(-gain, int(row), 0) for gain, row in zip(gains, free, strict=True)]
         heapq.heapify(heap)
         picks: list[int] = []
