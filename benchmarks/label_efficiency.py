@@ -46,8 +46,10 @@ def main() -> None:
         found = {name: _simulate(name, given, runs) for name in given.sets.split(",")}
     figures = {name: _figures(comparison) for name, comparison in found.items()}
     lines = [
-        "| set | strategy | labels to reach random's macro-F1 at 25 % | share (95 % interval) | macro-F1 at 25 % "
-        "| lowest gain on random, in standard errors |"
+        (
+            "| set | strategy | labels to reach random's macro-F1 at 25 % | share (95 % interval) | macro-F1 at 25 % "
+            "| lowest gain on random, in standard errors |"
+        )
     ]
     lines += ["|---|---|---|---|---|---|"]
     lines += [_row(name, arm, f) for name, arms in figures.items() for arm, f in arms.items()]

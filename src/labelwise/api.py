@@ -129,6 +129,10 @@ def simulate(
         raise ConfigError(f"simulate needs annotator=oracle, found {base.annotator.name!r}")
     if not strategies:
         raise ConfigError("expected strategies to simulate, found none: give one or more, such as margin,random")
+    if (base.folder / "run.db").exists():
+        raise ConfigError(
+            f"{base.folder} holds a run: give the simulation a name of its own, such as name={base.name}-arms"
+        )
     configs = [
         _arm(base, name, seed) for seed in range(base.seed, base.seed + seeds) for name in dict.fromkeys(strategies)
     ]
@@ -140,10 +144,13 @@ def simulate(
     )
     loop.run(common, rounds=0, progress=progress)
     engine = Local(workers if workers > 1 else 0)
-    lines = engine.map_batches(partial(_arm_worker, common.folder), configs, batch_size=1)
-    for done, (config, line) in enumerate(zip(configs, lines, strict=True), start=1):
-        progress(done, len(configs), "runs")
-        tell(f"{config.folder.name}: {line}")
+    try:
+        lines = engine.map_batches(partial(_arm_worker, common.folder), configs, batch_size=1)
+        for done, (config, line) in enumerate(zip(configs, lines, strict=True), start=1):
+            progress(done, len(configs), "runs")
+            tell(f"{config.folder.name}: {line}")
+    finally:
+        engine.close()
     return compare([c.folder for c in configs], baseline="random", out=base.folder / "report.html", tell=tell)
 
 

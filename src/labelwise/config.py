@@ -17,7 +17,9 @@ from labelwise.records import Task
 # Values under these keys are paths: relative ones are taken from the folder of the file that holds them.
 PATH_KEYS = ("data.path", "model.weights", "out", "cache")
 # What may change between two calls of `run` without changing any pick.
-FREE_KEYS = frozenset({"engine", "budget.rounds", "budget.total", "cache", "out", "threads"})
+FREE_KEYS = frozenset(
+    {"engine", "budget.rounds", "budget.total", "annotator.new_classes", "cache", "name", "out", "threads"}
+)
 
 
 def _as_mapping(value: Any) -> Any:
@@ -334,10 +336,12 @@ def _keys(tree: Mapping[Any, Any]) -> Iterable[Any]:
 
 
 def _stay(tree: dict[str, Any], folder: Path) -> None:
-    """A run's folder knows where it lies: it may have been moved since its configuration was written."""
+    """A run's folder knows where it lies: it may have been moved or renamed since its configuration was written."""
     own = Path(str(tree.get("name", ""))).parts
     if own and folder.parts[-len(own) :] == own:
         tree["out"] = str(folder.parents[len(own) - 1])
+    elif (folder / "run.db").is_file():
+        tree["out"], tree["name"] = str(folder.parent), folder.name
 
 
 def _copy(tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -142,7 +142,7 @@ class Store:
                     "or begin anew under another name"
                 )
             else:
-                what = "run again to resume"
+                what = "if the disk is full make room; then run again to resume"
             raise RunError(f"{self.path}: {text}; {what}") from error
 
     @contextmanager

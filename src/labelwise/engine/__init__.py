@@ -1,4 +1,4 @@
-"""Where work runs. An engine has two methods: map batches of items, and run one long job."""
+"""Where work runs. An engine has two ways: map batches of items, and run one long job."""
 
 from __future__ import annotations
 
@@ -23,4 +23,8 @@ class Engine(Protocol):
 
     def run(self, job: Callable[[], Any], *, gpus: float = 0) -> Any:
         """The result of one long job."""
+        ...
+
+    def close(self) -> None:
+        """End what was started; the engine can be used again."""
         ...

@@ -23,12 +23,15 @@ from labelwise.engine import Work
 from labelwise.errors import LabelwiseError, RunError
 
 
-@dataclass(frozen=True)
+@dataclass
 class Local:
     """Run on this machine. ``workers`` 0 works in this process; more spawn that many processes, each with its share of
-    the cores."""
+    the cores, which stay until the engine is closed."""
 
     workers: NonNegativeInt = 0
+
+    def __post_init__(self) -> None:
+        self._pool: ProcessPoolExecutor | None = None
 
     def map_batches(
         self, make: Callable[[], Work], items: Sequence[Any], *, batch_size: int, gpus: float = 0
@@ -40,42 +43,51 @@ class Local:
             for batch in batches:
                 yield from work(batch)
             return
-        workers = min(self.workers, len(batches))
-        context = multiprocessing.get_context("spawn")
-        begin = (catalog.loaded_files(), pickle.dumps(make), workers)
-        pool = ProcessPoolExecutor(workers, context, _begin, begin)
+        task = (catalog.loaded_files(), pickle.dumps(make))
         waiting: deque[Future[list[Any]]] = deque()
         try:
             for batch in batches:
-                waiting.append(pool.submit(_work_on, batch))
-                if len(waiting) >= 2 * workers:
+                waiting.append(self._workers().submit(_work_on, task, batch))
+                if len(waiting) >= 2 * self.workers:
                     yield from waiting.popleft().result()
             while waiting:
                 yield from waiting.popleft().result()
         except BrokenProcessPool:
+            self.close()
             raise RunError(
                 "a worker process ended before its batch was done (out of memory?): use fewer workers, then run "
                 "again to resume"
             ) from None
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            for future in waiting:
+                future.cancel()
 
     def run(self, job: Callable[[], Any], *, gpus: float = 0) -> Any:
         """The result of ``job``, called here."""
         return job()
 
+    def close(self) -> None:
+        """End the worker processes; the engine can be used again."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
 
-_given: list[tuple[Sequence[Path], bytes]] = []
-_worker: list[Work] = []
+    def _workers(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self.workers, context, _begin, (self.workers,))
+        return self._pool
 
 
-def _begin(files: Sequence[Path], pickled: bytes, workers: int) -> None:
+# What this process made last, with what it was made from: one round's batches share it.
+_made: list[tuple[bytes, Work]] = []
+
+
+def _begin(workers: int) -> None:
     # Ctrl-C reaches the whole process group: the parent alone decides what stops.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     limit_threads(max(1, multiprocessing.cpu_count() // workers))
-    # An error here would be told as a dead worker: the work itself is made with the first batch.
-    _given[:] = [(files, pickled)]
 
 
 def _end_with_parent() -> None:
@@ -86,14 +98,14 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work_on(batch: Sequence[Any]) -> list[Any]:
+def _work_on(task: tuple[Sequence[Path], bytes], batch: Sequence[Any]) -> list[Any]:
+    files, pickled = task
     try:
-        if not _worker:
-            files, pickled = _given[0]
+        if not _made or _made[0][0] != pickled:
             for path in files:
                 catalog.load_file(path)  # what is pickled may be of a plug-in's file
-            _worker.append(pickle.loads(pickled)())
-        return _worker[0](batch)
+            _made[:] = [(pickled, pickle.loads(pickled)())]
+        return _made[0][1](batch)
     except Exception as error:
         raise _portable(error) from error
 

@@ -62,7 +62,10 @@ def run(
     parts = build(config)
     with owned(config.folder), open_explained(config.folder):
         _same_configuration(config)
-        return _continue(config, parts, rounds, progress, tell)
+        try:
+            return _continue(config, parts, rounds, progress, tell)
+        finally:
+            parts.engine.close()
 
 
 def _continue(
