@@ -1,18 +1,18 @@
-"""The configuration of a run: one typed tree, read from YAML, a run's folder or a dictionary, and ``key=value``."""
+"""Reading a configuration from YAML, a run's folder or a dictionary, with overrides; and comparing two."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError
 
 from labelwise.catalog import suggest
+from labelwise.config.tree import Config
 from labelwise.errors import ConfigError
-from labelwise.records import Task
 
 # Values under these keys are paths: relative ones are taken from the folder of the file that holds them.
 PATH_KEYS = ("data.path", "model.weights", "out", "cache")
@@ -20,193 +20,6 @@ PATH_KEYS = ("data.path", "model.weights", "out", "cache")
 FREE_KEYS = frozenset(
     {"engine", "budget.rounds", "budget.total", "annotator.new_classes", "cache", "name", "out", "threads"}
 )
-
-
-def _as_mapping(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
-class Node(BaseModel):
-    """A branch of the tree: unknown keys are errors, values do not change after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Named(BaseModel):
-    """A name of the catalogue (or an import path) and the options of what it names."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    name: str
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """All keys beside the name."""
-        return dict(self.model_extra or {})
-
-
-Part = Annotated[Named, BeforeValidator(_as_mapping)]
-
-
-def _amount(value: Any) -> Any:
-    number = isinstance(value, int) and not isinstance(value, bool) and value > 0
-    percent = (
-        isinstance(value, str)
-        and re.fullmatch(r"\d+(\.\d+)?\s*%", value.strip())
-        and 0 < float(value.strip(" %")) <= 100
-    )
-    if not (number or percent):
-        raise ValueError("must be a number of images above 0, or a share of the pool such as '2.5%'")
-    return value.replace(" ", "") if isinstance(value, str) else value
-
-
-def _amounts(value: Any) -> Any:
-    if isinstance(value, list) and not value:
-        raise ValueError("must hold at least one amount where it is a list")
-    return [_amount(v) for v in value] if isinstance(value, list) else _amount(value)
-
-
-def _spec(value: Any) -> Any:
-    if value is not None and not isinstance(value, str) and not (isinstance(value, Mapping) and "name" in value):
-        raise ValueError("must be a name, or a mapping with 'name' and options")
-    return value
-
-
-Amount = Annotated[int | str, BeforeValidator(_amount)]
-Amounts = Annotated[int | str | list[int | str], BeforeValidator(_amounts)]
-Spec = Annotated[str | dict[str, Any] | None, BeforeValidator(_spec)]
-
-
-class Data(Node):
-    """Which images, and which are kept for testing. Further keys are options of the reader, such as ``group``."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
-
-    format: str = Field(description="class_folders, csv_table, images_folder, or a reader of your own")
-    path: Path = Field(description="folder or file of the dataset")
-    test: float = Field(
-        default=0.2,
-        ge=0,
-        lt=1,
-        description="share of the images with a known class kept for testing, fixed before round 0",
-    )
-    split_seed: int = Field(
-        default=0, ge=0, description="random number seed of the test split, apart from `seed` so that runs share it"
-    )
-    on_bad_image: Literal["skip", "error"] = Field(
-        default="skip", description="an unreadable image: leave it out and list it, or stop"
-    )
-    on_duplicate: Literal["skip", "keep"] = Field(
-        default="skip", description="a copy with the same bytes: leave it out and list it, or keep it"
-    )
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The reader's own options."""
-        return dict(self.model_extra or {})
-
-
-class Budget(Node):
-    """How many images are labelled, and when."""
-
-    initial: Amount = Field(default=50, description="images in round 0")
-    per_round: Amounts = Field(default=50, description="images in each later round, or a list with one amount a round")
-    rounds: int | None = Field(
-        default=None,
-        ge=1,
-        description="number of rounds, round 0 included; default 10, or what a list or a total gives",
-    )
-    total: Amount | None = Field(default=None, description="stop at this many labelled images")
-
-    def cumulative(self, pool: int) -> list[int]:
-        """Labelled images wanted at the end of each round for a pool of that many images: rising, at most ``pool``.
-
-        Shares are added up before they are rounded; a round that would get none gets one image.
-        """
-        listed = self.per_round if isinstance(self.per_round, list) else None
-        rounds = self.rounds or (len(listed) + 1 if listed is not None else None if self.total is not None else 10)
-        limit = min(pool, max(1, round(_images(self.total, pool))) if self.total is not None else pool)
-        goals: list[int] = []
-        wanted = _images(self.initial, pool)
-        while rounds is None or len(goals) < rounds:
-            last = goals[-1] if goals else 0
-            if goals and last >= limit:
-                break
-            goals.append(min(limit, max(round(wanted), last + 1)))
-            step = listed[min(len(goals), len(listed)) - 1] if listed else self.per_round
-            assert not isinstance(step, list)
-            wanted += _images(step, pool)
-        return goals
-
-
-def _images(amount: Amount, pool: int) -> float:
-    return float(amount.rstrip("%")) / 100 * pool if isinstance(amount, str) else float(amount)
-
-
-class StrategyConfig(Node):
-    """A preset by name, changed by the other keys; or a recipe of its own without a name."""
-
-    name: str | None = Field(default=None, description="preset to begin with")
-    score: Spec = Field(default=None, description="how much one element wants a label")
-    unit: Literal["image"] | None = Field(default=None, description="what is asked: whole images")
-    reduce: str | None = Field(
-        default=None, description="how the scores inside a unit become one (images of a classification need none)"
-    )
-    select: Spec = Field(default=None, description="which candidates to take")
-    shortlist: float | None = Field(
-        default=None, ge=1, description="only the best-scored n x this many candidates reach the selection"
-    )
-    balance: bool | None = Field(
-        default=None, description="share the budget over predicted classes, the least labelled first"
-    )
-    per_group: int | None = Field(default=None, ge=1, description="at most this many images of a group in one round")
-    near_duplicates: float | None = Field(
-        default=None, ge=0, le=2, description="no two picks closer than this cosine distance"
-    )
-
-
-StrategyPart = Annotated[StrategyConfig, BeforeValidator(_as_mapping)]
-
-
-class Config(Node):
-    """The configuration of a run."""
-
-    name: str = Field(description="name of the run: its folder under `out`")
-    task: Task = Field(default="classify", description="classify")
-    data: Data
-    model: Part = Field(default=Named(name="frozen"), description="what learns from the labels")
-    strategy: StrategyPart = Field(
-        default=StrategyConfig(name="balanced_herding"), description="how images are chosen from round 1 on"
-    )
-    cold_start: StrategyPart = Field(
-        default=StrategyConfig(name="typiclust"), description="how round 0 is chosen, before there is a model"
-    )
-    budget: Budget = Budget()
-    audit: int = Field(
-        default=0, ge=0, description="images drawn at random and labelled in round 0 only to estimate the quality"
-    )
-    annotator: Part = Field(default=Named(name="oracle"), description="who answers the queries")
-    engine: Part = Field(default=Named(name="local"), description="where batches run")
-    seed: int = Field(default=0, ge=0, description="random number seed of the run")
-    out: Path = Field(default=Path("runs"), description="folder of the runs")
-    cache: Path | None = Field(
-        default=None, description="folder of the embedding table; default: the user's cache folder"
-    )
-    threads: int | None = Field(default=None, ge=1, description="threads that read images; default: one per core")
-
-    @model_validator(mode="after")
-    def _name_is_a_folder(self) -> Config:
-        if not re.fullmatch(r"\w[\w .=+@-]*(/\w[\w .=+@-]*)*", self.name):
-            raise ValueError(
-                f"name: expected letters, digits, '_', '-', '.' or spaces, since it names a folder (or "
-                f"'folder/folder'), but found {self.name!r}"
-            )
-        return self
-
-    @property
-    def folder(self) -> Path:
-        """The run's folder."""
-        return self.out / self.name
 
 
 def load(source: str | Path | Mapping[str, Any], overrides: Iterable[str] | Mapping[str, Any] = ()) -> Config:
@@ -271,13 +84,6 @@ def dump(config: Config) -> str:
     return yaml.safe_dump(
         config.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True, width=120
     )
-
-
-def strategy_text(strategy: StrategyConfig) -> str:
-    """A strategy in a few words: its name and what was changed of it."""
-    changes = strategy.model_dump(exclude_none=True)
-    name = str(changes.pop("name", "recipe"))
-    return f"{name} ({', '.join(f'{k}={v}' for k, v in changes.items())})" if changes else name
 
 
 def differing_keys(old: Config, new: Config) -> list[str]:
