@@ -83,3 +83,8 @@ def test_sentences_of_clusters_and_gradients():
     assert sentence({"centre_distance": 0.5, "cluster_size": 3}) == "0.5 from the centre of a cluster of 3."
     assert sentence({"gradient": 2.0}) == "Gradient of length 2."
     assert sentence({"gradient": 2.0, "gradient_distance": 1.0}) == ("Gradient of length 2, 1 from the nearest pick's.")
+
+
+def test_what_a_pick_covers_comes_first():
+    text = sentence({"score": 0.5, "score_rank": 2, "score_of": 10, "coverage_gain": 0.0123})
+    assert text == "Covers 1.23% of what is uncertain in the pool; score 0.5, rank 2 of 10."

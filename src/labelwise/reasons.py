@@ -27,7 +27,15 @@ _BLOCK = 512
 _TOLD = frozenset(
     [
         *("drawn", "score", "score_rank", "score_of", "class", "probability", "distance", "nearest"),
-        *("typicality", "cluster_size", "cluster_labelled", "centre_distance", "gradient", "gradient_distance"),
+        *(
+            "coverage_gain",
+            "typicality",
+            "cluster_size",
+            "cluster_labelled",
+            "centre_distance",
+            "gradient",
+            "gradient_distance",
+        ),
     ]
 )
 
@@ -68,6 +76,8 @@ def _told(reason: Mapping[str, Any]) -> list[str]:
     parts = []
     if "drawn" in reason:
         parts.append(f"drawn {reason['drawn']}")
+    if "coverage_gain" in reason:
+        parts.append(f"covers {reason['coverage_gain']:.2%} of what is uncertain in the pool")
     if "score" in reason:
         rank = f", rank {reason['score_rank']:,} of {reason['score_of']:,}" if "score_rank" in reason else ""
         parts.append(f"score {_show(reason['score'])}{rank}")
