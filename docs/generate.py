@@ -41,6 +41,9 @@ MEANINGS: dict[str, dict[str, str]] = {
         "classes": "names that an annotator may choose from, kept in this order",
         "group": "as for `class_folders`",
     },
+    "data digits": {
+        "kind": "`digits`, or `scenes`: cluttered pictures of one digit, in bursts and with rare classes",
+    },
     "model frozen": {
         "backbone": "any name of timm; without a network `pixels` (the grey picture) or `edges` (its edges in a grid)",
         "weights": "`hub` (downloaded once), a `.safetensors` or `.pth` file, or `none` (untrained)",

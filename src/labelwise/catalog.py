@@ -26,6 +26,7 @@ TABLES: dict[str, dict[str, str]] = {
         "class_folders": "labelwise.data.class_folders:read",
         "csv_table": "labelwise.data.csv_table:read",
         "images_folder": "labelwise.data.images_folder:read",
+        "digits": "labelwise.data.digits:read",
     },
     "model": {
         "frozen": "labelwise.models.frozen:Frozen",

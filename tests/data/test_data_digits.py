@@ -78,3 +78,10 @@ def test_data_loads_nothing_heavy() -> None:
         "assert 'torch' not in sys.modules and 'pandas' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_reader_makes_what_is_not_there(tmp_path):
+    assert len(digits.read(tmp_path).samples) == 1797
+    scenes = digits.read(tmp_path, kind="scenes")
+    assert len(scenes.samples) == 1500
+    assert all(s.group for s in scenes.samples)

@@ -9,12 +9,15 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from labelwise.data import class_folders, csv_table
+from labelwise.data.listing import Listing
 from labelwise.errors import DataError
 
 SIDE = 32  # width and height of a scene in pixels
@@ -24,6 +27,11 @@ ORDER = (1, 0, 6, 4, 7, 2, 5, 3, 9, 8)  # classes from frequent to rare: the one
 LONGEST_BURST = 6
 
 Grey = NDArray[np.float64]
+
+
+def read(path: Path | str, *, kind: Literal["digits", "scenes"] = "digits") -> Listing:
+    """Make the digits or the scenes in ``path``, unless they are there, and list them."""
+    return class_folders.read(make_digits(path)) if kind == "digits" else csv_table.read(make_scenes(path))
 
 
 def make_digits(folder: Path | str) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -25,7 +26,8 @@ def train(context: Context, round: int, goal: int) -> str:
         beside, place = folder / "checkpoint.partial", folder / "checkpoint"
         shutil.rmtree(beside, ignore_errors=True)
         plan, seed = Plan(store.classes(), round), int(rng.integers(2**31))
-        model.fit(learn, validate, out=beside, start=previous, plan=plan, seed=seed, progress=context.progress)
+        fit = partial(model.fit, out=beside, start=previous, plan=plan, seed=seed, progress=context.progress)
+        context.parts.engine.run(partial(fit, learn, validate))
         # A checkpoint that is there already was written by a process killed before it could say so.
         shutil.rmtree(place, ignore_errors=True)
         beside.replace(place)
