@@ -201,3 +201,11 @@ def test_a_loss_that_is_not_finite_says_what_to_change(tmp_path, samples, monkey
     monkeypatch.setattr(trainings.Training, "_validate", lambda training: (nan, torch.tensor([0])))
     with pytest.raises(ModelError, match=r"lower model\.lr"):
         fitted(prepared(tmp_path), samples[:4], tmp_path / "c", val=samples[4:6])
+
+
+def test_a_new_classifier_begins_undecided(tmp_path, samples):
+    """Some networks draw it so large that the first steps destroy their features (mobilenetv2_100 ended at chance)."""
+    model = Finetune("mobilenetv2_100", weights="none", size=32)
+    network = model._network_to_train(None, ("a", "b", "c"))
+    logits = network(torch.rand(2, 3, 32, 32))
+    assert torch.equal(logits, torch.zeros(2, 3))

@@ -34,9 +34,10 @@ class Finetune:
 
     ``backbone``, ``weights``, ``network``, ``size``, ``resize``, ``mean`` and ``std`` as for a frozen backbone.
     ``start``: "scratch" begins each round from ``weights``, "previous" from the last round's network, "continue" also
-    keeps its optimiser and goes on with its schedule. Training stops when the validation loss has not fallen for
-    ``patience`` epochs, and keeps the best epoch. ``validation`` is the share of the labelled images set apart for that
-    and for the temperature. ``passes`` and ``dropout`` are those of MC-dropout.
+    keeps its optimiser and goes on with its schedule. ``lr`` is the highest learning rate of the network, ``head_lr``
+    that of its classifier. Training stops when the validation loss has not fallen for ``patience`` epochs, and keeps
+    the best epoch. ``validation`` is the share of the labelled images set apart for that and for the temperature.
+    ``passes`` and ``dropout`` are those of MC-dropout.
     """
 
     backbone: str = "convnext_nano.in12k_ft_in1k"
@@ -49,7 +50,8 @@ class Finetune:
     start: Literal["scratch", "previous", "continue"] = "scratch"
     epochs: PositiveInt = 20
     train_batch: PositiveInt = 32
-    lr: PositiveFloat = 5e-4
+    lr: PositiveFloat = 2e-4
+    head_lr: PositiveFloat = 3e-3
     weight_decay: NonNegativeFloat = 0.02
     warmup: Share = 0.1
     patience: PositiveInt = 5
@@ -167,6 +169,9 @@ class Finetune:
 
     def _network_to_train(self, start: Path | None, classes: tuple[str, ...]) -> Any:
         network = self._create(len(classes))
+        # A new classifier begins undecided: some networks draw it so large that the first steps destroy their features.
+        for parameter in network.get_classifier().parameters():
+            parameter.data.zero_()
         if start is not None and self.start != "scratch":
             load_weights(network, start, len(classes))
         return network

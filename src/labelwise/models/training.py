@@ -68,7 +68,10 @@ class Training:
 
         self.options, self.network, self.train, self.val = options, network, train, val
         self.classes, self.preprocessing, self.threads, self.rng = classes, preprocessing, threads, rng
-        self.optimizer = torch.optim.AdamW(network.parameters(), lr=options.lr, weight_decay=options.weight_decay)
+        head = list(network.get_classifier().parameters())
+        body = [p for p in network.parameters() if all(p is not q for q in head)]
+        groups = [{"params": body, "lr": options.lr}, {"params": head, "lr": options.head_lr}]
+        self.optimizer = torch.optim.AdamW(groups, weight_decay=options.weight_decay)
         self.first_epoch = 0
         self.temperature = 1.0
 
@@ -113,9 +116,9 @@ class Training:
         steps = math.ceil(len(order) / options.train_batch)
         # Batches of nearly one size: a last one of a single image would have no variance to normalise by.
         for step, (batch, images) in enumerate(batches(order, pixels, math.ceil(len(order) / steps))):
-            rate = options.lr * self._schedule((epoch * steps + step) / (options.epochs * steps))
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
+            share = self._schedule((epoch * steps + step) / (options.epochs * steps))
+            for group, highest in zip(self.optimizer.param_groups, (options.lr, options.head_lr), strict=True):
+                group["lr"] = highest * share
             inputs = to_input(
                 [_augmented(p, self.rng) if options.augment else p for p in images], self.preprocessing, device()
             )
