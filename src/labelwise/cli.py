@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from labelwise.errors import Interrupted, LabelwiseError
+from labelwise.errors import LabelwiseError
 
 INTERRUPTED = 3
 
@@ -51,7 +51,7 @@ def main() -> None:
         sys.stdout.flush()
     except LabelwiseError as error:
         _fail(str(error))
-    except (KeyboardInterrupt, Interrupted, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         _interrupted()
     except typer.Exit as stop:
         sys.exit(stop.exit_code)

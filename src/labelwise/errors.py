@@ -1,16 +1,13 @@
 """Errors a user can meet.
 
-    LabelwiseError            every error that is the user's to mend; the command line prints its one line and exits 1
-    ├── ConfigError           a key, value or name in the configuration
-    ├── DataError             a folder, table, image or annotation file
-    ├── ModelError            a network, weight file or checkpoint
-    ├── MissingExtra          an optional package that is not installed
-    ├── SelectionError        scores or vectors that cannot be selected from
-    └── RunError              a run's folder or state
-        ├── RunLocked         another process owns the run
-        └── RunChanged        the configuration differs from the one the run began with
-
-Interrupted (Ctrl-C, SIGTERM) is not the user's mistake and stands apart: the run can be resumed.
+LabelwiseError            every error that is the user's to mend; the command line prints its one line and exits 1
+├── ConfigError           a key, value or name in the configuration
+├── DataError             a folder, table, image or annotation file
+├── ModelError            a network, weight file or checkpoint
+├── SelectionError        scores or vectors that cannot be selected from
+└── RunError              a run's folder or state
+    ├── RunLocked         another process owns the run
+    └── RunChanged        the configuration differs from the one the run began with
 """
 
 from __future__ import annotations
@@ -32,10 +29,6 @@ class ModelError(LabelwiseError):
     """A network, weight file or checkpoint cannot be used."""
 
 
-class MissingExtra(LabelwiseError):
-    """An optional package is missing; the message holds the exact ``pip install`` to run."""
-
-
 class SelectionError(LabelwiseError):
     """Scores, vectors or counts from which nothing sensible can be selected."""
 
@@ -50,7 +43,3 @@ class RunLocked(RunError):
 
 class RunChanged(RunError):
     """The configuration given is not the one this run began with."""
-
-
-class Interrupted(Exception):
-    """The run was stopped from outside and can be resumed by running it again."""
