@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from labelwise import testing
+from labelwise.data import class_folders
 from labelwise.errors import ModelError
 from labelwise.models import Place, Plan
 from labelwise.models import training as trainings
@@ -209,3 +210,21 @@ def test_a_new_classifier_begins_undecided(tmp_path, samples):
     network = model._network_to_train(None, ("a", "b", "c"))
     logits = network(torch.rand(2, 3, 32, 32))
     assert torch.equal(logits, torch.zeros(2, 3))
+
+
+@pytest.mark.slow
+def test_pretrained_features_survive_training_on_few_labels(tmp_path, shared_data):
+    """With the default learning rates 150 labels of CIFAR-10 are worth far more than chance (0.1)."""
+    weights = shared_data.parent / "weights" / "mobilenetv2_100_same.safetensors"
+    if not weights.exists():
+        pytest.skip("shared weights absent")
+    listing = class_folders.read(shared_data / "cifar10_test" / "images")
+    chosen = [listing.samples[i] for i in np.random.default_rng(0).permutation(len(listing.samples))[:350]]
+    half = (0.5, 0.5, 0.5)
+    model = Finetune(
+        "mobilenetv2_100", str(weights), {"pad_type": "same"}, size=64, mean=half, std=half, epochs=10, validation=0
+    )
+    model.prepare([], [], place=Place(tmp_path, tmp_path / "cache", 2), progress=testing.quiet)
+    checkpoint = fitted(model, chosen[:150], tmp_path / "c", classes=listing.classes)
+    truth = [listing.classes.index(s.target.classes[0]) for s in chosen[150:]]
+    assert np.mean(probs(model, checkpoint, chosen[150:]).argmax(axis=1) == truth) > 0.35
