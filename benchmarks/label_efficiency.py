@@ -11,6 +11,7 @@ already is continued, not repeated.
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 import time
 from pathlib import Path
@@ -87,8 +88,7 @@ def _other_splits(given: argparse.Namespace, runs: Path) -> None:
         for split in (int(s) for s in given.splits.split(",")):
             f = _figures(_simulate(name, given, runs, split))["balanced_herding"]
             figures[f"{name}-{split}"] = f
-            share = f"{f['share']:.0%} ({f['low']:.0%} to {f['high']:.0%})"
-            lines.append(f"| {name} | {split} | {share} | {f['lowest_gain_in_se']:+.1f} |")
+            lines.append(f"| {name} | {split} | {_share(f)} | {f['lowest_gain_in_se']:+.1f} |")
     command = f"`python benchmarks/label_efficiency.py --seeds {given.seeds} --splits {given.splits}`"
     if not given.quick:
         write_table("other-splits", "\n".join(lines), f"{given.seeds} seeds; {command}")
@@ -166,9 +166,13 @@ def _lowest_gain(arm: Any, random: Any) -> float:
 def _row(name: str, arm: str, f: dict[str, float]) -> str:
     if "share" not in f:
         return f"| {name} | {arm} | | | {f['macro_f1']:.3f} | |"
-    share = f"{f['share']:.0%} ({f['low']:.0%} to {f['high']:.0%})" if f["share"] != float("inf") else "not reached"
-    labels = f"{f['labels']:,.0f} of {f['of']:,.0f}" if f["share"] != float("inf") else ""
-    return f"| {name} | {arm} | {labels} | {share} | {f['macro_f1']:.3f} | {f['lowest_gain_in_se']:+.1f} |"
+    labels = f"{f['labels']:,.0f} of {f['of']:,.0f}" if math.isfinite(f["labels"]) else ""
+    return f"| {name} | {arm} | {labels} | {_share(f)} | {f['macro_f1']:.3f} | {f['lowest_gain_in_se']:+.1f} |"
+
+
+def _share(f: dict[str, float]) -> str:
+    share, low, high = (f"{f[k]:.0%}" if math.isfinite(f[k]) else "not reached" for k in ("share", "low", "high"))
+    return f"{share} ({low} to {high})"
 
 
 if __name__ == "__main__":
