@@ -143,6 +143,10 @@ MEANINGS: dict[str, dict[str, str]] = {
     "select graph_density": {
         "neighbours": "nearest images that an image is joined to",
     },
+    "select hierarchical": {
+        "beta": "how much surer than its rivals a class must be, from 1; higher splits the tree sooner",
+        "limit": "of more candidates than this a random sample is used",
+    },
     "select margin_cluster_mean": {
         "width": "images are inside the margin where log p1 - log p2 is below this",
     },

@@ -62,6 +62,7 @@ TABLES: dict[str, dict[str, str]] = {
         "informative_diverse": "labelwise.selection.clustered:informative_diverse",
         "margin_cluster_mean": "labelwise.selection.clustered:margin_cluster_mean",
         "graph_density": "labelwise.selection.graph:graph_density",
+        "hierarchical": "labelwise.selection.tree:hierarchical",
     },
     "annotator": {
         "oracle": "labelwise.annotators.oracle:Oracle",

@@ -276,4 +276,9 @@ PRESETS: dict[str, Recipe] = {
         paper="Xu et al. 2003, Representative sampling for text classification using support vector machines",
         summary="Of the images inside the model's margin, those nearest k-means centres.",
     ),
+    "hierarchical": Recipe(
+        select="hierarchical",
+        paper="Dasgupta & Hsu 2008, Hierarchical sampling for active learning",
+        summary="Drawn from a tree of clusters, more often where labels within a cluster differ.",
+    ),
 }

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from labelwise.selection.picks import Picks, check_embeddings, check_probs, check_scores
     from labelwise.selection.ranking import random, stochastic, top
     from labelwise.selection.spread import k_center
+    from labelwise.selection.tree import hierarchical
     from labelwise.selection.wrappers import apart, balanced, per_group, shortlist
 
 _HOME = {
@@ -34,6 +35,7 @@ _HOME = {
     "facility_location": "coverage",
     "graph_density": "graph",
     "herding": "coverage",
+    "hierarchical": "tree",
     "informative_diverse": "clustered",
     "k_center": "spread",
     "margin_cluster_mean": "clustered",
@@ -65,6 +67,7 @@ __all__ = [
     "facility_location",
     "graph_density",
     "herding",
+    "hierarchical",
     "informative_diverse",
     "k_center",
     "margin_cluster_mean",
