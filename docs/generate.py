@@ -120,6 +120,36 @@ MEANINGS: dict[str, dict[str, str]] = {
         "dims": "principal axes that distances are measured on",
         "limit": "of more candidates than this a random sample is used",
     },
+    "select probcover": {
+        "delta": "radius of the balls, 0 to 2; default: the largest at which enough of them are pure",
+        "purity": "share of the balls that hold one k-means cluster only, where `delta` is not given",
+        "clusters": "k-means clusters that stand for the classes; set it to the number of classes",
+        "limit": "of more candidates than this a random sample is used",
+    },
+    "select max_herding": {
+        "width": "width of the similarity, as a distance (0 to 2)",
+        "neighbours": "nearest images that one image can cover",
+        "dims": "principal axes that distances are measured on",
+        "limit": "of more candidates than this a random sample is used",
+    },
+    "select facility_location": {
+        "neighbours": "nearest images that one image can serve",
+        "limit": "of more candidates than this a random sample is used",
+    },
+    "select cluster_margin": {
+        "factor": "this many times n best-scored candidates are shared out",
+        "clusters": "k-means clusters; default: as many as picks",
+    },
+    "select graph_density": {
+        "neighbours": "nearest images that an image is joined to",
+    },
+    "select hierarchical": {
+        "beta": "how much surer than its rivals a class must be, from 1; higher splits the tree sooner",
+        "limit": "of more candidates than this a random sample is used",
+    },
+    "select margin_cluster_mean": {
+        "width": "images are inside the margin where log p1 - log p2 is below this",
+    },
 }
 
 BOUNDS = {

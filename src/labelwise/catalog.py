@@ -44,6 +44,7 @@ TABLES: dict[str, dict[str, str]] = {
         "bald": "labelwise.scoring.uncertainty:bald",
         "mean_std": "labelwise.scoring.uncertainty:mean_std",
         "variation_ratio": "labelwise.scoring.uncertainty:variation_ratio",
+        "vote_entropy": "labelwise.scoring.uncertainty:vote_entropy",
     },
     "select": {
         "top": "labelwise.selection.ranking:top",
@@ -54,6 +55,14 @@ TABLES: dict[str, dict[str, str]] = {
         "centroids": "labelwise.selection.density:centroids",
         "badge": "labelwise.selection.gradient:badge",
         "herding": "labelwise.selection.coverage:herding",
+        "probcover": "labelwise.selection.balls:probcover",
+        "max_herding": "labelwise.selection.coverage:max_herding",
+        "facility_location": "labelwise.selection.coverage:facility_location",
+        "cluster_margin": "labelwise.selection.clustered:cluster_margin",
+        "informative_diverse": "labelwise.selection.clustered:informative_diverse",
+        "margin_cluster_mean": "labelwise.selection.clustered:margin_cluster_mean",
+        "graph_density": "labelwise.selection.graph:graph_density",
+        "hierarchical": "labelwise.selection.tree:hierarchical",
     },
     "annotator": {
         "oracle": "labelwise.annotators.oracle:Oracle",

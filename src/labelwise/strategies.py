@@ -239,4 +239,46 @@ PRESETS: dict[str, Recipe] = {
         paper="Zhdanov 2019, Diverse mini-batch active learning; compare Citovsky et al. 2021 (Cluster-Margin)",
         summary="Of ten times as many small gaps, the images nearest k-means centres.",
     ),
+    "probcover": Recipe(
+        select="probcover",
+        paper="Yehuda, Dekel, Hacohen & Weinshall 2022, Active learning through a covering lens",
+        summary="The image with most images around it that no label covers yet; needs no model.",
+    ),
+    "max_herding": Recipe(
+        select="max_herding",
+        paper="Bae, Noh & Sutherland 2024, Generalized coverage for more robust low-budget active learning",
+        summary="What brings the whole pool nearest to a label; needs no model.",
+    ),
+    "facility_location": Recipe(
+        select="facility_location",
+        paper="Wei, Iyer & Bilmes 2015, Submodularity in data subset selection and active learning",
+        summary="What makes every image similar to a labelled one; needs no model.",
+    ),
+    "cluster_margin": Recipe(
+        score="margin",
+        select="cluster_margin",
+        paper="Citovsky et al. 2021, Batch active learning at scale",
+        summary="Of ten times as many small gaps, one of each cluster in turn, small clusters first.",
+    ),
+    "graph_density": Recipe(
+        select="graph_density",
+        paper="Ebert, Fritz & Schiele 2012, RALF: a reinforced active learning formulation",
+        summary="The densest places of the neighbour graph, each once; needs no model.",
+    ),
+    "informative_diverse": Recipe(
+        score="margin",
+        select="informative_diverse",
+        paper="Google's active-learning playground, informative_and_diverse",
+        summary="The smallest gaps, as many of each cluster as it has of the pool.",
+    ),
+    "margin_cluster_mean": Recipe(
+        select="margin_cluster_mean",
+        paper="Xu et al. 2003, Representative sampling for text classification using support vector machines",
+        summary="Of the images inside the model's margin, those nearest k-means centres.",
+    ),
+    "hierarchical": Recipe(
+        select="hierarchical",
+        paper="Dasgupta & Hsu 2008, Hierarchical sampling for active learning",
+        summary="Drawn from a tree of clusters, more often where labels within a cluster differ.",
+    ),
 }

@@ -14,10 +14,10 @@ from hypothesis.extra import numpy as hnp
 
 from labelwise import scoring
 from labelwise.errors import SelectionError
-from labelwise.scoring import bald, entropy, least_confidence, margin, mean_std, variation_ratio
+from labelwise.scoring import bald, entropy, least_confidence, margin, mean_std, variation_ratio, vote_entropy
 
 OF_PROBS = [least_confidence, margin, entropy]
-OF_SAMPLES = [bald, mean_std, variation_ratio]
+OF_SAMPLES = [bald, mean_std, variation_ratio, vote_entropy]
 
 
 def normalised(array):
@@ -78,6 +78,20 @@ def test_disagreement_equals_plain_formulas(samples):
     np.testing.assert_allclose(mean_std(samples), samples.std(0).mean(-1), atol=1e-12)
     votes = np.stack([np.bincount(column, minlength=samples.shape[2]) for column in samples.argmax(-1).T])
     np.testing.assert_allclose(variation_ratio(samples), 1 - votes.max(1) / len(samples), atol=1e-12)
+    shares = votes / len(samples)
+    nats = -np.where(shares > 0, shares * np.log(np.maximum(shares, 1e-300)), 0).sum(1)
+    most = min(len(samples), samples.shape[2])
+    np.testing.assert_allclose(vote_entropy(samples), nats / np.log(most) if most > 1 else 0, atol=1e-12)
+    divergence = (samples * np.log(samples / mean)).sum(-1).mean(0)
+    np.testing.assert_allclose(bald(samples), np.maximum(divergence, 0), atol=1e-9)
+
+
+def test_vote_entropy_of_known_votes():
+    """Two votes against two of four passes over three classes; one class each of three; all for one."""
+    votes = np.eye(3)[[[0, 0, 1], [0, 1, 1], [1, 2, 1], [1, 2, 1]]]
+    expected = [np.log(2) / np.log(3), 1.5 * np.log(2) / np.log(3), 0]
+    np.testing.assert_allclose(vote_entropy(votes), expected, atol=1e-12)
+    assert vote_entropy(np.eye(4)[:, None, :]) == pytest.approx(1)
 
 
 def test_bald_is_log_c_when_passes_are_certain_of_different_classes():

@@ -1,4 +1,4 @@
-"""Herding against a plain greedy that looks at every candidate in every turn, and its edges."""
+"""Herding and facility location against a plain greedy that looks at every candidate in every turn; their edges."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelwise.errors import SelectionError
-from labelwise.selection.coverage import herding
+from labelwise.selection.coverage import facility_location, herding, max_herding
 
 
 def plain(n, candidates, labelled, labels, scores, probs, vectors, *, need, radius, neighbours):
@@ -139,3 +139,90 @@ def test_a_single_candidate():
     given = problem(6)
     given["candidates"] = given["candidates"][:1]
     assert herding(1, **given, rng=np.random.default_rng(0)).rows.tolist() == given["candidates"].tolist()
+
+
+def plain_even(n, candidates, labelled, similarity):
+    """Facility location by looking at every candidate in every turn; every row weighs 1, ties to the lowest row."""
+    rows = sorted([*candidates, *labelled])
+    at = {row: i for i, row in enumerate(rows)}
+    covered = np.zeros(len(rows))
+    for row in labelled:
+        covered = np.maximum(covered, similarity[at[row]])
+        covered[at[row]] = 1
+    picks: list[int] = []
+    while len(picks) < n:
+        gains = {r: np.maximum(similarity[at[r]] - covered, 0).sum() for r in candidates if r not in picks}
+        picks.append(min(gains, key=lambda r: (-gains[r], r)))
+        covered = np.maximum(covered, similarity[at[picks[-1]]])
+        covered[at[picks[-1]]] = 1
+    return picks
+
+
+def keep_nearest(similarity, d2, neighbours):
+    """Only the nearest of each row, rounded as documented, so that gains tie where they are equal."""
+    kept = np.zeros_like(similarity)
+    for i, row in enumerate(d2):
+        for j in np.argsort(row, kind="stable")[:neighbours]:
+            kept[i, j] = np.round(similarity[i, j] * 2**20) / 2**20
+    return kept
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 10**6), neighbours=st.sampled_from([5, 40]), few=st.booleans())
+def test_facility_location_equals_the_plain_greedy(seed, neighbours, few):
+    given = problem(seed)
+    if few:  # equal vectors: many ties
+        given["embeddings"] = np.eye(6, dtype=np.float32)[np.random.default_rng(seed).integers(0, 4, 40)]
+        neighbours = 40
+    points = given["embeddings"].astype(np.float64)
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    cosine = points @ points.T
+    wanted = plain_even(
+        12, given["candidates"], given["labelled"], keep_nearest(np.maximum(cosine, 0), 2 - 2 * cosine, neighbours)
+    )
+    found = facility_location(
+        12, given["candidates"], given["labelled"], given["embeddings"], np.random.default_rng(0), neighbours=neighbours
+    )
+    assert found.rows.tolist() == wanted
+    assert (np.diff(found.facts["newly_covered"]) <= 1e-12).all()
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 10**6), neighbours=st.sampled_from([5, 40]))
+def test_max_herding_equals_the_plain_greedy(seed, neighbours):
+    given = problem(seed)
+    centred = given["embeddings"].astype(np.float64) - given["embeddings"].mean(axis=0)
+    points = centred @ np.linalg.svd(centred, full_matrices=False)[2].T
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    d2 = ((points[:, None] - points[None]) ** 2).sum(axis=2)
+    wanted = plain_even(10, given["candidates"], given["labelled"], keep_nearest(np.exp(-d2 / 0.8**2), d2, neighbours))
+    found = max_herding(
+        10,
+        given["candidates"],
+        given["labelled"],
+        given["embeddings"],
+        np.random.default_rng(0),
+        width=0.8,
+        neighbours=neighbours,
+    )
+    assert found.rows.tolist() == wanted
+
+
+def test_max_herding_refuses_a_width_of_zero():
+    given = problem(0)
+    with pytest.raises(SelectionError, match="width"):
+        max_herding(1, given["candidates"], given["labelled"], given["embeddings"], np.random.default_rng(0), width=0.0)
+
+
+@pytest.mark.parametrize("select", [max_herding, facility_location])
+def test_even_coverage_of_equal_vectors_a_sample_and_a_single_row(select):
+    rng, none = np.random.default_rng(0), np.array([], dtype=np.int64)
+    same = np.ones((30, 4), dtype=np.float32)
+    assert sorted(select(30, np.arange(30), none, same, rng, neighbours=3).rows.tolist()) == list(range(30))
+    assert select(1, np.array([7]), none, same, rng).rows.tolist() == [7]
+    vectors = rng.normal(size=(60, 4)).astype(np.float32)
+    one, two = (select(5, np.arange(60), none, vectors, np.random.default_rng(3), limit=9).rows for _ in range(2))
+    assert one.tolist() == two.tolist()
+    vectors[11] = np.nan
+    with pytest.raises(SelectionError, match="row 11"):
+        select(5, np.arange(60), none, vectors, rng)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from labelwise.errors import SelectionError
-from labelwise.selection import centroids, density, typiclust
+from labelwise.selection import centroids, density, partition, typiclust
 from labelwise.selection.density import typicality
 
 rng = np.random.default_rng
@@ -52,7 +52,7 @@ def reference(n, candidates, labelled, embeddings, clusters_of, min_size=5):
 @pytest.mark.parametrize("seed", range(4))
 def test_equals_plain_typiclust_on_clear_clusters(seed, monkeypatch):
     embeddings, truth = blobs([30, 12, 45, 8, 3], seed)
-    monkeypatch.setattr(density, "_clusters", lambda vectors, k, generator: (truth[np.r_[candidates, labelled]], None))
+    monkeypatch.setattr(density, "k_means", lambda vectors, k, generator: (truth[np.r_[candidates, labelled]], None))
     labelled = rng(seed).choice(98, 6, replace=False)
     candidates = np.setdiff1d(np.arange(98), labelled)
     picks = typiclust(40, candidates, labelled, embeddings, rng(0))
@@ -127,7 +127,7 @@ def test_zero_vectors_are_vectors():
 
 
 def test_many_rows_go_through_small_batches(monkeypatch):
-    monkeypatch.setattr(density, "_MANY", 50)
+    monkeypatch.setattr(partition, "MANY", 50)
     embeddings, truth = blobs([30, 12, 45, 8])
     first = typiclust(4, np.arange(95), NONE, embeddings, rng(3)).rows.tolist()
     assert first == typiclust(4, np.arange(95), NONE, embeddings, rng(3)).rows.tolist()

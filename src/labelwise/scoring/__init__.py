@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         margin,
         mean_std,
         variation_ratio,
+        vote_entropy,
     )
 
 _HOME = {
@@ -22,9 +23,10 @@ _HOME = {
     "margin": "uncertainty",
     "mean_std": "uncertainty",
     "variation_ratio": "uncertainty",
+    "vote_entropy": "uncertainty",
 }
 
-__all__ = ["bald", "entropy", "least_confidence", "margin", "mean_std", "variation_ratio"]
+__all__ = ["bald", "entropy", "least_confidence", "margin", "mean_std", "variation_ratio", "vote_entropy"]
 
 
 def __getattr__(name: str) -> Any:

@@ -109,7 +109,9 @@ def bald(samples: Tensor) -> Tensor:
     """Mutual information of label and weights: entropy of the mean minus mean of the entropies, in nats.
 
     ``samples`` is ``(S, ..., C)``: S stochastic passes first, class axis last; returns ``(...)`` in 0 to log C.
-    Houlsby et al. 2011, equation 2; with dropout passes: Gal, Islam & Ghahramani 2017.
+    Equal to a committee's mean Kullback-Leibler divergence from its mean (McCallum & Nigam 1998, Employing EM and
+    pool-based active learning). Houlsby et al. 2011, equation 2; with dropout passes: Gal, Islam &
+    Ghahramani 2017.
     """
     _check("samples", samples, 2)
     # the difference is never negative in exact arithmetic; rounding can make it so
@@ -135,13 +137,32 @@ def variation_ratio(samples: Tensor) -> Tensor:
     C). Freeman 1965; Gal, Islam & Ghahramani 2017, section 4.
     """
     _check("samples", samples, 2)
+    ratio: Tensor = 1 - _votes(samples).amax(-1)
+    # a vote hides a NaN; adding nothing but its trace lets check_scores find it
+    return ratio + _zeros(samples).sum(0)
+
+
+@on_arrays
+def vote_entropy(samples: Tensor) -> Tensor:
+    """Entropy of the passes' votes as a share of its greatest value: -sum V/S log V/S / log min(S, C).
+
+    ``samples`` is ``(S, ..., C)``: S stochastic passes or committee members first, class axis last; each votes for its
+    best class (the lowest of equal ones). Returns ``(...)`` in 0 (all agree) to 1; 0 for one pass or class.
+    Engelson & Dagan 1996, Minimizing manual annotation cost in supervised training from corpora.
+    """
+    _check("samples", samples, 2)
+    most = min(samples.shape[0], samples.shape[-1])
+    hidden = _zeros(samples).sum(0)  # a vote hides a NaN
+    return hidden if most == 1 else _nats(_votes(samples)) / math.log(most) + hidden
+
+
+def _votes(samples: Tensor) -> Tensor:
+    """Share of the passes that vote for each class, ``(..., C)``."""
     votes = torch.zeros_like(samples[0])
     for one_pass in samples:
         best = one_pass.argmax(-1, keepdim=True)
         votes.scatter_add_(-1, best, torch.ones_like(best, dtype=votes.dtype))
-    ratio: Tensor = 1 - votes.amax(-1) / len(samples)
-    # a vote hides a NaN; adding nothing but its trace lets check_scores find it
-    return ratio + _zeros(samples).sum(0)
+    return votes / len(samples)
 
 
 def _nats(probs: Tensor) -> Tensor:

@@ -6,13 +6,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from labelwise.selection.balls import probcover
+    from labelwise.selection.clustered import cluster_margin, informative_diverse, margin_cluster_mean
     from labelwise.selection.compose import Inputs, Selector, bind, needs, wrap
-    from labelwise.selection.coverage import herding
+    from labelwise.selection.coverage import facility_location, herding, max_herding
     from labelwise.selection.density import centroids, typiclust
     from labelwise.selection.gradient import badge
+    from labelwise.selection.graph import graph_density
     from labelwise.selection.picks import Picks, check_embeddings, check_probs, check_scores
     from labelwise.selection.ranking import random, stochastic, top
     from labelwise.selection.spread import k_center
+    from labelwise.selection.tree import hierarchical
     from labelwise.selection.wrappers import apart, balanced, per_group, shortlist
 
 _HOME = {
@@ -27,10 +31,18 @@ _HOME = {
     "check_embeddings": "picks",
     "check_probs": "picks",
     "check_scores": "picks",
+    "cluster_margin": "clustered",
+    "facility_location": "coverage",
+    "graph_density": "graph",
     "herding": "coverage",
+    "hierarchical": "tree",
+    "informative_diverse": "clustered",
     "k_center": "spread",
+    "margin_cluster_mean": "clustered",
+    "max_herding": "coverage",
     "needs": "compose",
     "per_group": "wrappers",
+    "probcover": "balls",
     "random": "ranking",
     "shortlist": "wrappers",
     "stochastic": "ranking",
@@ -51,10 +63,18 @@ __all__ = [
     "check_embeddings",
     "check_probs",
     "check_scores",
+    "cluster_margin",
+    "facility_location",
+    "graph_density",
     "herding",
+    "hierarchical",
+    "informative_diverse",
     "k_center",
+    "margin_cluster_mean",
+    "max_herding",
     "needs",
     "per_group",
+    "probcover",
     "random",
     "shortlist",
     "stochastic",

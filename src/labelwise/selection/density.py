@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import heapq
-import warnings
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans, MiniBatchKMeans
-from sklearn.exceptions import ConvergenceWarning
-from threadpoolctl import threadpool_limits
 
+from labelwise.selection.partition import k_means, members_of
 from labelwise.selection.picks import (
     Array,
     Doubles,
@@ -29,7 +25,6 @@ from labelwise.selection.picks import (
 # too small, labels so far, -size, first member (no two clusters share it, so the last is never compared), members
 _Turn = tuple[bool, int, int, int, Rows]
 
-_MANY = 20_000  # rows from which k-means works on small batches
 _KNN_CELLS = 2**22  # distances held at a time
 
 
@@ -57,7 +52,7 @@ def typiclust(
     n = count(n, candidates)
     rows = np.concatenate([candidates, labelled])
     vectors = unit(check_embeddings(embeddings, rows)[rows])
-    clusters = _clusters(vectors, min(n + len(labelled), max_clusters), rng)[0] if n else rows[:0]
+    clusters = k_means(vectors, min(n + len(labelled), max_clusters), rng)[0] if n else rows[:0]
     turns = _turns(clusters, len(candidates), min_size)
     waiting: dict[int, list[tuple[int, float]]] = {}
     picked: list[tuple[int, float, int, int]] = []
@@ -77,7 +72,7 @@ def typiclust(
 def _turns(clusters: NDArray[np.int64], free: int, min_size: int) -> list[_Turn]:
     """The clusters as a heap: large enough, few labels, large; the first ``free`` positions are not labelled."""
     turns: list[_Turn] = []
-    for members in _members(clusters):
+    for members in members_of(clusters):
         labels = int((members >= free).sum())
         if labels < len(members):
             turns.append((len(members) < min_size, labels, -len(members), int(members[0]), members))
@@ -125,9 +120,9 @@ def centroids(n: int, candidates: Rows, embeddings: Array, rng: np.random.Genera
     """
     n = count(n, candidates)
     vectors = unit(check_embeddings(embeddings, candidates)[candidates])
-    clusters, centres = _clusters(vectors, n, rng) if n else (candidates[:0], vectors)
+    clusters, centres = k_means(vectors, n, rng) if n else (candidates[:0], vectors)
     found: list[tuple[int, int, int, float]] = []  # turn, -size, position, distance
-    for members in _members(clusters):
+    for members in members_of(clusters):
         distances = np.sqrt(squared_distances(vectors, members, centres[clusters[members[0]]]))
         order = np.argsort(np.round(distances, 6), kind="stable")
         found += [(turn, -len(members), int(members[at]), float(distances[at])) for turn, at in enumerate(order)]
@@ -136,24 +131,3 @@ def centroids(n: int, candidates: Rows, embeddings: Array, rng: np.random.Genera
     distance = np.array([far for _, _, _, far in found], dtype=np.float64)
     positions = np.array([position for _, _, position, _ in found], dtype=np.int64)
     return Picks(candidates[positions], {"centre_distance": distance, "cluster_size": sizes})
-
-
-def _members(clusters: NDArray[np.int64]) -> list[Rows]:
-    """Positions in each cluster, ascending; empty clusters have none and are left out."""
-    order = np.argsort(clusters, kind="stable").astype(np.int64)
-    starts = np.flatnonzero(np.diff(clusters[order])) + 1
-    return [part for part in np.split(order, starts) if len(part)]
-
-
-def _clusters(vectors: Vectors, k: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], Vectors]:
-    """k-means: the cluster of each vector and the centres; fewer than k clusters where vectors are equal."""
-    k = min(k, len(vectors))
-    make: Callable[..., KMeans | MiniBatchKMeans] = KMeans if len(vectors) < _MANY else MiniBatchKMeans
-    batches = {} if len(vectors) < _MANY else {"batch_size": 4096}
-    model = make(n_clusters=k, n_init=1, random_state=int(rng.integers(2**31)), **batches)
-    # several threads add up in any order, which moves the centres by a rounding and, once in a while, a pick
-    with threadpool_limits(limits=1), warnings.catch_warnings():
-        # equal vectors leave clusters empty: handled by the callers, and nothing the user can mend
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(vectors)
-    return model.labels_.astype(np.int64), model.cluster_centers_

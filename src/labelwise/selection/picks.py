@@ -17,6 +17,7 @@ Doubles = NDArray[np.float64]
 Vectors = NDArray[np.float32]
 
 _CHUNK = 8192  # rows handled at a time where a float64 copy of all vectors would be needed
+_GRID = 2.0**20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +66,21 @@ def count(n: int, candidates: Rows) -> int:
 def descending(values: Array) -> NDArray[np.intp]:
     """Positions from the highest value to the lowest; equal values keep their order (lowest row first)."""
     return np.argsort(-values, kind="stable")
+
+
+def on_grid(values: Array) -> Doubles:
+    """The nearest multiples of 2^-20: up to a billion of them below 8 add up exactly, in any order.
+
+    So sums of equal numbers tie exactly, whatever rounding the numbers came through.
+    """
+    return np.asarray(np.round(np.asarray(values, dtype=np.float64) * _GRID) / _GRID)
+
+
+def sampled(n: int, candidates: Rows, limit: int, rng: np.random.Generator) -> Rows:
+    """The candidates, or max(``limit``, n) of them drawn at random, ascending, if there are more."""
+    if len(candidates) <= max(limit, n):
+        return candidates
+    return np.sort(rng.choice(candidates, max(limit, n), replace=False))
 
 
 def check_scores(scores: Array, rows: Rows, names: Sequence[str] | None = None) -> Doubles:
