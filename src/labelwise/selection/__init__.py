@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from labelwise.selection.gradient import badge
     from labelwise.selection.picks import Picks, check_embeddings, check_probs, check_scores
     from labelwise.selection.ranking import random, stochastic, top
-    from labelwise.selection.spread import k_center
+    from labelwise.selection.spread import coral, k_center
     from labelwise.selection.wrappers import apart, balanced, per_group, shortlist
 
 _HOME = {
@@ -27,6 +27,7 @@ _HOME = {
     "check_embeddings": "picks",
     "check_probs": "picks",
     "check_scores": "picks",
+    "coral": "spread",
     "herding": "coverage",
     "k_center": "spread",
     "needs": "compose",
@@ -51,6 +52,7 @@ __all__ = [
     "check_embeddings",
     "check_probs",
     "check_scores",
+    "coral",
     "herding",
     "k_center",
     "needs",

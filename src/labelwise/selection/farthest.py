@@ -1,4 +1,4 @@
-"""Farthest-first picks over bounds: a block of the farthest candidates in the cache, filled again when it is used up."""
+"""Farthest-first picks over bounds: a block of the farthest candidates, filled again when it is used up."""
 
 from __future__ import annotations
 

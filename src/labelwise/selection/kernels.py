@@ -179,7 +179,7 @@ def pick_block(
 
 @_compiled
 def settle(points: Any, bound: Any, near: Any, second: Any, centres: Any, others: Any, value: Any) -> None:
-    """Exact squared distance to the nearest centre: ``centres[i]`` holds the nearest by bound, ``others[i]`` the second.
+    """Exact squared distance to the nearest centre: ``centres[i]`` is the nearest by bound, ``others[i]`` the second.
 
     Where several are as near as rounding can tell, ``value`` becomes NaN: all centres must be looked at.
     """

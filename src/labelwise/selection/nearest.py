@@ -80,7 +80,7 @@ class Bounds:
         state = [values[positions] for values in (self.bound, self.seen, self.near, self.second)]
         for start in range(int(state[1].min()), self.count, _GROUP):
             group = self.gather(self.centres[start : min(start + _GROUP, self.count)])
-            kernels.refresh(points, *state, limits, group, start, self.margin)
+            kernels.refresh(points, *state, limits, group, start, self.margin)  # type: ignore[call-arg, arg-type]
             if not (state[0] >= limits).any():
                 break
         for values, new in zip((self.bound, self.seen, self.near, self.second), state, strict=True):

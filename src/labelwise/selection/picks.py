@@ -104,7 +104,9 @@ def check_stored(embeddings: Array, rows: Rows, names: Sequence[str] | None = No
     _check_rows("embeddings", len(array), rows)
     with np.errstate(over="ignore", invalid="ignore"):
         vectors = array if array.dtype == np.float16 else array.astype(np.float32, copy=False)
-        norms = [squared_norms(vectors[rows[part]].astype(np.float32, copy=False)) for part in chunks(len(rows), _CHUNK)]
+        norms = [
+            squared_norms(vectors[rows[part]].astype(np.float32, copy=False)) for part in chunks(len(rows), _CHUNK)
+        ]
     bad = np.flatnonzero(~np.isfinite(np.concatenate([np.empty(0), *norms])))
     if len(bad):
         finite = np.isfinite(array[rows[bad[0]]]).all()

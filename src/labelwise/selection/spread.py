@@ -1,12 +1,24 @@
-"""Selections that cover the space of vectors: farthest first."""
+"""Selections that cover the space of vectors: farthest first, alone or weighed against scores."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from labelwise.errors import SelectionError
 from labelwise.selection.farthest import farthest
 from labelwise.selection.nearest import Bounds
-from labelwise.selection.picks import Array, Picks, Rows, check_stored, chunks, count, squared_distances
+from labelwise.selection.picks import (
+    Array,
+    Doubles,
+    Picks,
+    Rows,
+    check_scores,
+    check_stored,
+    chunks,
+    count,
+    squared_distances,
+)
+from labelwise.selection.weighted import coral_picks, selected_from
 
 
 def k_center(n: int, candidates: Rows, labelled: Rows, embeddings: Array) -> Picks:
@@ -31,6 +43,66 @@ def k_center(n: int, candidates: Rows, labelled: Rows, embeddings: Array) -> Pic
         positions[begun:], squared, numbers = farthest(bounds, n - begun)
         distances[begun:], nearest[begun:] = np.sqrt(squared), bounds.centres[numbers]
     return Picks(candidates[positions], {"distance": distances, "nearest": nearest})
+
+
+def coral(
+    n: int,
+    candidates: Rows,
+    labelled: Rows,
+    scores: Array,
+    embeddings: Array,
+    *,
+    diversity: float = 1.0,
+    weight: float = 1.0,
+) -> Picks:
+    """Spread and scores together: the candidate with the highest product of two growing sums; ties: the lowest row.
+
+    With S everything labelled or picked, that is ``diversity * log(sum of d(j)^2 over S + d(i)^2) + weight *
+    log(sum of w(j) over S + w(i))``: ``d(j)`` is the Euclidean distance from j to its nearest other in S, ``d(i)`` from
+    candidate i to S, ``w`` the scores ``(N,)``, not negative; a labelled row without a score (NaN) counts with the
+    candidates' mean. ``embeddings`` is ``(N, d)`` as for ``k_center``. A strength of 0 leaves its term out, and so do
+    scores that are all 0. With nothing labelled the first pick is the highest score. Facts: ``distance`` to the
+    ``nearest`` labelled or earlier picked row (NaN and -1 for that first pick). Raises SelectionError if a vector or a
+    candidate's score is not finite, or a score or strength is negative.
+    Lightly's CORAL, as recovered from its free engine (lightly-mundig 0.1.16), which rounds to float32.
+    """
+    n = count(n, candidates)
+    vectors = check_stored(embeddings, np.concatenate([candidates, labelled]))
+    weights, known, strengths = _coral_weights(scores, candidates, labelled, (diversity, weight))
+    bounds = Bounds(vectors, candidates, labelled, n)
+    selected = selected_from(vectors, labelled, known, n, strengths, bounds)
+    positions, distances, nearest = np.empty(n, np.int64), np.full(n, np.nan), np.full(n, -1, np.int64)
+    begun = int(n > 0 and len(labelled) == 0)
+    if begun:
+        positions[0] = np.argmax(weights) if strengths[1] else 0
+        selected.add(bounds.gather(candidates[positions[:1]]), weights[positions[:1]])
+        bounds.take(positions[:1])
+    if n > begun:
+        positions[begun:], squared, numbers = coral_picks(bounds, weights, selected, n - begun)
+        distances[begun:], nearest[begun:] = np.sqrt(squared), bounds.centres[numbers]
+    return Picks(candidates[positions], {"distance": distances, "nearest": nearest})
+
+
+def _coral_weights(
+    scores: Array, candidates: Rows, labelled: Rows, strengths: tuple[float, float]
+) -> tuple[Doubles, Doubles, tuple[float, float]]:
+    """Scores of the candidates and of the labelled rows, and the strengths, 0 for scores that say nothing."""
+    for name, strength in zip(("diversity", "weight"), strengths, strict=True):
+        if not 0 <= strength < np.inf:
+            raise SelectionError(f"coral: expected a {name} of 0 or more, but found {strength}")
+    wanted = check_scores(scores, candidates)
+    mean = wanted.mean() if len(wanted) else 0.0
+    known = check_scores(np.where(np.isfinite(scores), scores, mean), labelled)
+    rows, values = np.concatenate([candidates, labelled]), np.concatenate([wanted, known])
+    if (values < 0).any():
+        row = rows[np.flatnonzero(values < 0)[0]]
+        raise SelectionError(
+            f"coral: expected scores of 0 or more, but row {row} has {scores[row]}; "
+            "add a constant, or take the exponential"
+        )
+    if not values.any():
+        strengths = strengths[0], 0.0
+    return values[: len(candidates)], values[len(candidates) :], strengths
 
 
 def _most_central(vectors: Array, candidates: Rows) -> int:
