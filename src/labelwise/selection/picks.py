@@ -16,7 +16,7 @@ Array = NDArray[Any]
 Doubles = NDArray[np.float64]
 Vectors = NDArray[np.float32]
 
-_CHUNK = 8192  # rows handled at a time where a float64 copy of all vectors would be needed
+_CHUNK = 2048  # rows handled at a time where a float64 copy of all vectors would be needed
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -108,6 +108,6 @@ def _coral_weights(
 def _most_central(vectors: Array, candidates: Rows) -> int:
     """Position of the candidate nearest the candidates' mean."""
     total = np.zeros(vectors.shape[1])
-    for part in chunks(len(candidates), 8192):
+    for part in chunks(len(candidates), 2048):
         total += vectors[candidates[part]].sum(axis=0, dtype=np.float64)
     return int(np.argmin(squared_distances(vectors, candidates, total / len(candidates))))
