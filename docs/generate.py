@@ -108,6 +108,10 @@ MEANINGS: dict[str, dict[str, str]] = {
         "kind": "what the chances grow with: the score (`power`), its exponential (`softmax`), the rank (`softrank`)",
         "beta": "how strongly; 0 draws uniformly",
     },
+    "select coral": {
+        "diversity": "strength of the distances; 0 leaves them out",
+        "weight": "strength of the scores; 0 leaves them out",
+    },
     "select typiclust": {
         "max_clusters": "most clusters",
         "min_size": "smaller clusters come last",

@@ -51,6 +51,7 @@ TABLES: dict[str, dict[str, str]] = {
         "random": "labelwise.selection.ranking:random",
         "stochastic": "labelwise.selection.ranking:stochastic",
         "k_center": "labelwise.selection.spread:k_center",
+        "coral": "labelwise.selection.spread:coral",
         "typiclust": "labelwise.selection.density:typiclust",
         "centroids": "labelwise.selection.density:centroids",
         "badge": "labelwise.selection.gradient:badge",

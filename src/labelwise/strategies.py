@@ -187,6 +187,12 @@ PRESETS: dict[str, Recipe] = {
         paper="Sener & Savarese 2018, Active learning for convolutional neural networks: a core-set approach",
         summary="The farthest from everything labelled, one after the other.",
     ),
+    "coral": Recipe(
+        score="margin",
+        select="coral",
+        paper="Lightly's CORAL, as recovered from lightly-mundig 0.1.16",
+        summary="Far from everything labelled and a small gap, weighed by two growing sums.",
+    ),
     "typiclust": Recipe(
         select="typiclust",
         paper="Hacohen, Dekel & Weinshall 2022, Active learning on a budget",

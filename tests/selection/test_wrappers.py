@@ -17,6 +17,7 @@ from labelwise.selection import (
     balanced,
     bind,
     centroids,
+    coral,
     k_center,
     per_group,
     random,
@@ -29,7 +30,7 @@ from labelwise.selection import (
 from labelwise.selection.wrappers import fill
 
 rng = np.random.default_rng
-SELECTORS = [top, random, stochastic, k_center, typiclust, centroids, badge]
+SELECTORS = [top, random, stochastic, k_center, coral, typiclust, centroids, badge]
 RULES = {
     "shortlist": lambda inner: wrap(shortlist, inner, {"factor": 2}),
     "balanced": lambda inner: wrap(balanced, inner),

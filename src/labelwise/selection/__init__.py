@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from labelwise.selection.graph import graph_density
     from labelwise.selection.picks import Picks, check_embeddings, check_probs, check_scores
     from labelwise.selection.ranking import random, stochastic, top
-    from labelwise.selection.spread import k_center
+    from labelwise.selection.spread import coral, k_center
     from labelwise.selection.tree import hierarchical
     from labelwise.selection.wrappers import apart, balanced, per_group, shortlist
 
@@ -34,6 +34,7 @@ _HOME = {
     "cluster_margin": "clustered",
     "facility_location": "coverage",
     "graph_density": "graph",
+    "coral": "spread",
     "herding": "coverage",
     "hierarchical": "tree",
     "informative_diverse": "clustered",
@@ -64,6 +65,7 @@ __all__ = [
     "check_probs",
     "check_scores",
     "cluster_margin",
+    "coral",
     "facility_location",
     "graph_density",
     "herding",

@@ -16,7 +16,7 @@ Array = NDArray[Any]
 Doubles = NDArray[np.float64]
 Vectors = NDArray[np.float32]
 
-_CHUNK = 8192  # rows handled at a time where a float64 copy of all vectors would be needed
+_CHUNK = 2048  # rows handled at a time where a float64 copy of all vectors would be needed
 _GRID = 2.0**20
 
 
@@ -108,13 +108,21 @@ def check_embeddings(embeddings: Array, rows: Rows, names: Sequence[str] | None 
 
     Raises SelectionError, naming the first row whose vector is not finite or too large to be squared in float32.
     """
+    with np.errstate(over="ignore", invalid="ignore"):
+        return check_stored(embeddings, rows, names).astype(np.float32, copy=False)
+
+
+def check_stored(embeddings: Array, rows: Rows, names: Sequence[str] | None = None) -> Array:
+    """The embeddings as they are stored, ``(N, d)`` float32 or float16 (others as float32), checked the same way."""
     array = np.asarray(embeddings)
     if array.ndim != 2 or array.shape[1] == 0:
         raise SelectionError(f"expected embeddings of shape (N, d), one vector per row, but found {array.shape}")
     _check_rows("embeddings", len(array), rows)
     with np.errstate(over="ignore", invalid="ignore"):
-        vectors = array.astype(np.float32, copy=False)
-        norms = [squared_norms(vectors[rows[part]]) for part in chunks(len(rows), _CHUNK)]
+        vectors = array if array.dtype == np.float16 else array.astype(np.float32, copy=False)
+        norms = [
+            squared_norms(vectors[rows[part]].astype(np.float32, copy=False)) for part in chunks(len(rows), _CHUNK)
+        ]
     bad = np.flatnonzero(~np.isfinite(np.concatenate([np.empty(0), *norms])))
     if len(bad):
         finite = np.isfinite(array[rows[bad[0]]]).all()

@@ -1,98 +1,113 @@
-"""Selections that cover the space of vectors: farthest first."""
+"""Selections that cover the space of vectors: farthest first, alone or weighed against scores."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from labelwise.errors import SelectionError
+from labelwise.selection.farthest import farthest
+from labelwise.selection.nearest import Bounds
 from labelwise.selection.picks import (
     Array,
     Doubles,
     Picks,
     Rows,
-    Vectors,
-    check_embeddings,
+    check_scores,
+    check_stored,
     chunks,
     count,
     squared_distances,
-    squared_norms,
 )
-
-_BLOCK = 32  # labelled rows per matrix product: memory stays a small multiple of N
+from labelwise.selection.weighted import coral_picks, selected_from
 
 
 def k_center(n: int, candidates: Rows, labelled: Rows, embeddings: Array) -> Picks:
     """Farthest first: always the candidate farthest from everything labelled or picked; ties go to the lowest row.
 
-    ``embeddings`` is ``(N, d)``; distances are Euclidean on the vectors as given. With nothing labelled the first
-    pick is the candidate nearest the candidates' mean. Facts: ``distance`` to the ``nearest`` labelled or earlier
-    picked row (NaN and -1 for that first pick). Raises SelectionError if a vector is not finite.
+    ``embeddings`` is ``(N, d)``, float32 or float16 (read as it is, also memory-mapped); distances are Euclidean on the
+    vectors as given, and picks are those of float64. With nothing labelled the first pick is the candidate nearest the
+    candidates' mean. Facts: ``distance`` to the ``nearest`` labelled or earlier picked row (NaN and -1 for that first
+    pick). Raises SelectionError if a vector is not finite.
     Sener & Savarese 2018, Active learning for convolutional neural networks: a core-set approach, algorithm 1;
     Gonzalez 1985 (at most twice the best possible radius).
     """
     n = count(n, candidates)
-    vectors = check_embeddings(embeddings, np.concatenate([candidates, labelled]))
-    near = _Nearest(vectors, candidates)
-    if n:
-        near.add_all(labelled)
-    rows, distances, nearest = np.empty(n, np.int64), np.full(n, np.nan), np.full(n, -1, np.int64)
-    for i in range(n):
-        if i == 0 and len(labelled) == 0:
-            position = _most_central(vectors, candidates)
-        else:
-            position = int(np.argmax(near.squared))
-            distances[i], nearest[i] = np.sqrt(near.squared[position]), near.row[position]
-        rows[i] = candidates[position]
-        near.take(position)
-    return Picks(rows, {"distance": distances, "nearest": nearest})
+    vectors = check_stored(embeddings, np.concatenate([candidates, labelled]))
+    bounds = Bounds(vectors, candidates, labelled, n)
+    positions, distances, nearest = np.empty(n, np.int64), np.full(n, np.nan), np.full(n, -1, np.int64)
+    begun = int(n > 0 and len(labelled) == 0)
+    if begun:
+        positions[0] = _most_central(vectors, candidates)
+        bounds.take(positions[:1])
+    if n > begun:
+        positions[begun:], squared, numbers = farthest(bounds, n - begun)
+        distances[begun:], nearest[begun:] = np.sqrt(squared), bounds.centres[numbers]
+    return Picks(candidates[positions], {"distance": distances, "nearest": nearest})
 
 
-class _Nearest:
-    """Squared distance from each candidate to its nearest centre so far, and which row that is."""
+def coral(
+    n: int,
+    candidates: Rows,
+    labelled: Rows,
+    scores: Array,
+    embeddings: Array,
+    *,
+    diversity: float = 1.0,
+    weight: float = 1.0,
+) -> Picks:
+    """Spread and scores together: the candidate with the highest product of two growing sums; ties: the lowest row.
 
-    def __init__(self, vectors: Vectors, candidates: Rows) -> None:
-        self.vectors, self.candidates = vectors, candidates
-        # a copy of a few candidates is cheaper than products with all rows; a copy of many would double the memory
-        few = len(candidates) < len(vectors) // 4
-        self.points, self.places = (vectors[candidates], np.arange(len(candidates))) if few else (vectors, candidates)
-        self.norms = squared_norms(self.points)[self.places]
-        self.squared: Doubles = np.full(len(candidates), np.inf)
-        self.row: Rows = np.full(len(candidates), -1, np.int64)
-
-    def add_all(self, centres: Rows) -> None:
-        """Take these rows as centres, one matrix product for a block of them."""
-        for part in chunks(len(centres), _BLOCK):
-            products = _product(self.points, self.vectors[centres[part]].T)
-            for column, centre in enumerate(centres[part]):
-                self._add(int(centre), products[:, column])
-
-    def take(self, position: int) -> None:
-        """Make a candidate a centre and keep it from ever being the farthest again."""
-        centre = int(self.candidates[position])
-        self._add(centre, _product(self.points, self.vectors[centre]))
-        self.squared[position] = -1
-
-    def _add(self, centre: int, products: Vectors) -> None:
-        point = self.vectors[centre]
-        scale = self.norms + point @ point
-        squared = (scale - 2 * products[self.places]).astype(np.float64)
-        # |x|^2 + |y|^2 - 2xy has no digits left for close pairs: these few are computed again from the difference
-        close = np.flatnonzero((squared < 1e-3 * scale) & (self.squared > 0))
-        squared[close] = squared_distances(self.vectors, self.candidates[close], point)
-        closer = squared < self.squared
-        self.squared[closer] = np.maximum(squared[closer], 0)
-        self.row[closer] = centre
-
-
-def _product(vectors: Vectors, other: Vectors) -> Vectors:
-    # rows that are neither candidate nor labelled may hold anything; their products are never looked at
-    with np.errstate(invalid="ignore", over="ignore"):
-        result: Vectors = vectors @ other
-    return result
+    With S everything labelled or picked, that is ``diversity * log(sum of d(j)^2 over S + d(i)^2) + weight *
+    log(sum of w(j) over S + w(i))``: ``d(j)`` is the Euclidean distance from j to its nearest other in S, ``d(i)`` from
+    candidate i to S, ``w`` the scores ``(N,)``, not negative; a labelled row without a score (NaN) counts with the
+    candidates' mean. ``embeddings`` is ``(N, d)`` as for ``k_center``. A strength of 0 leaves its term out, and so do
+    scores that are all 0. With nothing labelled the first pick is the highest score. Facts: ``distance`` to the
+    ``nearest`` labelled or earlier picked row (NaN and -1 for that first pick). Raises SelectionError if a vector or a
+    candidate's score is not finite, or a score or strength is negative.
+    Lightly's CORAL, as recovered from its free engine (lightly-mundig 0.1.16), which rounds to float32.
+    """
+    n = count(n, candidates)
+    vectors = check_stored(embeddings, np.concatenate([candidates, labelled]))
+    weights, known, strengths = _coral_weights(scores, candidates, labelled, (diversity, weight))
+    bounds = Bounds(vectors, candidates, labelled, n)
+    selected = selected_from(vectors, labelled, known, n, strengths, bounds)
+    positions, distances, nearest = np.empty(n, np.int64), np.full(n, np.nan), np.full(n, -1, np.int64)
+    begun = int(n > 0 and len(labelled) == 0)
+    if begun:
+        positions[0] = np.argmax(weights) if strengths[1] else 0
+        selected.add(bounds.gather(candidates[positions[:1]]), weights[positions[:1]])
+        bounds.take(positions[:1])
+    if n > begun:
+        positions[begun:], squared, numbers = coral_picks(bounds, weights, selected, n - begun)
+        distances[begun:], nearest[begun:] = np.sqrt(squared), bounds.centres[numbers]
+    return Picks(candidates[positions], {"distance": distances, "nearest": nearest})
 
 
-def _most_central(vectors: Vectors, candidates: Rows) -> int:
+def _coral_weights(
+    scores: Array, candidates: Rows, labelled: Rows, strengths: tuple[float, float]
+) -> tuple[Doubles, Doubles, tuple[float, float]]:
+    """Scores of the candidates and of the labelled rows, and the strengths, 0 for scores that say nothing."""
+    for name, strength in zip(("diversity", "weight"), strengths, strict=True):
+        if not 0 <= strength < np.inf:
+            raise SelectionError(f"coral: expected a {name} of 0 or more, but found {strength}")
+    wanted = check_scores(scores, candidates)
+    mean = wanted.mean() if len(wanted) else 0.0
+    known = check_scores(np.where(np.isfinite(scores), scores, mean), labelled)
+    rows, values = np.concatenate([candidates, labelled]), np.concatenate([wanted, known])
+    if (values < 0).any():
+        row = rows[np.flatnonzero(values < 0)[0]]
+        raise SelectionError(
+            f"coral: expected scores of 0 or more, but row {row} has {scores[row]}; "
+            "add a constant, or take the exponential"
+        )
+    if not values.any():
+        strengths = strengths[0], 0.0
+    return values[: len(candidates)], values[len(candidates) :], strengths
+
+
+def _most_central(vectors: Array, candidates: Rows) -> int:
     """Position of the candidate nearest the candidates' mean."""
     total = np.zeros(vectors.shape[1])
-    for part in chunks(len(candidates), 8192):
+    for part in chunks(len(candidates), 2048):
         total += vectors[candidates[part]].sum(axis=0, dtype=np.float64)
     return int(np.argmin(squared_distances(vectors, candidates, total / len(candidates))))
