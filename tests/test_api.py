@@ -89,11 +89,11 @@ def test_simulate(tree: dict[str, Any], tmp_path: Path, monkeypatch: pytest.Monk
 
     # Again: only what is missing runs.
     begun: list[str] = []
-    genuine = loop.STEPS["train"]
+    genuine = loop.DO["train"]
     monkeypatch.setattr(
         loop,
-        "STEPS",
-        {**loop.STEPS, "train": lambda context, *rest: begun.append(context.config.name) or genuine(context, *rest)},
+        "DO",
+        {**loop.DO, "train": lambda context, *rest: begun.append(context.config.name) or genuine(context, *rest)},
     )
     again = api.simulate(tree, ["margin", "random"], seeds=3)
     assert set(begun) == {"s/margin-02", "s/random-02"}

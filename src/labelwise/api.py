@@ -15,6 +15,7 @@ from labelwise.engine.local import Local
 from labelwise.errors import ConfigError
 from labelwise.loop.intake import check_truth
 from labelwise.models import Progress
+from labelwise.ownership import replace_text
 from labelwise.parts import build
 from labelwise.report.fill import compare_report, run_report
 from labelwise.results import COMMON, Comparison, RunResult, compared, open_run, run_folders
@@ -83,13 +84,6 @@ def write_outputs(result: RunResult, *, report: bool = True) -> None:
     replace_text(result.folder / "metrics.csv", result.metrics_csv())
     if report:
         replace_text(result.folder / "report.html", run_report(result))
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    beside = path.with_name(f"{path.name}.partial")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
 
 
 def compare(

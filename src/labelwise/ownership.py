@@ -1,4 +1,4 @@
-"""Who may work in a run's folder: one process at a time; and what is said when the folder cannot be written."""
+"""Who may work in a run's folder: one process at a time; writing whole files; and what is said when that fails."""
 
 from __future__ import annotations
 
@@ -70,3 +70,10 @@ def open_explained(folder: Path) -> Iterator[None]:
             f"cannot write in {folder}: {error.strerror or error}; make room or change its permissions, then run "
             "again to resume"
         ) from error
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    beside = path.with_name(f"{path.name}.partial")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)

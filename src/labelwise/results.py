@@ -18,7 +18,7 @@ from labelwise.config import Config
 from labelwise.curves import Curve, Saved, labels_saved
 from labelwise.errors import RunError
 from labelwise.records import Annotation, Problem, Query, Sample
-from labelwise.store import SETUP, Store
+from labelwise.store import SETUP, STEPS, Store
 
 COMMON = "data"  # beside the arms of a simulation: what they all begin from, no run of its own
 # The figures that make a learning curve, in the order they are shown.
@@ -78,12 +78,11 @@ class RunResult:
 
     def metrics_csv(self) -> str:
         """One line a round: labels, figures, seconds of each step."""
-        steps = ("query", "annotate", "train", "evaluate")
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["round", "labels", "split", "n", *METRICS, *(f"seconds_{s}" for s in steps)])
+        writer.writerow(["round", "labels", "split", "n", *METRICS, *(f"seconds_{s}" for s in STEPS)])
         for round, scores in sorted(self.evaluations[self.split].items()):
-            seconds = [f"{self.seconds[round].get(s, 0):.3f}" for s in steps]
+            seconds = [f"{self.seconds[round].get(s, 0):.3f}" for s in STEPS]
             writer.writerow(
                 [round, self.labels(round), self.split, scores["n"], *(f"{scores[m]:.6f}" for m in METRICS), *seconds]
             )

@@ -23,6 +23,7 @@ from labelwise.errors import RunError
 from labelwise.records import Annotation, Problem, Query, Sample, Target
 
 SETUP = -1  # the round number of the steps that come before round 0
+STEPS = ("query", "annotate", "train", "evaluate")  # of a round, in their order
 
 
 @dataclass(frozen=True, slots=True)

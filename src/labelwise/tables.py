@@ -15,6 +15,7 @@ from labelwise.curves import area_under, mean_curve, paired_difference
 from labelwise.errors import ConfigError
 from labelwise.report.statements import saving
 from labelwise.results import Comparison, RunResult
+from labelwise.store import STEPS
 from labelwise.strategies import PRESETS
 
 HEADLINE = "macro_f1"
@@ -37,7 +38,7 @@ def status_facts(result: RunResult) -> dict[str, Any]:
         figures: dict[str, float] = {
             name: scores[name] for name in ("accuracy", "macro_f1", "ece", "nll") if name in scores
         }
-        steps = [s for s in ("query", "annotate", "train", "evaluate") if s in result.seconds[number]]
+        steps = [s for s in STEPS if s in result.seconds[number]]
         rounds.append(
             {"round": number, "labels": result.labels(number), "steps": steps, "split": result.split, **figures}
         )

@@ -24,18 +24,13 @@ from labelwise.loop.judge import judge
 from labelwise.loop.query import query
 from labelwise.loop.train import train
 from labelwise.models import Place, Progress
-from labelwise.ownership import open_explained, owned
+from labelwise.ownership import open_explained, owned, replace_text
 from labelwise.parts import Parts, build, cache_folder, threads_of
-from labelwise.store import SETUP, Store
+from labelwise.store import SETUP, STEPS, Store
 
 MODEL = "model"  # the folder of what a model keeps for itself
 # A step does its work and commits it; what it returns is what people are waited for, or nothing.
-STEPS: Mapping[str, Callable[[Context, int, int], str]] = {
-    "query": query,
-    "annotate": annotate,
-    "train": train,
-    "evaluate": judge,
-}
+DO: Mapping[str, Callable[[Context, int, int], str]] = dict(zip(STEPS, (query, annotate, train, judge), strict=True))
 
 
 @dataclass(frozen=True)
@@ -130,9 +125,7 @@ def _keep_configuration(config: Config, store: Store) -> None:
         store.set_setting("config", text)
         store.set_setting("state", "unfinished")
         store.set_setting("message", "at work, or interrupted: run it again to resume")
-    beside = config.folder / "config.partial"
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(config.folder / "config.yaml")
+    replace_text(config.folder / "config.yaml", text)
 
 
 def _set_up(config: Config, parts: Parts, store: Store, progress: Progress, tell: Callable[[str], None]) -> Context:
@@ -172,7 +165,7 @@ def _rounds(context: Context, limit: int | None) -> Outcome:
             break
         if limit is not None and finished_here >= limit:
             return Outcome("stopped", f"stopped before round {round} of {len(goals)}: run again to go on", folder)
-        for step, do in STEPS.items():
+        for step, do in DO.items():
             waiting = "" if store.is_done(round, step) else do(context, round, goal)
             if waiting:
                 return Outcome("waiting", waiting, folder)

@@ -12,9 +12,7 @@ from labelwise.config import Config
 from labelwise.models import Progress
 from labelwise.parts import Parts
 from labelwise.records import Labelled, Sample
-from labelwise.store import Store
-
-STEP_NUMBERS = {"query": 0, "annotate": 1, "train": 2, "evaluate": 3}
+from labelwise.store import STEPS, Store
 
 
 @dataclass
@@ -30,7 +28,7 @@ class Context:
 
     def rng(self, round: int, step: str) -> np.random.Generator:
         """The step's own random numbers."""
-        return np.random.default_rng([self.config.seed, round, STEP_NUMBERS[step]])
+        return np.random.default_rng([self.config.seed, round, STEPS.index(step)])
 
     def folder(self, round: int) -> Path:
         """The round's folder."""
