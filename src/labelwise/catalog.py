@@ -45,6 +45,7 @@ TABLES: dict[str, dict[str, str]] = {
         "mean_std": "labelwise.scoring.uncertainty:mean_std",
         "variation_ratio": "labelwise.scoring.uncertainty:variation_ratio",
         "vote_entropy": "labelwise.scoring.uncertainty:vote_entropy",
+        "difficulty_entropy": "labelwise.scoring.difficulty:difficulty_entropy",
     },
     "select": {
         "top": "labelwise.selection.ranking:top",
@@ -64,6 +65,10 @@ TABLES: dict[str, dict[str, str]] = {
         "margin_cluster_mean": "labelwise.selection.clustered:margin_cluster_mean",
         "graph_density": "labelwise.selection.graph:graph_density",
         "hierarchical": "labelwise.selection.tree:hierarchical",
+        "object_k_center": "labelwise.selection.object_spread:object_k_center",
+        "object_coverage": "labelwise.selection.object_cover:object_coverage",
+        "ppal": "labelwise.selection.matching:ppal",
+        "class_balanced": "labelwise.selection.class_balance:class_balanced",
     },
     "annotator": {
         "oracle": "labelwise.annotators.oracle:Oracle",

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from labelwise.errors import SelectionError
 from labelwise.reasons import Reason, explain, sentence
 from labelwise.selection.compose import Inputs
+from labelwise.selection.owned import check_owners
 from labelwise.selection.picks import Array, Rows, check_embeddings, check_probs, check_scores
 from labelwise.strategies import Recipe, assemble, preset
 
@@ -40,6 +41,10 @@ def pick(
     labelled: ArrayLike | None = None,
     labels: ArrayLike | None = None,
     groups: ArrayLike | None = None,
+    objects: ArrayLike | None = None,
+    owners: ArrayLike | None = None,
+    object_labels: ArrayLike | None = None,
+    object_scores: ArrayLike | None = None,
     strategy: str | Recipe | None = None,
     seed: int = 0,
     **options: Any,
@@ -48,7 +53,9 @@ def pick(
 
     ``scores`` ``(N,)`` (higher = more wanted), ``embeddings`` ``(N, d)``, ``probs`` ``(N, C)`` and ``samples`` ``(S,
     N, C)`` are what you have; ``labelled`` are row numbers or a ``(N,)`` mask, ``labels`` their class indices in the
-    same order; ``groups`` ``(N,)`` numbers (-1 = none) or strings. ``strategy`` is a preset or a Recipe; scores given
+    same order; ``groups`` ``(N,)`` numbers (-1 = none) or strings. Of M boxes, image after image: ``objects`` ``(M,
+    d)`` their vectors, ``owners`` ``(M,)`` the row of the image of each, ``object_labels`` and ``object_scores``; where
+    there is no array of N rows, N is the last owner + 1. ``strategy`` is a preset or a Recipe; scores given
     here replace those it would compute. Without one: the highest scores; else, from probs, margin; else, from
     embeddings, typiclust. ``options`` are the rules ``shortlist``, ``balance``, ``per_group``, ``near_duplicates``,
     and options of the selection, such as ``beta``. The same arrays, strategy and seed give the same picks.
@@ -58,7 +65,8 @@ def pick(
     """
     given = {"scores": scores, "embeddings": embeddings, "probs": probs, "samples": samples}
     arrays = {name: np.asarray(value) for name, value in given.items() if value is not None}
-    total = _rows(arrays, groups)
+    boxes = _boxes(objects, owners, object_labels, object_scores)
+    total = _rows(arrays, groups, labelled, boxes)
     known = _labelled(labelled, total)
     candidates = np.setdiff1d(np.arange(total), known)
     if n > len(candidates):
@@ -80,13 +88,30 @@ def pick(
         scores=arrays.get("scores"),
         probs=arrays.get("probs"),
         embeddings=arrays.get("embeddings"),
+        **boxes,
     )
     picks = ready.select(inputs)
     facts = explain(picks, inputs)
     return Picked(picks.rows, [sentence(reason) for reason in facts], facts)
 
 
-def _rows(arrays: Mapping[str, Array], groups: ArrayLike | None) -> int:
+def _boxes(
+    objects: ArrayLike | None, owners: ArrayLike | None, labels: ArrayLike | None, scores: ArrayLike | None
+) -> dict[str, Array]:
+    """What is given about objects, once it fits together."""
+    given = {"objects": objects, "owners": owners, "object_labels": labels, "object_scores": scores}
+    boxes = {name: np.asarray(value) for name, value in given.items() if value is not None}
+    if boxes and owners is None:
+        raise SelectionError(f"expected owners, the row of the image of each box, beside {next(iter(boxes))}; give them")
+    if boxes:
+        rest = [boxes.get(name) for name in ("objects", "object_labels", "object_scores")]
+        boxes["owners"] = check_owners(boxes["owners"], *rest)
+    return boxes
+
+
+def _rows(
+    arrays: Mapping[str, Array], groups: ArrayLike | None, labelled: ArrayLike | None, boxes: Mapping[str, Array]
+) -> int:
     """N, on which all arrays agree."""
     lengths = {}
     for name, array in arrays.items():
@@ -95,6 +120,10 @@ def _rows(arrays: Mapping[str, Array], groups: ArrayLike | None) -> int:
             lengths[name] = int(array.shape[axis])
     if groups is not None:
         lengths["groups"] = len(np.asarray(groups))
+    owners = boxes.get("owners", np.empty(0, np.int64))
+    if boxes and not lengths:
+        mask = np.asarray([] if labelled is None else labelled)
+        return len(mask) if mask.dtype == bool else int(owners.max(initial=-1)) + 1
     if not arrays or not lengths:
         raise SelectionError("expected scores, probs, samples or embeddings, but found none; give at least one")
     first = next(iter(lengths))
@@ -103,6 +132,8 @@ def _rows(arrays: Mapping[str, Array], groups: ArrayLike | None) -> int:
             raise SelectionError(
                 f"expected one row per image in all arrays, but {first} has {lengths[first]} and {name} {length}"
             )
+    if len(owners) and owners[-1] >= lengths[first]:
+        raise SelectionError(f"expected owners from 0 to {lengths[first] - 1}, but found {owners[-1]}")
     return lengths[first]
 
 

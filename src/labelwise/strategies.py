@@ -14,7 +14,11 @@ from labelwise.selection.wrappers import apart, balanced, per_group, shortlist
 
 Spec = str | Mapping[str, Any]  # "name", or {"name": ..., option: value, ...}
 
-_PREDICTED = frozenset({"probs", "samples", "embeddings"})
+# what a model must provide for a word of the vocabulary
+_PROVIDED = {
+    **{word: word for word in ("probs", "samples", "embeddings", "objects")},
+    **dict.fromkeys(("owners", "object_labels", "object_scores"), "boxes"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +47,9 @@ class Recipe:
 class Strategy:
     """A recipe made ready: what to ask the model for, how to score, how to select.
 
-    ``needs`` names the predictions the model must provide, of probs, samples and embeddings; ``uses`` all words of the
-    selection's vocabulary that are asked for (groups among them, if a rule wants them).
+    ``needs`` names the predictions the model must provide, of probs, samples, embeddings, boxes and objects (vectors of
+    boxes); ``uses`` all words of the selection's vocabulary that are asked for (groups among them, if a rule wants
+    them).
     """
 
     recipe: Recipe
@@ -95,9 +100,14 @@ def assemble(recipe: Recipe, given: Collection[str] = ()) -> Strategy:
             f"strategy: {_who_needs_scores(recipe)} needs scores; set strategy.score, for example to margin"
         )
     if recipe.score is None:
-        return Strategy(recipe, uses & _PREDICTED, uses, select)
+        return Strategy(recipe, _provided(uses), uses, select)
     score, score_needs = _scorer(recipe.score)
-    return Strategy(recipe, (uses | score_needs) & _PREDICTED, uses, select, score, score_needs)
+    return Strategy(recipe, _provided(uses | score_needs), uses, select, score, score_needs)
+
+
+def _provided(words: Collection[str]) -> frozenset[str]:
+    """What a model must provide for these words of the vocabulary."""
+    return frozenset(_PROVIDED[word] for word in words if word in _PROVIDED)
 
 
 def preset(name: str) -> Recipe:
@@ -286,5 +296,27 @@ PRESETS: dict[str, Recipe] = {
         select="hierarchical",
         paper="Dasgupta & Hsu 2008, Hierarchical sampling for active learning",
         summary="Drawn from a tree of clusters, more often where labels within a cluster differ.",
+    ),
+    "object_k_center": Recipe(
+        select="object_k_center",
+        paper="Sener & Savarese 2018, a core-set approach, over objects; compare Popp et al. 2024 (OFDS)",
+        summary="Images with an object far from every labelled object, one after the other.",
+    ),
+    "object_coverage": Recipe(
+        select="object_coverage",
+        paper="Lee et al. 2024, Coreset selection for object detection; weights as in Bae et al. 2025",
+        summary="Images whose objects bring the pool's objects nearest to a labelled one of their class.",
+    ),
+    "ppal": Recipe(
+        score="difficulty_entropy",
+        select="ppal",
+        shortlist=4.0,
+        paper="Yang, Huang & Crowley 2024, Plug and play active learning for object detection",
+        summary="Of four times as many images with uncertain objects, those that differ by their objects.",
+    ),
+    "class_balanced": Recipe(
+        select="class_balanced",
+        paper="Lightly's balance strategy, as recovered from lightly-mundig 0.1.16",
+        summary="Images whose objects bring all classes nearest to equal numbers.",
     ),
 }

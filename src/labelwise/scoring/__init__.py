@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from labelwise.scoring.difficulty import class_weights, difficulty_entropy
     from labelwise.scoring.uncertainty import (
         bald,
         entropy,
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     "bald": "uncertainty",
+    "class_weights": "difficulty",
+    "difficulty_entropy": "difficulty",
     "entropy": "uncertainty",
     "least_confidence": "uncertainty",
     "margin": "uncertainty",
@@ -26,7 +29,7 @@ _HOME = {
     "vote_entropy": "uncertainty",
 }
 
-__all__ = ["bald", "entropy", "least_confidence", "margin", "mean_std", "variation_ratio", "vote_entropy"]
+__all__ = ["bald", "class_weights", "difficulty_entropy", "entropy", "least_confidence", "margin", "mean_std", "variation_ratio", "vote_entropy"]
 
 
 def __getattr__(name: str) -> Any:
