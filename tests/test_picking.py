@@ -40,7 +40,12 @@ def test_defaults_follow_what_is_given():
 def boxes(size=30):
     owners = np.arange(size).repeat(np.arange(size) % 3)
     vectors = rng(2).normal(size=(len(owners), 4))
-    return {"objects": vectors, "owners": owners, "object_labels": owners % 2, "object_scores": rng(3).random(len(owners))}
+    return {
+        "objects": vectors,
+        "owners": owners,
+        "object_labels": owners % 2,
+        "object_scores": rng(3).random(len(owners)),
+    }
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -17,7 +17,7 @@ from labelwise.reasons import Reason, explain, sentence
 from labelwise.selection.compose import Inputs
 from labelwise.selection.owned import check_owners
 from labelwise.selection.picks import Array, Rows, check_embeddings, check_probs, check_scores
-from labelwise.strategies import Recipe, assemble, preset
+from labelwise.strategies import Recipe, Strategy, assemble, preset
 
 _RULES = frozenset({"shortlist", "balance", "per_group", "near_duplicates"})
 
@@ -75,9 +75,7 @@ def pick(
         )
     _check(arrays, candidates)
     ready = assemble(_recipe(strategy, arrays, options), given=arrays)
-    if "scores" not in arrays:
-        computed = ready.score({name: array for name, array in arrays.items() if name in ("probs", "samples")})
-        arrays |= {} if computed is None else {"scores": computed}
+    arrays = _with_scores(ready, arrays)
     inputs = Inputs(
         n=n,
         candidates=candidates,
@@ -85,9 +83,7 @@ def pick(
         labelled=known,
         labels=None if labels is None else np.asarray(labels, dtype=np.int64),
         groups=None if groups is None else _codes(np.asarray(groups)),
-        scores=arrays.get("scores"),
-        probs=arrays.get("probs"),
-        embeddings=arrays.get("embeddings"),
+        **{name: array for name, array in arrays.items() if name != "samples"},
         **boxes,
     )
     picks = ready.select(inputs)
@@ -102,7 +98,9 @@ def _boxes(
     given = {"objects": objects, "owners": owners, "object_labels": labels, "object_scores": scores}
     boxes = {name: np.asarray(value) for name, value in given.items() if value is not None}
     if boxes and owners is None:
-        raise SelectionError(f"expected owners, the row of the image of each box, beside {next(iter(boxes))}; give them")
+        raise SelectionError(
+            f"expected owners, the row of the image of each box, beside {next(iter(boxes))}; give them"
+        )
     if boxes:
         rest = [boxes.get(name) for name in ("objects", "object_labels", "object_scores")]
         boxes["owners"] = check_owners(boxes["owners"], *rest)
@@ -186,6 +184,14 @@ def _recipe(strategy: str | Recipe | None, arrays: Mapping[str, Array], options:
         select = {"name": recipe.select} if isinstance(recipe.select, str) else recipe.select
         rules["select"] = {**select, **rest}
     return dataclasses.replace(recipe, **rules)
+
+
+def _with_scores(ready: Strategy, arrays: dict[str, Array]) -> dict[str, Array]:
+    """The arrays, with the scores the strategy computes unless there are some."""
+    if "scores" in arrays:
+        return arrays
+    computed = ready.score({name: array for name, array in arrays.items() if name in ("probs", "samples")})
+    return arrays if computed is None else {**arrays, "scores": computed}
 
 
 def _codes(groups: Array) -> Rows:

@@ -51,7 +51,8 @@ def explain(
 
     ``score`` with ``score_rank`` among ``score_of`` candidates (1 = highest, ties by lowest row); predicted ``class``
     (index) and its ``probability``; Euclidean ``distance`` to the ``nearest`` labelled or earlier picked row; and the
-    selection's own facts, which win over these, with the ``object_class`` of the ``object`` they name. A fact that does not apply is left out.
+    selection's own facts, which win over these, with the ``object_class`` of the ``object`` they name. A fact
+    that does not apply is left out.
 
     With ``ids`` (N image ids) and ``classes``, ``nearest`` and ``class`` are names; without, row and class numbers.
     """

@@ -71,11 +71,14 @@ def make_inputs(n: int, *, rows: int = 30, labelled: int = 4, seed: int = 0) -> 
     owners = np.arange(rows).repeat(np.arange(rows) % 4)  # every fourth row has no object
     objects = rng.normal(size=(len(owners), 4)).astype(np.float32)
     objects[: len(objects) // 4] = objects[0]
-    boxes = {"objects": objects, "owners": owners, "object_labels": rng.integers(-1, 3, len(owners))}
     confidences = np.where(np.isin(owners, known), np.nan, rng.random(len(owners)))
     picker = np.random.default_rng(seed)
     return Inputs(
-        n, candidates, picker, known, labels, scores, probs, embeddings, groups, object_scores=confidences, **boxes
+        *(n, candidates, picker, known, labels, scores, probs, embeddings, groups),
+        objects=objects,
+        owners=owners,
+        object_labels=rng.integers(-1, 3, len(owners)),
+        object_scores=confidences,
     )
 
 

@@ -67,12 +67,13 @@ def test_distances_equal_the_pairwise_loops(seed, some, others):
 
 
 def test_small_chunks_change_nothing(monkeypatch):
-    objects, owners, labels, scores, rng = scene(0, 40)
+    objects, owners, labels, scores, _ = scene(0, 40)
     unit = (objects / np.linalg.norm(objects, axis=1, keepdims=True)).astype(np.float32)
     _, owner = np.unique(owners, return_inverse=True)
     boxes = Boxes(unit, labels, scores, owner, owner.max() + 1)
     whole = matching_distances(boxes, boxes)
     monkeypatch.setattr("labelwise.selection.matching._CELLS", 64)
+    monkeypatch.setattr("labelwise.selection.matching._IMAGES", 2)
     assert np.allclose(matching_distances(boxes, boxes), whole, atol=1e-6)
     assert np.allclose(matching_distances(boxes, boxes.part(slice(3, 11))), whole[:, 3:11], atol=1e-6)
 

@@ -87,7 +87,9 @@ def test_weights_that_are_all_0_and_more_objects_than_the_limit():
     owners = np.arange(40).repeat(3)
     objects = np.random.default_rng(0).normal(size=(120, 3))
     zeros = np.zeros(120)
-    picks = object_coverage(4, np.arange(40), NONE, objects, owners, np.zeros(120, int), zeros, np.random.default_rng(0))
+    picks = object_coverage(
+        4, np.arange(40), NONE, objects, owners, np.zeros(120, int), zeros, np.random.default_rng(0)
+    )
     assert picks.rows.tolist() == [0, 1, 2, 3]
     for n in (2, 30, 40):
         rows = object_coverage(

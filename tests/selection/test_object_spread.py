@@ -49,9 +49,7 @@ def scene(seed, images, known, width, whole):
 
 
 @settings(deadline=None, max_examples=40)
-@given(
-    st.integers(0, 10**6), st.integers(0, 14), st.integers(0, 6), st.sampled_from(["max", "mean"]), st.booleans()
-)
+@given(st.integers(0, 10**6), st.integers(0, 14), st.integers(0, 6), st.sampled_from(["max", "mean"]), st.booleans())
 def test_equals_plain_greedy(seed, images, known, over, whole):
     candidates, labelled, objects, owners = scene(seed, images, known, 3, whole)
     n = seed % (images + 3)

@@ -45,7 +45,9 @@ def test_pick_takes_objects():
     rng = np.random.default_rng(0)
     owners = np.array([0, 0, 1, 3, 3, 3])
     vectors = rng.normal(size=(6, 4))
-    picked = pick(2, objects=vectors, owners=owners, object_labels=[0, 1, 1, 0, 0, 0], labelled=[0], strategy="object_k_center")
+    picked = pick(
+        2, objects=vectors, owners=owners, object_labels=[0, 1, 1, 0, 0, 0], labelled=[0], strategy="object_k_center"
+    )
     assert set(picked.indices.tolist()) == {1, 3}
     assert picked.facts[0]["object_class"] in (0, 1)
     assert "away from the nearest covered one, object" in picked.reasons[0]
@@ -60,7 +62,10 @@ def test_pick_takes_objects():
     [
         ({"objects": np.ones((2, 3))}, "expected owners, .* beside objects"),
         ({"objects": np.ones((2, 3)), "owners": [1, 0]}, "ascending"),
-        ({"objects": np.ones((2, 3)), "owners": [0, 2], "embeddings": np.ones((2, 2))}, "owners from 0 to 1, but found 2"),
+        (
+            {"objects": np.ones((2, 3)), "owners": [0, 2], "embeddings": np.ones((2, 2))},
+            "owners from 0 to 1, but found 2",
+        ),
         ({"owners": [0, 1]}, "needs objects"),
         ({"objects": np.full((2, 3), np.inf), "owners": [0, 1]}, "object 0 of row 0"),
     ],

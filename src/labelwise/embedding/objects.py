@@ -142,8 +142,11 @@ def embed_objects(
     missing = set(table.missing([key for found in keys for key in found]))
     work = []
     for sample, found, named in zip(samples, clipped, keys, strict=True):
-        new = [i for i, key in enumerate(named) if key in missing]
-        missing.difference_update(named)  # a box that comes twice is computed once
+        new = []
+        for i, key in enumerate(named):
+            if key in missing:
+                missing.remove(key)  # a box that comes twice is computed once
+                new.append(i)
         if new:
             work.append(_Work(sample, found[new], [named[i] for i in new]))
     _fill(table, work, extractor, crop, threads, progress or (lambda done, total, what: None))
@@ -250,4 +253,6 @@ def _check_boxes(samples: Sequence[Sample], boxes: Mapping[str, Floats]) -> None
         raise DataError(f"expected boxes of the given samples, but found some of {unknown[0]!r}, which is none of them")
     unseen = [s.id for s in samples if s.id in boxes and not s.content]
     if unseen:
-        raise DataError(f"expected scanned samples, with a digest of their content, but {unseen[0]} has none; scan them")
+        raise DataError(
+            f"expected scanned samples, with a digest of their content, but {unseen[0]} has none; scan them"
+        )

@@ -29,7 +29,17 @@ _HOME = {
     "vote_entropy": "uncertainty",
 }
 
-__all__ = ["bald", "class_weights", "difficulty_entropy", "entropy", "least_confidence", "margin", "mean_std", "variation_ratio", "vote_entropy"]
+__all__ = [
+    "bald",
+    "class_weights",
+    "difficulty_entropy",
+    "entropy",
+    "least_confidence",
+    "margin",
+    "mean_std",
+    "variation_ratio",
+    "vote_entropy",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -34,7 +34,8 @@ def difficulty_entropy(
         )
     of_best = torch.tensor(weights, dtype=probs.dtype, device=probs.device)[label]
     # a prediction of several labels may be a little above 1; below, 0 log 0 = 0, and NaN stays NaN
-    return (torch.special.entr(best) + torch.special.entr((1 - best).clamp(min=0))) * of_best
+    nats: Tensor = torch.special.entr(best) + torch.special.entr((1 - best).clamp(min=0))
+    return nats * of_best
 
 
 def class_weights(difficulty: Sequence[float], *, strength: float = 0.2, alpha: float = 0.3) -> list[float]:

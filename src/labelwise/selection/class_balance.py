@@ -26,8 +26,8 @@ def class_balanced(
 
     ``owners`` ``(M,)`` is the row of the image each object belongs to, ``object_labels`` ``(M,)`` its class; objects of
     class -1 do not count. ``target`` holds the wanted share of each class (any sum; default: the same for each class
-    seen); nearest is the least cross-entropy -sum_c t_c log p_c, with shares p of at least 1e-10, rounded to 1e-12. Ties
-    go to the lowest row. Images without objects of a known class come last.
+    seen); nearest is the least cross-entropy -sum_c t_c log p_c, with shares p of at least 1e-10, rounded to 1e-12.
+    Ties go to the lowest row. Images without objects of a known class come last.
 
     Facts: ``class_gap``, the Kullback-Leibler distance in nats from the shares to the target after the pick. Raises
     SelectionError if a class has no place in ``target``, or a share is negative. Lightly's balance strategy, as

@@ -8,6 +8,7 @@ import numpy as np
 
 from labelwise.errors import SelectionError
 from labelwise.selection import object_kernels
+from labelwise.selection.nearest import in_threads
 from labelwise.selection.owned import (
     Owned,
     check_object_labels,
@@ -21,6 +22,7 @@ from labelwise.selection.picks import Array, Doubles, Picks, Rows, Vectors, chun
 
 _CELLS = 2**21  # similarities held at a time
 _FARTHEST = 2.0  # between an object and an image without an object of its class
+_IMAGES = 128  # images that a thread looks at together
 _LABELLED = 256  # labelled images that are looked at together
 
 
@@ -81,7 +83,7 @@ def ppal(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Boxes:
-    """Objects of some images, image after image: ``vectors`` ``(m, d)`` of any length, class, weight above 0, and their image.
+    """Objects of some images, image after image: ``vectors`` ``(m, d)`` of any length, class, weight above 0, image.
 
     ``owner`` ``(m,)`` ascends from 0 to ``images`` - 1; every image has an object.
     """
@@ -106,17 +108,13 @@ def matching_distances(one: Boxes, two: Boxes) -> Vectors:
     """
     there, back = np.zeros((one.images, two.images)), np.zeros((one.images, two.images))
     same = one is two
-    for label in np.intersect1d(one.labels, two.labels):
-        mine, theirs = _of_class(one, int(label)), _of_class(two, int(label))
-        for part in chunks(len(mine.rows), max(1, _CELLS // len(theirs.vectors) // max(1, int(mine.counts.max())))):
-            rows = slice(mine.begins[part.start], mine.begins[part.stop])
-            first = part.start if same else 0  # of two images of one set, each pair is looked at once
-            similar = mine.vectors[rows] @ theirs.vectors[theirs.begins[first] :].T
-            object_kernels.add_matches(
-                similar, mine.begins[part.start : part.stop + 1] - mine.begins[part.start], mine.rows[part],
-                mine.weights[rows], theirs.begins[first:] - theirs.begins[first], theirs.rows[first:],
-                theirs.weights[theirs.begins[first] :], same, there, back,
-            )  # fmt: skip
+    classes = [(_of_class(one, label), _of_class(two, label)) for label in np.intersect1d(one.labels, two.labels)]
+
+    def match(part: slice) -> None:  # writes into the rows of these images only
+        for mine, theirs in classes:
+            _match(mine.part(part), theirs, same, there, back)
+
+    in_threads(match, list(chunks(one.images, _IMAGES)), blas=True)
     if same:
         there += back.T
         back = there.T
@@ -137,18 +135,43 @@ class _OfClass:
     rows: Rows
     begins: Rows
 
-    @property
-    def counts(self) -> Rows:
-        return np.diff(self.begins)
+    def part(self, images: slice) -> _OfClass:
+        """Those of consecutive images."""
+        first, stop = np.searchsorted(self.rows, [images.start, images.stop])
+        span, begins = slice(self.begins[first], self.begins[stop]), self.begins[first : stop + 1]
+        return _OfClass(self.vectors[span], self.weights[span], self.rows[first:stop], begins - begins[0])
+
+    def past(self, image: int) -> _OfClass:
+        """Those of this image and all after it."""
+        first = int(np.searchsorted(self.rows, image))
+        start, begins = self.begins[first], self.begins[first:]
+        return _OfClass(self.vectors[start:], self.weights[start:], self.rows[first:], begins - start)
 
 
-def _of_class(boxes: Boxes, label: int) -> _OfClass:
+def _match(mine: _OfClass, theirs: _OfClass, same: bool, there: Doubles, back: Doubles) -> None:
+    """Add the matches of these objects of one class; of two images of one set, each pair is looked at once."""
+    if same and len(mine.rows):
+        theirs = theirs.past(int(mine.rows[0]))
+    most = int(np.diff(mine.begins).max(initial=1))
+    for part in chunks(len(mine.rows), max(1, _CELLS // max(1, len(theirs.vectors)) // most)):
+        rows = slice(mine.begins[part.start], mine.begins[part.stop])
+        object_kernels.add_matches(
+            mine.vectors[rows] @ theirs.vectors.T,
+            *(mine.begins[part.start : part.stop + 1] - rows.start, mine.rows[part], mine.weights[rows]),
+            *(theirs.begins, theirs.rows, theirs.weights),
+            *(same, there, back),
+        )
+
+
+def _of_class(boxes: Boxes, label: np.int64) -> _OfClass:
     which = np.flatnonzero(boxes.labels == label)
     rows, begins = np.unique(boxes.owner[which], return_index=True)
     # in float64, so that equal distances are equal after rounding, whatever else is in the product
     vectors = boxes.vectors[which].astype(np.float64)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return _OfClass(vectors / np.where(lengths > 0, lengths, 1), boxes.weights[which], rows, np.append(begins, len(which)))
+    return _OfClass(
+        vectors / np.where(lengths > 0, lengths, 1), boxes.weights[which], rows, np.append(begins, len(which))
+    )
 
 
 def _boxes(vectors: Array, labels: Rows, scores: Doubles, kept: Rows, of: Owned) -> Boxes:

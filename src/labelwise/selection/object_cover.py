@@ -65,9 +65,7 @@ def object_coverage(
     serves, similarity = _graph(vectors, which, labels, len(free), neighbours)
     covered = np.zeros(len(free))
     object_kernels.cover(serves[len(free) :], similarity[len(free) :], covered)
-    picks, gains, best = _greedy(
-        min(n, len(images.rows)), images.begins, serves, similarity, weights, covered
-    )
+    picks, gains, best = _greedy(min(n, len(images.rows)), images.begins, serves, similarity, weights, covered)
     facts = {"newly_covered": gains / max(float(weights.sum()), 1e-300), "object": best}
     return then_empty(Picks(images.rows[picks], facts), empty, n)
 

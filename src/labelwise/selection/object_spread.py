@@ -36,9 +36,9 @@ def object_k_center(
     none of them the first pick owns the object nearest the mean of all. Images without objects come last.
 
     Facts: ``object``, the number of the farthest object in its image, its ``object_distance`` to the nearest covered
-    one, number ``near_object`` of row ``nearest``; for "mean" also ``mean_squared_distance``. Raises SelectionError if a
-    vector is not finite. Sener & Savarese 2018, algorithm 1, on objects; "mean" is the rule of Lightly's
-    subpart diversity.
+    one, number ``near_object`` of row ``nearest``; for "mean" also ``mean_squared_distance``. Raises SelectionError if
+    a vector is not finite. Sener & Savarese 2018, algorithm 1, on objects; "mean" is the rule of Lightly's subpart
+    diversity.
     """
     if over not in ("max", "mean"):
         raise SelectionError(f"object_k_center: expected over 'max' or 'mean', but found {over!r}")
@@ -205,7 +205,9 @@ def _unit(walk: _Walk) -> float:
     bounds = walk.bounds
     rows = np.concatenate([bounds.candidates, bounds.centres[: bounds.count]])
     centre = _mean(bounds.vectors, rows)
-    farthest = max(float(squared_distances(bounds.vectors, rows[part], centre).max()) for part in chunks(len(rows), 65536))
+    farthest = max(
+        float(squared_distances(bounds.vectors, rows[part], centre).max()) for part in chunks(len(rows), 65536)
+    )
     return float(2.0 ** np.ceil(np.log2(max(4 * farthest, 1e-30)))) * 2.0**-_PLACES
 
 
