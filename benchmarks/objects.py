@@ -81,7 +81,7 @@ def main() -> None:
         f"{given.images:,} images x {given.boxes} boxes x {given.width}, {given.picks:,} picks, "
         f"{_candidates(given):,} candidates for the distances, {given.repeat} turns; peers scaled as said above; "
         f"largest difference of the distances from those of PPAL's algorithm {_differ(scene, given):.1e}; "
-        "`python benchmarks/objects.py`"
+        f"`python benchmarks/objects.py --repeat {given.repeat}`"
     )
     if not given.quick:
         write_table("objects", "\n".join(lines), note)
