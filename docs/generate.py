@@ -151,6 +151,26 @@ MEANINGS: dict[str, dict[str, str]] = {
         "beta": "how much surer than its rivals a class must be, from 1; higher splits the tree sooner",
         "limit": "of more candidates than this a random sample is used",
     },
+    "score difficulty_entropy": {
+        "difficulty": "of each class, 0 (easy) to 1; default: 1 for all",
+        "strength": "how much more the most difficult class weighs than the easiest",
+        "alpha": "how soon a weight rises with the difficulty; smaller is sooner",
+    },
+    "select object_k_center": {
+        "over": "what stands for an image: its farthest object (`max`) or the mean over its objects (`mean`)",
+    },
+    "select object_coverage": {
+        "neighbours": "nearest objects of its class that an object can serve",
+        "limit": "of images with more objects than this in all a random sample is used",
+    },
+    "select ppal": {
+        "threshold": "objects with a score not above this are left out",
+        "updates": "most times the centres are moved to the medoids; 0 leaves them where farthest first put them",
+        "limit": "of more candidates than this a random sample is used",
+    },
+    "select class_balanced": {
+        "target": "wanted share of each class; default: the same for each class seen",
+    },
     "select margin_cluster_mean": {
         "width": "images are inside the margin where log p1 - log p2 is below this",
     },

@@ -37,11 +37,22 @@ def test_defaults_follow_what_is_given():
     assert pick(5, samples=given["samples"]).indices.tolist() == bald.indices.tolist()
 
 
+def boxes(size=30):
+    owners = np.arange(size).repeat(np.arange(size) % 3)
+    vectors = rng(2).normal(size=(len(owners), 4))
+    return {
+        "objects": vectors,
+        "owners": owners,
+        "object_labels": owners % 2,
+        "object_scores": rng(3).random(len(owners)),
+    }
+
+
 @pytest.mark.parametrize("name", [name for name, recipe in PRESETS.items() if recipe.reduce is None])
 def test_every_preset_gives_n_rows_and_a_sentence_for_each(name):
     labels = np.arange(3)
-    picked = pick(9, **arrays(), labelled=[4, 2, 9], labels=labels, strategy=name, seed=3)
-    again = pick(9, **arrays(), labelled=[4, 2, 9], labels=labels, strategy=name, seed=3)
+    picked = pick(9, **arrays(), **boxes(), labelled=[4, 2, 9], labels=labels, strategy=name, seed=3)
+    again = pick(9, **arrays(), **boxes(), labelled=[4, 2, 9], labels=labels, strategy=name, seed=3)
     assert picked.indices.tolist() == again.indices.tolist()
     assert picked.reasons == again.reasons
     assert len(set(picked.indices.tolist()) - {2, 4, 9}) == 9

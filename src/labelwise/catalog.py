@@ -50,6 +50,7 @@ TABLES: dict[str, dict[str, str]] = {
         "object_frequency": "labelwise.scoring.objects:object_frequency",
         "keypoint_uncertainty": "labelwise.scoring.objects:keypoint_uncertainty",
         "missed_objects": "labelwise.scoring.objects:missed_objects",
+        "difficulty_entropy": "labelwise.scoring.difficulty:difficulty_entropy",
     },
     "reduce": {
         "mean": "labelwise.units:mean",
@@ -75,6 +76,10 @@ TABLES: dict[str, dict[str, str]] = {
         "margin_cluster_mean": "labelwise.selection.clustered:margin_cluster_mean",
         "graph_density": "labelwise.selection.graph:graph_density",
         "hierarchical": "labelwise.selection.tree:hierarchical",
+        "object_k_center": "labelwise.selection.object_spread:object_k_center",
+        "object_coverage": "labelwise.selection.object_cover:object_coverage",
+        "ppal": "labelwise.selection.matching:ppal",
+        "class_balanced": "labelwise.selection.class_balance:class_balanced",
     },
     "annotator": {
         "oracle": "labelwise.annotators.oracle:Oracle",

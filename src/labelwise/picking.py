@@ -15,8 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from labelwise.errors import SelectionError
 from labelwise.reasons import Reason, explain, sentence
 from labelwise.selection.compose import Inputs
+from labelwise.selection.owned import check_owners
 from labelwise.selection.picks import Array, Rows, check_embeddings, check_probs, check_scores
-from labelwise.strategies import Recipe, assemble, preset
+from labelwise.strategies import Recipe, Strategy, assemble, preset
 
 _RULES = frozenset({"shortlist", "balance", "per_group", "near_duplicates", "empty_share", "empty_by"})
 
@@ -41,6 +42,10 @@ def pick(
     labels: ArrayLike | None = None,
     groups: ArrayLike | None = None,
     empty: ArrayLike | None = None,
+    objects: ArrayLike | None = None,
+    owners: ArrayLike | None = None,
+    object_labels: ArrayLike | None = None,
+    object_scores: ArrayLike | None = None,
     strategy: str | Recipe | None = None,
     seed: int = 0,
     **options: Any,
@@ -49,8 +54,10 @@ def pick(
 
     ``scores`` ``(N,)`` (higher = more wanted), ``embeddings`` ``(N, d)``, ``probs`` ``(N, C)`` and ``samples`` ``(S,
     N, C)`` are what you have; ``labelled`` are row numbers or a ``(N,)`` mask, ``labels`` their class indices in the
-    same order; ``groups`` ``(N,)`` numbers (-1 = none) or strings; ``empty`` ``(N,)`` is True
-    where a detector found nothing. ``strategy`` is a preset or a Recipe; scores given
+    same order; ``groups`` ``(N,)`` numbers (-1 = none) or strings; ``empty`` ``(N,)`` is True where a detector found
+    nothing. Of M boxes, image after image: ``objects`` ``(M, d)`` their vectors, ``owners`` ``(M,)`` the row of the
+    image of each, ``object_labels`` and ``object_scores``; where there is no array of N rows, N is the last owner + 1.
+    ``strategy`` is a preset or a Recipe; scores given
     here replace those it would compute. Without one: the highest scores; else, from probs, margin; else, from
     embeddings, typiclust. ``options`` are the rules ``shortlist``, ``balance``, ``per_group``, ``near_duplicates``,
     and options of the selection, such as ``beta``. The same arrays, strategy and seed give the same picks.
@@ -60,7 +67,8 @@ def pick(
     """
     given = {"scores": scores, "embeddings": embeddings, "probs": probs, "samples": samples}
     arrays = {name: np.asarray(value) for name, value in given.items() if value is not None}
-    total = _rows(arrays, groups)
+    boxes = _boxes(objects, owners, object_labels, object_scores)
+    total = _rows(arrays, groups, labelled, boxes)
     known = _labelled(labelled, total)
     candidates = np.setdiff1d(np.arange(total), known)
     if n > len(candidates):
@@ -69,9 +77,7 @@ def pick(
         )
     _check(arrays, candidates)
     ready = assemble(_recipe(strategy, arrays, options), given=arrays)
-    if "scores" not in arrays:
-        computed = ready.score({name: array for name, array in arrays.items() if name in ("probs", "samples")})
-        arrays |= {} if computed is None else {"scores": ready.finish(computed)}
+    arrays = _with_scores(ready, arrays)
     inputs = Inputs(
         n=n,
         candidates=candidates,
@@ -80,16 +86,33 @@ def pick(
         labels=None if labels is None else np.asarray(labels, dtype=np.int64),
         groups=None if groups is None else _codes(np.asarray(groups)),
         empty=None if empty is None else _mask(empty, total),
-        scores=arrays.get("scores"),
-        probs=arrays.get("probs"),
-        embeddings=arrays.get("embeddings"),
+        **{name: array for name, array in arrays.items() if name != "samples"},
+        **boxes,
     )
     picks = ready.select(inputs)
     facts = explain(picks, inputs)
     return Picked(picks.rows, [sentence(reason) for reason in facts], facts)
 
 
-def _rows(arrays: Mapping[str, Array], groups: ArrayLike | None) -> int:
+def _boxes(
+    objects: ArrayLike | None, owners: ArrayLike | None, labels: ArrayLike | None, scores: ArrayLike | None
+) -> dict[str, Array]:
+    """What is given about objects, once it fits together."""
+    given = {"objects": objects, "owners": owners, "object_labels": labels, "object_scores": scores}
+    boxes = {name: np.asarray(value) for name, value in given.items() if value is not None}
+    if boxes and owners is None:
+        raise SelectionError(
+            f"expected owners, the row of the image of each box, beside {next(iter(boxes))}; give them"
+        )
+    if boxes:
+        rest = [boxes.get(name) for name in ("objects", "object_labels", "object_scores")]
+        boxes["owners"] = check_owners(boxes["owners"], *rest)
+    return boxes
+
+
+def _rows(
+    arrays: Mapping[str, Array], groups: ArrayLike | None, labelled: ArrayLike | None, boxes: Mapping[str, Array]
+) -> int:
     """N, on which all arrays agree."""
     lengths = {}
     for name, array in arrays.items():
@@ -98,6 +121,10 @@ def _rows(arrays: Mapping[str, Array], groups: ArrayLike | None) -> int:
             lengths[name] = int(array.shape[axis])
     if groups is not None:
         lengths["groups"] = len(np.asarray(groups))
+    owners = boxes.get("owners", np.empty(0, np.int64))
+    if boxes and not lengths:
+        mask = np.asarray([] if labelled is None else labelled)
+        return len(mask) if mask.dtype == bool else int(owners.max(initial=-1)) + 1
     if not arrays or not lengths:
         raise SelectionError("expected scores, probs, samples or embeddings, but found none; give at least one")
     first = next(iter(lengths))
@@ -106,6 +133,8 @@ def _rows(arrays: Mapping[str, Array], groups: ArrayLike | None) -> int:
             raise SelectionError(
                 f"expected one row per image in all arrays, but {first} has {lengths[first]} and {name} {length}"
             )
+    if len(owners) and owners[-1] >= lengths[first]:
+        raise SelectionError(f"expected owners from 0 to {lengths[first] - 1}, but found {owners[-1]}")
     return lengths[first]
 
 
@@ -165,6 +194,14 @@ def _mask(empty: ArrayLike, total: int) -> NDArray[np.bool_]:
     if mask.dtype != bool or mask.shape != (total,):
         raise SelectionError(f"expected empty as a mask of shape ({total},), found {mask.dtype} of {mask.shape}")
     return mask
+
+
+def _with_scores(ready: Strategy, arrays: dict[str, Array]) -> dict[str, Array]:
+    """The arrays, with the scores the strategy computes unless there are some."""
+    if "scores" in arrays:
+        return arrays
+    computed = ready.score({name: array for name, array in arrays.items() if name in ("probs", "samples")})
+    return arrays if computed is None else {**arrays, "scores": ready.finish(computed)}
 
 
 def _codes(groups: Array) -> Rows:

@@ -19,7 +19,11 @@ from labelwise.selection.wrappers import apart, balanced, empty_quota, per_group
 
 Spec = str | Mapping[str, Any]  # "name", or {"name": ..., option: value, ...}
 
-_PREDICTED = frozenset({"probs", "samples", "embeddings", "boxes", "keypoints"})
+# what a model must provide for a word of the vocabulary
+_PROVIDED = {
+    **{word: word for word in ("probs", "samples", "embeddings", "boxes", "keypoints", "objects")},
+    **dict.fromkeys(("owners", "object_labels", "object_scores", "confidences", "box_labels"), "boxes"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +64,9 @@ class Recipe:
 class Strategy:
     """A recipe made ready: what to ask the model for, how to score, how to select.
 
-    ``needs`` names the predictions the model must provide, of probs, samples, embeddings, boxes and keypoints; ``uses``
-    all words of the selection's vocabulary that are asked for (groups among them, if a rule wants them).
+    ``needs`` names the predictions the model must provide, of probs, samples, embeddings, boxes, keypoints and objects
+    (vectors of boxes); ``uses`` all words of the selection's vocabulary that are asked for (groups among them, if a
+    rule wants them).
     """
 
     recipe: Recipe
@@ -168,16 +173,20 @@ def assemble(recipe: Recipe, given: Collection[str] = ()) -> Strategy:
             f"strategy: {_who_needs_scores(recipe)} needs scores; set strategy.score, for example to margin"
         )
     if recipe.score is None:
-        return Strategy(recipe, uses & _PREDICTED, uses, select)
+        return Strategy(recipe, _provided(uses), uses, select)
     score, score_needs = _scorer(recipe.score)
     if score_needs & OBJECT_WORDS and recipe.reduce is None:
         raise ConfigError(
             f"strategy: score {catalog.split_spec(recipe.score)[0]!r} gives one number per object; set strategy.reduce "
             f"to one of {', '.join(catalog.TABLES['reduce'])}"
         )
-    asked = score_needs | ({"boxes"} if score_needs & {"confidences", "box_labels"} else set())
     reduce = None if recipe.reduce is None else _reducer(recipe.reduce)
-    return Strategy(recipe, (uses | asked) & _PREDICTED, uses, select, score, score_needs, reduce)
+    return Strategy(recipe, _provided(uses | score_needs), uses, select, score, score_needs, reduce)
+
+
+def _provided(words: Collection[str]) -> frozenset[str]:
+    """What a model must provide for these words of the vocabulary."""
+    return frozenset(_PROVIDED[word] for word in words if word in _PROVIDED)
 
 
 def preset(name: str) -> Recipe:
@@ -447,5 +456,29 @@ PRESETS: dict[str, Recipe] = {
         empty="quota",
         paper="the doubt about what a detector does not show; compare Haussmann et al. 2020, Scalable active learning",
         summary="Detection: the most faint boxes that no shown box explains.",
+    ),
+    "object_k_center": Recipe(
+        select="object_k_center",
+        paper="Sener & Savarese 2018, a core-set approach, over objects; compare Popp et al. 2024 (OFDS)",
+        summary="Images with an object far from every labelled object, one after the other.",
+    ),
+    "object_coverage": Recipe(
+        select="object_coverage",
+        paper="Lee et al. 2024, Coreset selection for object detection; weights as in Bae et al. 2025",
+        summary="Images whose objects bring the pool's objects nearest to a labelled one of their class.",
+    ),
+    "ppal": Recipe(
+        score="difficulty_entropy",
+        reduce="sum",
+        empty="lowest",
+        select="ppal",
+        shortlist=4.0,
+        paper="Yang, Huang & Crowley 2024, Plug and play active learning for object detection",
+        summary="Of four times as many images with uncertain objects, those that differ by their objects.",
+    ),
+    "class_balanced": Recipe(
+        select="class_balanced",
+        paper="Lightly's balance strategy, as recovered from lightly-mundig 0.1.16",
+        summary="Images whose objects bring all classes nearest to equal numbers.",
     ),
 }

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from labelwise.scoring.difficulty import class_weights, difficulty_entropy
     from labelwise.scoring.objects import (
         keypoint_uncertainty,
         missed_objects,
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     "bald": "uncertainty",
+    "class_weights": "difficulty",
+    "difficulty_entropy": "difficulty",
     "entropy": "uncertainty",
     "keypoint_uncertainty": "objects",
     "least_confidence": "uncertainty",
@@ -40,6 +43,8 @@ _HOME = {
 
 __all__ = [
     "bald",
+    "class_weights",
+    "difficulty_entropy",
     "entropy",
     "keypoint_uncertainty",
     "least_confidence",

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from labelwise.selection.balls import probcover
+    from labelwise.selection.class_balance import class_balanced
     from labelwise.selection.clustered import cluster_margin, informative_diverse, margin_cluster_mean
     from labelwise.selection.compose import Inputs, Selector, bind, needs, wrap
     from labelwise.selection.coverage import facility_location, herding, max_herding
     from labelwise.selection.density import centroids, typiclust
     from labelwise.selection.gradient import badge
     from labelwise.selection.graph import graph_density
+    from labelwise.selection.matching import ppal
+    from labelwise.selection.object_cover import object_coverage
+    from labelwise.selection.object_spread import object_k_center
     from labelwise.selection.picks import Picks, check_embeddings, check_probs, check_scores
     from labelwise.selection.ranking import random, stochastic, top
     from labelwise.selection.spread import coral, k_center
@@ -31,6 +35,7 @@ _HOME = {
     "check_embeddings": "picks",
     "check_probs": "picks",
     "check_scores": "picks",
+    "class_balanced": "class_balance",
     "cluster_margin": "clustered",
     "empty_quota": "wrappers",
     "facility_location": "coverage",
@@ -43,7 +48,10 @@ _HOME = {
     "margin_cluster_mean": "clustered",
     "max_herding": "coverage",
     "needs": "compose",
+    "object_coverage": "object_cover",
+    "object_k_center": "object_spread",
     "per_group": "wrappers",
+    "ppal": "matching",
     "probcover": "balls",
     "random": "ranking",
     "shortlist": "wrappers",
@@ -65,6 +73,7 @@ __all__ = [
     "check_embeddings",
     "check_probs",
     "check_scores",
+    "class_balanced",
     "cluster_margin",
     "coral",
     "empty_quota",
@@ -77,7 +86,10 @@ __all__ = [
     "margin_cluster_mean",
     "max_herding",
     "needs",
+    "object_coverage",
+    "object_k_center",
     "per_group",
+    "ppal",
     "probcover",
     "random",
     "shortlist",

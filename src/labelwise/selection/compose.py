@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from labelwise.errors import ConfigError, SelectionError
+from labelwise.selection.owned import check_owners
 from labelwise.selection.picks import Array, Picks, Rows, count, no_rows
 
 VOCABULARY: Mapping[str, str] = {
@@ -24,6 +25,10 @@ VOCABULARY: Mapping[str, str] = {
     "embeddings": "(N, d) float32 vectors",
     "groups": "(N,) group number, -1 = none",
     "empty": "(N,) True where the model found no object",
+    "objects": "(M, d) float32 vectors of all boxes, image after image",
+    "owners": "(M,) row of the image each box belongs to, ascending",
+    "object_labels": "(M,) class index of each box, -1 = not known",
+    "object_scores": "(M,) how much each box counts, 0 or more",
     "rng": "numpy random generator",
 }
 SCORE_VOCABULARY: Mapping[str, str] = {
@@ -58,12 +63,19 @@ class Inputs:
     groups: Rows | None = None
     picked: Rows = field(default_factory=no_rows)
     empty: Array | None = None
+    objects: Array | None = None
+    owners: Rows | None = None
+    object_labels: Rows | None = None
+    object_scores: Array | None = None
 
     def __post_init__(self) -> None:
         for name in ("candidates", "labelled", "picked"):
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.int64))
         if len(self.candidates) > 1 and not (np.diff(self.candidates) > 0).all():
             raise SelectionError("expected candidates in ascending order without repeats; use numpy.unique")
+        if self.owners is not None:
+            beside = self.objects, self.object_labels, self.object_scores
+            object.__setattr__(self, "owners", check_owners(self.owners, *beside))
         if self.labels is None and len(self.labelled) == 0:
             object.__setattr__(self, "labels", no_rows())
         if self.labels is not None and len(self.labels) != len(self.labelled):
