@@ -18,20 +18,24 @@ from labelwise.selection.compose import Inputs
 from labelwise.selection.picks import Array, Rows, check_embeddings, check_probs, check_scores
 from labelwise.strategies import Recipe, assemble, preset
 
-_RULES = frozenset({"shortlist", "balance", "per_group", "near_duplicates"})
+_RULES = frozenset({"shortlist", "balance", "per_group", "near_duplicates", "threshold"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picked:
-    """What ``pick`` chose: ``indices`` ``(n,)`` best first, for each a sentence in ``reasons`` and its ``facts``."""
+    """What ``pick`` chose: ``indices`` ``(n,)`` best first, for each a sentence in ``reasons`` and its ``facts``.
+
+    ``ended`` says why there are fewer than were asked for, where rules or an end condition allow no more; else empty.
+    """
 
     indices: NDArray[np.int64]
     reasons: list[str]
     facts: list[Reason]
+    ended: str = ""
 
 
 def pick(
-    n: int,
+    n: int | None,
     *,
     scores: ArrayLike | None = None,
     embeddings: ArrayLike | None = None,
@@ -40,27 +44,33 @@ def pick(
     labelled: ArrayLike | None = None,
     labels: ArrayLike | None = None,
     groups: ArrayLike | None = None,
+    metadata: Mapping[str, ArrayLike] | None = None,
     strategy: str | Recipe | None = None,
     seed: int = 0,
     **options: Any,
 ) -> Picked:
-    """Choose n of N rows that are worth a label.
+    """Choose n of N rows that are worth a label; None: as many as the rules and end conditions allow.
 
     ``scores`` ``(N,)`` (higher = more wanted), ``embeddings`` ``(N, d)``, ``probs`` ``(N, C)`` and ``samples`` ``(S,
     N, C)`` are what you have; ``labelled`` are row numbers or a ``(N,)`` mask, ``labels`` their class indices in the
-    same order; ``groups`` ``(N,)`` numbers (-1 = none) or strings. ``strategy`` is a preset or a Recipe; scores given
-    here replace those it would compute. Without one: the highest scores; else, from probs, margin; else, from
-    embeddings, typiclust. ``options`` are the rules ``shortlist``, ``balance``, ``per_group``, ``near_duplicates``,
-    and options of the selection, such as ``beta``. The same arrays, strategy and seed give the same picks.
+    same order; ``groups`` ``(N,)`` numbers (-1 = none) or strings; ``metadata`` columns ``(N,)`` by name, numbers or
+    words. ``strategy`` is a preset or a Recipe; scores given here replace those it would compute. Without one: the
+    highest scores; else, from probs, margin; else, from embeddings, typiclust. ``options`` are the rules
+    ``shortlist``, ``balance``, ``per_group``, ``near_duplicates``, ``threshold``, and options of the selection, such as
+    ``beta``. The same arrays, strategy and seed give the same picks.
 
     Raises SelectionError if the arrays do not fit together or hold numbers that are not finite, or fewer than n rows
-    are left (rules such as ``per_group`` alone may give fewer); ConfigError for an unknown strategy or option.
+    are left (rules such as ``per_group`` and end conditions alone may give fewer); ConfigError for an unknown strategy
+    or option.
     """
     given = {"scores": scores, "embeddings": embeddings, "probs": probs, "samples": samples}
     arrays = {name: np.asarray(value) for name, value in given.items() if value is not None}
-    total = _rows(arrays, groups)
+    columns = {name: np.asarray(value) for name, value in (metadata or {}).items()}
+    total = _rows(arrays, groups, columns)
     known = _labelled(labelled, total)
     candidates = np.setdiff1d(np.arange(total), known)
+    if n is None:
+        n = len(candidates)
     if n > len(candidates):
         raise SelectionError(
             f"asked for {n:,}, only {len(candidates):,} are not labelled; ask for {len(candidates):,} or fewer"
@@ -80,13 +90,15 @@ def pick(
         scores=arrays.get("scores"),
         probs=arrays.get("probs"),
         embeddings=arrays.get("embeddings"),
+        metadata=columns or None,
     )
     picks = ready.select(inputs)
     facts = explain(picks, inputs)
-    return Picked(picks.rows, [sentence(reason) for reason in facts], facts)
+    short = "" if len(picks.rows) == n else picks.ended or "the rules allow no more"
+    return Picked(picks.rows, [sentence(reason) for reason in facts], facts, short)
 
 
-def _rows(arrays: Mapping[str, Array], groups: ArrayLike | None) -> int:
+def _rows(arrays: Mapping[str, Array], groups: ArrayLike | None, columns: Mapping[str, Array]) -> int:
     """N, on which all arrays agree."""
     lengths = {}
     for name, array in arrays.items():
@@ -95,7 +107,8 @@ def _rows(arrays: Mapping[str, Array], groups: ArrayLike | None) -> int:
             lengths[name] = int(array.shape[axis])
     if groups is not None:
         lengths["groups"] = len(np.asarray(groups))
-    if not arrays or not lengths:
+    lengths |= {f"metadata {name!r}": len(column) for name, column in columns.items() if column.ndim}
+    if not (arrays or columns) or not lengths:
         raise SelectionError("expected scores, probs, samples or embeddings, but found none; give at least one")
     first = next(iter(lengths))
     for name, length in lengths.items():

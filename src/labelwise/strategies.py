@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from labelwise import catalog
 from labelwise.errors import ConfigError, SelectionError
 from labelwise.selection.compose import SCORE_VOCABULARY, Selector, bind, checked, name_of, needs, wrap
+from labelwise.selection.conditions import condition, threshold
 from labelwise.selection.picks import Picks
 from labelwise.selection.wrappers import apart, balanced, per_group, shortlist
 
@@ -24,7 +25,8 @@ class Recipe:
     ``score`` and ``select`` are a catalogue name, an import path, or a mapping with ``name`` and options.
     ``shortlist`` lets only that many times n of the best-scored candidates reach the selection; ``balance`` shares n
     over the predicted classes; ``per_group`` is the most picks of one group in a round; ``near_duplicates`` the least
-    cosine distance between picks. None (or False) leaves a rule out. They apply in this order, from the inside out.
+    cosine distance between picks; ``threshold`` conditions that every candidate must meet, such as ``score >= 0.5``.
+    None (or False) leaves a rule out. They apply in this order, from the inside out.
     """
 
     select: Spec = "top"
@@ -35,6 +37,7 @@ class Recipe:
     balance: bool = False
     per_group: int | None = None
     near_duplicates: float | None = None
+    threshold: str | Sequence[str] = ()
     paper: str = ""
     summary: str = ""
 
@@ -126,6 +129,9 @@ def _rules(recipe: Recipe) -> list[tuple[Callable[..., Picks], dict[str, Any]]]:
         rules.append((apart, {"distance": recipe.near_duplicates}))
     if recipe.per_group is not None:
         rules.append((per_group, {"cap": recipe.per_group}))
+    if recipe.threshold:
+        texts = [recipe.threshold] if isinstance(recipe.threshold, str) else recipe.threshold
+        rules.append((threshold, {"conditions": tuple(condition(text) for text in texts)}))
     return rules
 
 
@@ -153,7 +159,9 @@ def _resolve(kind: str, spec: Spec) -> tuple[Callable[..., Any], dict[str, Any]]
 
 def _who_needs_scores(recipe: Recipe) -> str:
     name = catalog.split_spec(recipe.select)[0]
-    return f"select {name!r}" if recipe.shortlist is None else f"shortlist (before {name!r})"
+    if recipe.shortlist is not None:
+        return f"shortlist (before {name!r})"
+    return f"threshold (before {name!r})" if recipe.threshold and name != "top" else f"select {name!r}"
 
 
 PRESETS: dict[str, Recipe] = {

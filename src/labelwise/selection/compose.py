@@ -40,6 +40,7 @@ class Inputs:
 
     Fields are the words of VOCABULARY with their shapes. ``picked`` holds the rows among ``labelled`` that were picked
     earlier in the same call, by a wrapper that asks more than once: rules about one call's picks count them in.
+    ``rewards`` holds for each earlier round what the picks of each ``arm`` were worth, 0 to 1.
     """
 
     n: int
@@ -53,6 +54,7 @@ class Inputs:
     groups: Rows | None = None
     metadata: Mapping[str, Array] | None = None
     picked: Rows = field(default_factory=no_rows)
+    rewards: tuple[Mapping[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("candidates", "labelled", "picked"):
@@ -182,7 +184,9 @@ def wrap(function: Callable[..., Picks], inner: Selector, options: Mapping[str, 
 def _words(function: Callable[..., Any], options: Mapping[str, Any]) -> Callable[[Inputs], dict[str, Any]]:
     """What gives a function the inputs it asks for, and the optional ones that there are."""
     names, parameters = needs(function, options=options), inspect.signature(function).parameters
-    maybe = [name for name in VOCABULARY if name in parameters and parameters[name].default is not inspect.Parameter.empty]
+    maybe = [
+        name for name in VOCABULARY if name in parameters and parameters[name].default is not inspect.Parameter.empty
+    ]
 
     def words(inputs: Inputs) -> dict[str, Any]:
         found = inputs.named(names, name_of(function))

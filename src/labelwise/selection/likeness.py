@@ -78,7 +78,7 @@ def query_rows(
                 f"similarity: expected labelled rows of class {' or '.join(map(str, like))} (index) to be similar to, "
                 f"but found none among {len(labelled)}; label one, or leave 'like' out"
             )
-        return labelled[chosen]
+        return np.asarray(labelled[chosen], dtype=np.int64)
     if len(labelled) or not len(candidates):
         return labelled
     vectors = check_stored(embeddings, candidates)

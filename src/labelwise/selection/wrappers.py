@@ -1,4 +1,4 @@
-"""Rules that any selection can be put under: shortlist, class balance, caps per group, no near-duplicates.
+"""Rules that any selection can be put under: thresholds, shortlist, class balance, caps per group, no near-duplicates.
 
 Each takes the selector it constrains and the inputs first, then the words of the vocabulary it needs; see compose.wrap.
 """
