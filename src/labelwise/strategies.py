@@ -201,6 +201,22 @@ PRESETS: dict[str, Recipe] = {
         paper="Lightly's CORAL, as recovered from lightly-mundig 0.1.16",
         summary="Far from everything labelled and a small gap, weighed by two growing sums.",
     ),
+    "balanced_coral": Recipe(
+        score="margin",
+        select={"name": "combined", "parts": [{"by": "diversity"}, {"by": "score"}, {"by": "balance"}]},
+        paper="Lightly's combination of strategies, as recovered from lightly-mundig 0.1.16",
+        summary="As coral, and the predicted classes of all labels are brought near to equal shares.",
+    ),
+    "typical_diverse": Recipe(
+        select={"name": "combined", "parts": [{"by": "diversity"}, {"by": "typicality"}]},
+        paper="Lightly's combination of strategies, as recovered from lightly-mundig 0.1.16",
+        summary="Far from everything labelled, but not odd; needs no model.",
+    ),
+    "robust_k_center": Recipe(
+        select="robust_k_center",
+        paper="Charikar, Khuller, Mount & Narasimhan 2001, Algorithms for facility location problems with outliers",
+        summary="Close to everything but the oddest two per cent; needs no model.",
+    ),
     "typiclust": Recipe(
         select="typiclust",
         paper="Hacohen, Dekel & Weinshall 2022, Active learning on a budget",
@@ -245,6 +261,18 @@ PRESETS: dict[str, Recipe] = {
         select={"name": "stochastic", "kind": "power", "beta": 1.0},
         paper="Kirsch et al. 2023, Stochastic batch acquisition: a simple baseline for deep active learning",
         summary="Drawn by chance, small gaps more often; avoids near-equal picks.",
+    ),
+    "margin_random": Recipe(
+        score="margin",
+        select="mixture",
+        paper="Google's active-learning playground, mixtures of margin and uniform",
+        summary="Half of the images by the smallest gap, half at random.",
+    ),
+    "bandit": Recipe(
+        score="margin",
+        select="bandit",
+        paper="Auer et al. 2002, The nonstochastic multiarmed bandit problem; Google's active-learning playground",
+        summary="A mixture of margin and random, drawn by how often it surprised the model in earlier rounds.",
     ),
     "margin_spread": Recipe(
         score="margin",

@@ -47,7 +47,7 @@ class Condition:
 
 def condition(text: str) -> Condition:
     """A condition from text such as ``score >= 0.5`` or ``weather != fog``. Raises ConfigError if it is none."""
-    found = re.fullmatch(r"\s*(.+?)\s*(<=|>=|!=|==|<|>)\s*(.+?)\s*", text)
+    found = re.fullmatch(r"\s*(.+?)\s*(<=|>=|!=|==|<|>)\s*([^\s<>=].*?)\s*", text)
     if found is None:
         raise ConfigError(
             f"threshold: expected a column, a comparison (<, <=, >, >=, ==, !=) and a value, such as "

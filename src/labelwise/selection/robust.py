@@ -98,10 +98,10 @@ def _smallest(
     """Picks at the smallest radius that does: picks, what each covers, and what stays uncovered (positions)."""
     radii = np.unique(np.concatenate([apart.ravel(), known[np.isfinite(known)]]))
     low, high = -1, len(radii) - 1  # with every distance allowed one pick covers all
-    best = _cover(apart, known, weights, n, radii[high])
+    best = _cover(apart, known, weights, n, radii[high], spare)
     while high - low > 1:
         middle = (low + high) // 2
-        found = _cover(apart, known, weights, n, radii[middle])
+        found = _cover(apart, known, weights, n, radii[middle], spare)
         if weights[found[2]].sum() <= spare:
             high, best = middle, found
         else:
@@ -110,15 +110,15 @@ def _smallest(
 
 
 def _cover(
-    apart: Doubles, known: Doubles, weights: NDArray[np.int64], n: int, radius: float
+    apart: Doubles, known: Doubles, weights: NDArray[np.int64], n: int, radius: float, spare: int
 ) -> tuple[Rows, NDArray[np.int64], Rows]:
-    """Up to n picks for a radius: always the disk that holds most of what is uncovered."""
+    """Up to n picks for a radius: always the disk that holds most of what is uncovered, until the rest may be left."""
     inside = apart <= radius
     left = known > 3 * radius
     around = inside[:, left] @ weights[left]
     picks: list[int] = []
     gains: list[int] = []
-    while len(picks) < n and left.any():
+    while len(picks) < n and weights[left].sum() > spare:
         position = int(np.argmax(around))
         fresh = np.flatnonzero(left & (apart[position] <= 3 * radius))
         picks.append(position)
