@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from labelwise.errors import SelectionError
 from labelwise.reasons import Reason, explain, sentence
 from labelwise.selection.compose import Inputs
-from labelwise.selection.picks import Array, Rows, check_embeddings, check_probs, check_scores
+from labelwise.selection.picks import Array, Picks, Rows, check_embeddings, check_probs, check_scores
 from labelwise.strategies import Recipe, assemble, preset
 
 _RULES = frozenset({"shortlist", "balance", "per_group", "near_duplicates", "threshold"})
@@ -69,8 +69,7 @@ def pick(
     total = _rows(arrays, groups, columns)
     known = _labelled(labelled, total)
     candidates = np.setdiff1d(np.arange(total), known)
-    if n is None:
-        n = len(candidates)
+    n = len(candidates) if n is None else n
     if n > len(candidates):
         raise SelectionError(
             f"asked for {n:,}, only {len(candidates):,} are not labelled; ask for {len(candidates):,} or fewer"
@@ -94,8 +93,12 @@ def pick(
     )
     picks = ready.select(inputs)
     facts = explain(picks, inputs)
-    short = "" if len(picks.rows) == n else picks.ended or "the rules allow no more"
-    return Picked(picks.rows, [sentence(reason) for reason in facts], facts, short)
+    return Picked(picks.rows, [sentence(reason) for reason in facts], facts, _why_short(picks, n))
+
+
+def _why_short(picks: Picks, n: int) -> str:
+    """Why there are fewer picks than n; empty if there are not."""
+    return "" if len(picks.rows) == n else picks.ended or "the rules allow no more"
 
 
 def _rows(arrays: Mapping[str, Array], groups: ArrayLike | None, columns: Mapping[str, Array]) -> int:
