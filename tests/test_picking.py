@@ -75,7 +75,7 @@ def test_presets_for_objects_take_scores_and_refuse_one_prediction_an_image(name
         pick(3, probs=arrays()["probs"], strategy=name, empty=np.zeros(30, bool))
     assert "\n" not in str(error.value)
     empty = np.arange(30) >= 20
-    picked = pick(10, scores=rng(1).random(30), empty=empty, strategy=name, seed=1)
+    picked = pick(10, scores=rng(1).random(30), empty=empty, **boxes(), strategy=name, seed=1)
     assert int(empty[picked.indices].sum()) == 1 or PRESETS[name].empty != "quota"
     json.dumps(picked.facts, allow_nan=False)
 

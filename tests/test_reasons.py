@@ -105,3 +105,13 @@ def test_sentences_of_clusters_and_gradients():
 def test_what_a_pick_covers_comes_first():
     text = sentence({"score": 0.5, "score_rank": 2, "score_of": 10, "coverage_gain": 0.0123})
     assert text == "Covers 1.23% of what is uncertain in the pool; score 0.5, rank 2 of 10."
+
+
+def test_shares_of_the_gain_are_told_in_per_cent():
+    text = sentence({"score": 0.5, "gain_diversity": 0.625, "gain_score": 0.375, "chosen_by": "coral"})
+    assert text == "Chosen by coral; of the gain 62% from diversity, 38% from score; score 0.5."
+
+
+def test_sentences_of_similar_and_typical_images():
+    assert sentence({"similarity": 0.5, "query_distance": 2.0}) == "Similarity 0.5, 2 from the nearest image asked for."
+    assert sentence({"typical": 0.25}) == "Typicality 0.25 of 1."

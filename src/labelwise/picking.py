@@ -16,23 +16,27 @@ from labelwise.errors import SelectionError
 from labelwise.reasons import Reason, explain, sentence
 from labelwise.selection.compose import Inputs
 from labelwise.selection.owned import check_owners
-from labelwise.selection.picks import Array, Rows, check_embeddings, check_probs, check_scores
+from labelwise.selection.picks import Array, Picks, Rows, check_embeddings, check_probs, check_scores
 from labelwise.strategies import Recipe, Strategy, assemble, preset
 
-_RULES = frozenset({"shortlist", "balance", "per_group", "near_duplicates", "empty_share", "empty_by"})
+_RULES = frozenset({"shortlist", "balance", "per_group", "near_duplicates", "empty_share", "empty_by", "threshold"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picked:
-    """What ``pick`` chose: ``indices`` ``(n,)`` best first, for each a sentence in ``reasons`` and its ``facts``."""
+    """What ``pick`` chose: ``indices`` ``(n,)`` best first, for each a sentence in ``reasons`` and its ``facts``.
+
+    ``ended`` says why there are fewer than were asked for, where rules or an end condition allow no more; else empty.
+    """
 
     indices: NDArray[np.int64]
     reasons: list[str]
     facts: list[Reason]
+    ended: str = ""
 
 
 def pick(
-    n: int,
+    n: int | None,
     *,
     scores: ArrayLike | None = None,
     embeddings: ArrayLike | None = None,
@@ -46,31 +50,35 @@ def pick(
     owners: ArrayLike | None = None,
     object_labels: ArrayLike | None = None,
     object_scores: ArrayLike | None = None,
+    metadata: Mapping[str, ArrayLike] | None = None,
     strategy: str | Recipe | None = None,
     seed: int = 0,
     **options: Any,
 ) -> Picked:
-    """Choose n of N rows that are worth a label.
+    """Choose n of N rows that are worth a label; None: as many as the rules and end conditions allow.
 
     ``scores`` ``(N,)`` (higher = more wanted), ``embeddings`` ``(N, d)``, ``probs`` ``(N, C)`` and ``samples`` ``(S,
     N, C)`` are what you have; ``labelled`` are row numbers or a ``(N,)`` mask, ``labels`` their class indices in the
     same order; ``groups`` ``(N,)`` numbers (-1 = none) or strings; ``empty`` ``(N,)`` is True where a detector found
-    nothing. Of M boxes, image after image: ``objects`` ``(M, d)`` their vectors, ``owners`` ``(M,)`` the row of the
-    image of each, ``object_labels`` and ``object_scores``; where there is no array of N rows, N is the last owner + 1.
-    ``strategy`` is a preset or a Recipe; scores given
-    here replace those it would compute. Without one: the highest scores; else, from probs, margin; else, from
-    embeddings, typiclust. ``options`` are the rules ``shortlist``, ``balance``, ``per_group``, ``near_duplicates``,
+    nothing; ``metadata`` columns ``(N,)`` by name, numbers or words. Of M boxes, image after image: ``objects`` ``(M,
+    d)`` their vectors, ``owners`` ``(M,)`` the row of the image of each, ``object_labels`` and ``object_scores``; where
+    there is no array of N rows, N is the last owner + 1. ``strategy`` is a preset or a Recipe; scores given here
+    replace those it would compute. Without one: the highest scores; else, from probs, margin; else, from embeddings,
+    typiclust. ``options`` are the rules ``shortlist``, ``balance``, ``per_group``, ``near_duplicates``, ``threshold``,
     and options of the selection, such as ``beta``. The same arrays, strategy and seed give the same picks.
 
     Raises SelectionError if the arrays do not fit together or hold numbers that are not finite, or fewer than n rows
-    are left (rules such as ``per_group`` alone may give fewer); ConfigError for an unknown strategy or option.
+    are left (rules such as ``per_group`` and end conditions alone may give fewer); ConfigError for an unknown strategy
+    or option.
     """
     given = {"scores": scores, "embeddings": embeddings, "probs": probs, "samples": samples}
     arrays = {name: np.asarray(value) for name, value in given.items() if value is not None}
     boxes = _boxes(objects, owners, object_labels, object_scores)
-    total = _rows(arrays, groups, labelled, boxes)
+    columns = {name: np.asarray(value) for name, value in (metadata or {}).items()}
+    total = _rows(arrays, groups, labelled, boxes, columns)
     known = _labelled(labelled, total)
     candidates = np.setdiff1d(np.arange(total), known)
+    n = len(candidates) if n is None else n
     if n > len(candidates):
         raise SelectionError(
             f"asked for {n:,}, only {len(candidates):,} are not labelled; ask for {len(candidates):,} or fewer"
@@ -86,12 +94,18 @@ def pick(
         labels=None if labels is None else np.asarray(labels, dtype=np.int64),
         groups=None if groups is None else _codes(np.asarray(groups)),
         empty=None if empty is None else _mask(empty, total),
+        metadata=columns or None,
         **{name: array for name, array in arrays.items() if name != "samples"},
         **boxes,
     )
     picks = ready.select(inputs)
     facts = explain(picks, inputs)
-    return Picked(picks.rows, [sentence(reason) for reason in facts], facts)
+    return Picked(picks.rows, [sentence(reason) for reason in facts], facts, _why_short(picks, n))
+
+
+def _why_short(picks: Picks, n: int) -> str:
+    """Why there are fewer picks than n; empty if there are not."""
+    return "" if len(picks.rows) == n else picks.ended or "the rules allow no more"
 
 
 def _boxes(
@@ -111,7 +125,11 @@ def _boxes(
 
 
 def _rows(
-    arrays: Mapping[str, Array], groups: ArrayLike | None, labelled: ArrayLike | None, boxes: Mapping[str, Array]
+    arrays: Mapping[str, Array],
+    groups: ArrayLike | None,
+    labelled: ArrayLike | None,
+    boxes: Mapping[str, Array],
+    columns: Mapping[str, Array],
 ) -> int:
     """N, on which all arrays agree."""
     lengths = {}
@@ -121,11 +139,12 @@ def _rows(
             lengths[name] = int(array.shape[axis])
     if groups is not None:
         lengths["groups"] = len(np.asarray(groups))
+    lengths |= {f"metadata {name!r}": len(column) for name, column in columns.items() if column.ndim}
     owners = boxes.get("owners", np.empty(0, np.int64))
     if boxes and not lengths:
         mask = np.asarray([] if labelled is None else labelled)
         return len(mask) if mask.dtype == bool else int(owners.max(initial=-1)) + 1
-    if not arrays or not lengths:
+    if not (arrays or columns) or not lengths:
         raise SelectionError("expected scores, probs, samples or embeddings, but found none; give at least one")
     first = next(iter(lengths))
     for name, length in lengths.items():

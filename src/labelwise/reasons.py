@@ -23,6 +23,7 @@ from labelwise.selection.picks import (
 Reason = dict[str, Any]
 
 _BLOCK = 512
+_GAIN = "gain_"  # begins the names of the facts that tell each part's share in the gain of a pick
 # the facts that _told has words for; any other is shown as its name and value
 _TOLD = frozenset(
     [
@@ -40,6 +41,7 @@ _TOLD = frozenset(
             "object_distance",
             "near_object",
         ),
+        *("similarity", "query_distance", "typical", "chosen_by"),
     ]
 )
 
@@ -73,14 +75,22 @@ def explain(
 
 def sentence(reason: Mapping[str, Any]) -> str:
     """One sentence for people from the facts of one pick."""
-    others = [f"{name.replace('_', ' ')} {_show(value)}" for name, value in reason.items() if name not in _TOLD]
+    others = [f"{name.replace('_', ' ')} {_show(value)}" for name, value in reason.items() if not _is_told(name)]
     parts = [*_told(reason), *others]
     text = "; ".join(parts) or "chosen without a score, a prediction or vectors"
     return f"{text[0].upper()}{text[1:]}."
 
 
+def _is_told(name: str) -> bool:
+    return name in _TOLD or name.startswith(_GAIN)
+
+
 def _told(reason: Mapping[str, Any]) -> list[str]:
     parts = []
+    if "chosen_by" in reason:
+        parts.append(f"chosen by {reason['chosen_by']}")
+    if gains := {name.removeprefix(_GAIN): value for name, value in reason.items() if name.startswith(_GAIN)}:
+        parts.append(f"of the gain {', '.join(f'{share:.0%} from {name}' for name, share in gains.items())}")
     if "drawn" in reason:
         parts.append(f"drawn {reason['drawn']}")
     if "coverage_gain" in reason:
@@ -92,6 +102,11 @@ def _told(reason: Mapping[str, Any]) -> list[str]:
         parts.append(
             f"the model says {_name('class', reason['class'])} with probability {_show(reason['probability'])}"
         )
+    if "similarity" in reason:
+        far = _show(reason["query_distance"])
+        parts.append(f"similarity {_show(reason['similarity'])}, {far} from the nearest image asked for")
+    if "typical" in reason:
+        parts.append(f"typicality {_show(reason['typical'])} of 1")
     if "typicality" in reason:
         parts.append(f"typicality {_show(reason['typicality'])} in a cluster of {_cluster(reason)}")
     if "centre_distance" in reason:

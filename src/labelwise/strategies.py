@@ -14,6 +14,7 @@ from labelwise.errors import ConfigError, SelectionError
 from labelwise.records import Prediction
 from labelwise.scoring.images import Empty, Scored, image_score, rescaled, scored
 from labelwise.selection.compose import OBJECT_WORDS, SCORE_VOCABULARY, Selector, bind, checked, name_of, needs, wrap
+from labelwise.selection.conditions import condition, threshold
 from labelwise.selection.picks import Picks
 from labelwise.selection.wrappers import apart, balanced, empty_quota, per_group, shortlist
 
@@ -33,7 +34,8 @@ class Recipe:
     ``score`` and ``select`` are a catalogue name, an import path, or a mapping with ``name`` and options.
     ``shortlist`` lets only that many times n of the best-scored candidates reach the selection; ``balance`` shares n
     over the predicted classes; ``per_group`` is the most picks of one group in a round; ``near_duplicates`` the least
-    cosine distance between picks. None (or False) leaves a rule out. They apply in this order, from the inside out.
+    cosine distance between picks; ``threshold`` conditions that every candidate must meet, such as ``score >= 0.5``.
+    None (or False) leaves a rule out. They apply in this order, from the inside out.
 
     ``reduce`` makes one score of those of an image's boxes or pixels, each times its class's weight in
     ``class_weights`` (by name, 1 if not named). ``rescale`` then maps the scores of the pool to (lowest, highest).
@@ -56,6 +58,7 @@ class Recipe:
     balance: bool = False
     per_group: int | None = None
     near_duplicates: float | None = None
+    threshold: str | Sequence[str] = ()
     paper: str = ""
     summary: str = ""
 
@@ -198,9 +201,9 @@ def preset(name: str) -> Recipe:
 
 def _selector(recipe: Recipe) -> tuple[Selector, frozenset[str]]:
     function, options = _resolve("select", recipe.select)
-    selector, uses = bind(function, options), needs(function)
+    selector, uses = bind(function, options), needs(function, options=options)
     for wrapper, options in _rules(recipe):
-        selector, uses = wrap(wrapper, selector, options), uses | needs(wrapper)
+        selector, uses = wrap(wrapper, selector, options), uses | needs(wrapper, options=options)
     return selector, uses
 
 
@@ -217,6 +220,9 @@ def _rules(recipe: Recipe) -> list[tuple[Callable[..., Picks], dict[str, Any]]]:
         rules.append((apart, {"distance": recipe.near_duplicates}))
     if recipe.per_group is not None:
         rules.append((per_group, {"cap": recipe.per_group}))
+    if recipe.threshold:
+        texts = [recipe.threshold] if isinstance(recipe.threshold, str) else recipe.threshold
+        rules.append((threshold, {"conditions": tuple(condition(text) for text in texts)}))
     return rules
 
 
@@ -266,7 +272,9 @@ def _resolve(kind: str, spec: Spec) -> tuple[Callable[..., Any], dict[str, Any]]
 
 def _who_needs_scores(recipe: Recipe) -> str:
     name = catalog.split_spec(recipe.select)[0]
-    return f"select {name!r}" if recipe.shortlist is None else f"shortlist (before {name!r})"
+    if recipe.shortlist is not None:
+        return f"shortlist (before {name!r})"
+    return f"threshold (before {name!r})" if recipe.threshold and name != "top" else f"select {name!r}"
 
 
 PRESETS: dict[str, Recipe] = {
@@ -305,6 +313,22 @@ PRESETS: dict[str, Recipe] = {
         select="coral",
         paper="Lightly's CORAL, as recovered from lightly-mundig 0.1.16",
         summary="Far from everything labelled and a small gap, weighed by two growing sums.",
+    ),
+    "balanced_coral": Recipe(
+        score="margin",
+        select={"name": "combined", "parts": [{"by": "diversity"}, {"by": "score"}, {"by": "balance"}]},
+        paper="Lightly's combination of strategies, as recovered from lightly-mundig 0.1.16",
+        summary="As coral, and the predicted classes of all labels are brought near to equal shares.",
+    ),
+    "typical_diverse": Recipe(
+        select={"name": "combined", "parts": [{"by": "diversity"}, {"by": "typicality"}]},
+        paper="Lightly's combination of strategies, as recovered from lightly-mundig 0.1.16",
+        summary="Far from everything labelled, but not odd; needs no model.",
+    ),
+    "robust_k_center": Recipe(
+        select="robust_k_center",
+        paper="Charikar, Khuller, Mount & Narasimhan 2001, Algorithms for facility location problems with outliers",
+        summary="Close to everything but the oddest two per cent; needs no model.",
     ),
     "typiclust": Recipe(
         select="typiclust",
@@ -350,6 +374,18 @@ PRESETS: dict[str, Recipe] = {
         select={"name": "stochastic", "kind": "power", "beta": 1.0},
         paper="Kirsch et al. 2023, Stochastic batch acquisition: a simple baseline for deep active learning",
         summary="Drawn by chance, small gaps more often; avoids near-equal picks.",
+    ),
+    "margin_random": Recipe(
+        score="margin",
+        select="mixture",
+        paper="Google's active-learning playground, mixtures of margin and uniform",
+        summary="Half of the images by the smallest gap, half at random.",
+    ),
+    "bandit": Recipe(
+        score="margin",
+        select="bandit",
+        paper="Auer et al. 2002, The nonstochastic multiarmed bandit problem; Google's active-learning playground",
+        summary="A mixture of margin and random, drawn by how often it surprised the model in earlier rounds.",
     ),
     "margin_spread": Recipe(
         score="margin",

@@ -74,8 +74,12 @@ def make_inputs(n: int, *, rows: int = 30, labelled: int = 4, seed: int = 0) -> 
     confidences = np.where(np.isin(owners, known), np.nan, rng.random(len(owners)))
     picker = np.random.default_rng(seed)
     empty = np.arange(rows) % 5 == 1
+    metadata = {
+        "width": rng.integers(100, 200, rows),
+        "place": np.array(["lake", "wood", ""])[rng.integers(0, 3, rows)],
+    }
     return Inputs(
-        *(n, candidates, picker, known, labels, scores, probs, embeddings, groups),
+        *(n, candidates, picker, known, labels, scores, probs, embeddings, groups, metadata),
         empty=empty,
         objects=objects,
         owners=owners,
@@ -165,7 +169,10 @@ def check_reduce(function: Callable[..., Any], **options: Any) -> None:
 
 
 def check_select(function: Callable[..., Any], **options: Any) -> None:
-    """A selection gives exactly min(n, candidates) different candidates, the same from the same random numbers."""
+    """A selection gives exactly min(n, candidates) different candidates, the same from the same random numbers.
+
+    Fewer only if its picks say why they ended.
+    """
     selector = _accepted(lambda: bind(function, options), name_of(function))
     _check_selector(selector, name_of(function), exact=True)
 
@@ -174,7 +181,7 @@ def check_strategy(strategy: str | Recipe) -> Strategy:
     """A preset or recipe can be assembled, scores what it asks for, and picks as a selection must; returns it ready."""
     recipe = preset(strategy) if isinstance(strategy, str) else strategy
     ready: Strategy = _accepted(lambda: assemble(recipe), str(strategy))
-    hard = recipe.per_group is not None or recipe.near_duplicates is not None
+    hard = recipe.per_group is not None or recipe.near_duplicates is not None or bool(recipe.threshold)
     _check_selector(ready.select, str(strategy), exact=not hard)
     probs = np.random.default_rng(0).dirichlet(np.ones(3), (5, 8))
     if ready.recipe.reduce is not None:
@@ -204,10 +211,12 @@ def _check_selector(select: Selector, who: str, *, exact: bool) -> None:
         size = len(make_inputs(0, labelled=labelled).candidates)
         for n in (0, 1, 5, size, size + 3):
             inputs, again = make_inputs(n, labelled=labelled), make_inputs(n, labelled=labelled)
-            rows = _accepted(lambda inputs=inputs: select(inputs), who).rows  # type: ignore[misc]
+            picks = _accepted(lambda inputs=inputs: select(inputs), who)  # type: ignore[misc]
+            rows = picks.rows
             what = f"{who}: asked for {n} of {size} candidates, "
             _require(len(rows) <= min(n, size), f"{what}found {len(rows)}")
-            _require(not exact or len(rows) == min(n, size), f"{what}found {len(rows)}")
+            may_end = not exact or bool(picks.ended)
+            _require(may_end or len(rows) == min(n, size), f"{what}found {len(rows)}")
             _require(len(np.unique(rows)) == len(rows), f"{what}found one more than once")
             _require(bool(np.isin(rows, inputs.candidates).all()), f"{what}found a row that is no candidate")
             same = rows.tolist() == select(again).rows.tolist()

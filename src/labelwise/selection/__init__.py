@@ -9,21 +9,37 @@ if TYPE_CHECKING:
     from labelwise.selection.balls import probcover
     from labelwise.selection.class_balance import class_balanced
     from labelwise.selection.clustered import cluster_margin, informative_diverse, margin_cluster_mean
+    from labelwise.selection.combining import combined
     from labelwise.selection.compose import Inputs, Selector, bind, needs, wrap
+    from labelwise.selection.conditions import threshold
     from labelwise.selection.coverage import facility_location, herding, max_herding
     from labelwise.selection.density import centroids, typiclust
     from labelwise.selection.gradient import badge
     from labelwise.selection.graph import graph_density
+    from labelwise.selection.likeness import most_similar, most_typical
     from labelwise.selection.matching import ppal
+    from labelwise.selection.mixing import Share, bandit, mixture
     from labelwise.selection.object_cover import object_coverage
     from labelwise.selection.object_spread import object_k_center
     from labelwise.selection.picks import Picks, check_embeddings, check_probs, check_scores
     from labelwise.selection.ranking import random, stochastic, top
-    from labelwise.selection.spread import coral, k_center
+    from labelwise.selection.robust import robust_k_center
+    from labelwise.selection.spread import coral, deduplicate, k_center
+    from labelwise.selection.terms import Part
     from labelwise.selection.tree import hierarchical
     from labelwise.selection.wrappers import apart, balanced, empty_quota, per_group, shortlist
 
 _HOME = {
+    "threshold": "conditions",
+    "Share": "mixing",
+    "Part": "terms",
+    "robust_k_center": "robust",
+    "bandit": "mixing",
+    "mixture": "mixing",
+    "most_typical": "likeness",
+    "most_similar": "likeness",
+    "deduplicate": "spread",
+    "combined": "combining",
     "Inputs": "compose",
     "Picks": "picks",
     "Selector": "compose",
@@ -63,11 +79,14 @@ _HOME = {
 
 __all__ = [
     "Inputs",
+    "Part",
     "Picks",
     "Selector",
+    "Share",
     "apart",
     "badge",
     "balanced",
+    "bandit",
     "bind",
     "centroids",
     "check_embeddings",
@@ -75,7 +94,9 @@ __all__ = [
     "check_scores",
     "class_balanced",
     "cluster_margin",
+    "combined",
     "coral",
+    "deduplicate",
     "empty_quota",
     "facility_location",
     "graph_density",
@@ -85,6 +106,9 @@ __all__ = [
     "k_center",
     "margin_cluster_mean",
     "max_herding",
+    "mixture",
+    "most_similar",
+    "most_typical",
     "needs",
     "object_coverage",
     "object_k_center",
@@ -92,8 +116,10 @@ __all__ = [
     "ppal",
     "probcover",
     "random",
+    "robust_k_center",
     "shortlist",
     "stochastic",
+    "threshold",
     "top",
     "typiclust",
     "wrap",
