@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from labelwise import scoring, selection, testing
     from labelwise.api import check, compare, run, simulate
+    from labelwise.data.predictions import read_predictions
     from labelwise.errors import LabelwiseError
     from labelwise.picking import pick
     from labelwise.results import RunResult, open_run
@@ -25,6 +26,7 @@ _HOMES = {
     "open_run": "labelwise.results",
     "RunResult": "labelwise.results",
     "pick": "labelwise.picking",
+    "read_predictions": "labelwise.data.predictions",
     "LabelwiseError": "labelwise.errors",
     "scoring": "",
     "selection": "",
@@ -38,6 +40,7 @@ __all__ = [
     "compare",
     "open_run",
     "pick",
+    "read_predictions",
     "run",
     "scoring",
     "selection",
