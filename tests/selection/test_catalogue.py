@@ -52,8 +52,14 @@ def pool(**changes):
     return Inputs(**{**fields, **changes})
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("rules", [(), *itertools.combinations(RULES, 1), tuple(RULES)], ids="+".join)
+# no rule and all of them meet every case, each rule alone two of them
+PAIRS = [
+    *itertools.product([(), tuple(RULES)], CASES),
+    *itertools.product(itertools.combinations(RULES, 1), ["too many", "duplicates"]),
+]
+
+
+@pytest.mark.parametrize(("rules", "case"), PAIRS)
 @pytest.mark.parametrize("select", catalog.TABLES["select"])
 def test_every_selection_under_every_rule(select, rules, case):
     if case == "scores of 0" and "threshold" in rules:
