@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from labelwise.scoring.regions import region_impurity, ripu, ripu_pixel
     from labelwise.scoring.uncertainty import (
         bald,
         entropy,
@@ -22,11 +23,25 @@ _HOME = {
     "least_confidence": "uncertainty",
     "margin": "uncertainty",
     "mean_std": "uncertainty",
+    "region_impurity": "regions",
+    "ripu": "regions",
+    "ripu_pixel": "regions",
     "variation_ratio": "uncertainty",
     "vote_entropy": "uncertainty",
 }
 
-__all__ = ["bald", "entropy", "least_confidence", "margin", "mean_std", "variation_ratio", "vote_entropy"]
+__all__ = [
+    "bald",
+    "entropy",
+    "least_confidence",
+    "margin",
+    "mean_std",
+    "region_impurity",
+    "ripu",
+    "ripu_pixel",
+    "variation_ratio",
+    "vote_entropy",
+]
 
 
 def __getattr__(name: str) -> Any:

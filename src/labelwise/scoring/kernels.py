@@ -1,8 +1,9 @@
 """Compiled inner loops of the scores: many elements side by side, one pass over the numbers.
 
-Arrays of classes are ``(C, M)`` float32 views of M elements, in either memory order: classes apart (as networks give
-maps) or together (class axis last). A block of elements is laid out class by class first; every element is then
-computed by itself, classes in ascending order, so that equal elements have equal scores wherever they stand.
+Classes of M elements come as flat float32 memory and two ``steps``: from class to class and from element to element,
+so that classes may lie apart (as networks give maps) or together (class axis last). Elements ``first`` to ``stop`` are
+looked at. A block of them is laid out class by class; every element is then computed by itself, classes in ascending
+order, so that equal elements have equal scores wherever they stand.
 """
 
 from __future__ import annotations
@@ -19,18 +20,22 @@ _INFINITY, _NAN = np.float32(np.inf), np.float32(np.nan)
 
 
 @compiled
-def _load(x: Any, start: int, block: Any) -> int:
-    """Copy the elements from ``start`` on into ``block`` ``(C, BLOCK)``; returns how many there are."""
-    part = x[:, start : min(start + block.shape[1], x.shape[1])]
-    n = part.shape[1]
-    if part.strides[0] <= part.strides[1]:
+def _load(flat: Any, steps: Any, start: int, stop: int, block: Any) -> int:
+    """Copy the elements from ``start`` on, up to ``stop``, into ``block`` ``(C, BLOCK)``; returns how many."""
+    n = min(BLOCK, stop - start)
+    classes = block.shape[0]
+    if steps[0] == 1:
         for j in range(n):
-            for c in range(part.shape[0]):
-                block[c, j] = part[c, j]
+            begin = (start + j) * steps[1]
+            part = flat[begin : begin + classes]
+            for c in range(classes):
+                block[c, j] = part[c]
     else:
-        for c in range(part.shape[0]):
+        for c in range(classes):
+            begin = c * steps[0] + start
+            part, row = flat[begin : begin + n], block[c]
             for j in range(n):
-                block[c, j] = part[c, j]
+                row[j] = part[j]
     return n
 
 
@@ -42,11 +47,11 @@ def _entr(p: Any) -> Any:
 
 
 @compiled
-def entropies(x: Any, out: Any) -> None:
-    """Entropy in nats of each element's probabilities ``x`` ``(C, M)``, into ``out`` ``(M,)``."""
-    block, total = np.zeros((x.shape[0], BLOCK), np.float32), np.empty(BLOCK, np.float32)
-    for start in range(0, x.shape[1], BLOCK):
-        n = _load(x, start, block)
+def entropies(flat: Any, steps: Any, number: int, first: int, stop: int, out: Any) -> None:
+    """Entropy in nats of each element's probabilities into ``out`` ``(M,)``."""
+    block, total = np.zeros((number, BLOCK), np.float32), np.empty(BLOCK, np.float32)
+    for start in range(first, stop, BLOCK):
+        n = _load(flat, steps, start, stop, block)
         total[:] = _ZERO
         for c in range(block.shape[0]):
             row = block[c]
@@ -56,12 +61,12 @@ def entropies(x: Any, out: Any) -> None:
 
 
 @compiled
-def best_two(x: Any, first: Any, second: Any) -> None:
-    """The two highest of each element's classes ``x`` ``(C, M)``, C >= 2; NaN where a number is not finite."""
-    block = np.zeros((x.shape[0], BLOCK), np.float32)
+def best_two(flat: Any, steps: Any, number: int, first: int, stop: int, best: Any, next_best: Any) -> None:
+    """The two highest of each element's classes, of 2 or more; NaN where a number is not finite."""
+    block = np.zeros((number, BLOCK), np.float32)
     one, two, trace = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
-    for start in range(0, x.shape[1], BLOCK):
-        n = _load(x, start, block)
+    for start in range(first, stop, BLOCK):
+        n = _load(flat, steps, start, stop, block)
         one[:], two[:], trace[:] = -_INFINITY, -_INFINITY, _ZERO
         for c in range(block.shape[0]):
             row = block[c]
@@ -72,26 +77,37 @@ def best_two(x: Any, first: Any, second: Any) -> None:
                 one[j] = max(value, one[j])
                 two[j] = max(lower, two[j])
         for j in range(n):
-            first[start + j], second[start + j] = one[j] + trace[j], two[j] + trace[j]
+            best[start + j], next_best[start + j] = one[j] + trace[j], two[j] + trace[j]
 
 
 @compiled
-def classes_and_entropies(x: Any, logits: bool, small: Any, scale: Any, classes: Any, out: Any) -> None:
+def classes_and_entropies(
+    flat: Any,
+    steps: Any,
+    number: int,
+    first: int,
+    stop: int,
+    logits: bool,
+    small: Any,
+    scale: Any,
+    classes: Any,
+    out: Any,
+) -> None:
     """Each element's best class (the lowest of equal ones) and ``scale`` times -sum p log(p + small).
 
-    ``x`` is ``(C, M)``: probabilities, or logits, whose softmax is taken here. NaN shows in ``out`` ``(M,)``.
+    The numbers are probabilities, or ``logits``, whose softmax is taken here. NaN shows in ``out`` ``(M,)``.
     """
-    block, best = np.zeros((x.shape[0], BLOCK), np.float32), np.empty(BLOCK, np.float32)
+    block, best = np.zeros((number, BLOCK), np.float32), np.empty(BLOCK, np.float32)
     which, total = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.float32)
-    for start in range(0, x.shape[1], BLOCK):
-        n = _load(x, start, block)
+    for start in range(first, stop, BLOCK):
+        n = _load(flat, steps, start, stop, block)
         best[:], which[:] = block[0], 0
         for c in range(1, block.shape[0]):
-            row, number = block[c], np.int32(c)
+            row, this = block[c], np.int32(c)
             for j in range(BLOCK):
                 value, high, so_far = row[j], best[j], which[j]
                 best[j] = value if value > high else high
-                which[j] = number if value > high else so_far
+                which[j] = this if value > high else so_far
         if logits:
             _softmax(block, best, total)
         total[:] = _ZERO
@@ -123,23 +139,23 @@ def _softmax(block: Any, best: Any, total: Any) -> None:
 
 
 @compiled
-def count_votes(x: Any, share: Any, votes: Any) -> None:
-    """Add ``share`` to ``votes`` ``(M, C)`` at each element's best class (the lowest of equal ones) of ``x`` ``(C, M)``.
+def count_votes(flat: Any, steps: Any, number: int, first: int, stop: int, share: Any, votes: Any) -> None:
+    """Add ``share`` to ``votes`` ``(M, C)`` at each element's best class (the lowest of equal ones).
 
     NaN is added where one of an element's numbers is not finite.
     """
-    block, best = np.zeros((x.shape[0], BLOCK), np.float32), np.empty(BLOCK, np.float32)
+    block, best = np.zeros((number, BLOCK), np.float32), np.empty(BLOCK, np.float32)
     which, trace = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.float32)
-    for start in range(0, x.shape[1], BLOCK):
-        n = _load(x, start, block)
+    for start in range(first, stop, BLOCK):
+        n = _load(flat, steps, start, stop, block)
         best[:], which[:], trace[:] = block[0], 0, share
         for c in range(block.shape[0]):
-            row, number = block[c], np.int32(c)
+            row, this = block[c], np.int32(c)
             for j in range(BLOCK):
                 value, high, so_far = row[j], best[j], which[j]
                 trace[j] += value - value
                 best[j] = value if value > high else high
-                which[j] = number if value > high else so_far
+                which[j] = this if value > high else so_far
         for j in range(n):
             votes[start + j, which[j]] += trace[j]
 

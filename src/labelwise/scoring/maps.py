@@ -27,14 +27,25 @@ def large(array: Tensor) -> bool:
     return array.numel() >= LARGE and plain(array)
 
 
-def elements(array: NDArray[Any]) -> NDArray[Any]:
-    """The array ``(..., C)`` as ``(C, M)``: a view where its memory allows it."""
-    return np.moveaxis(array, -1, 0).reshape(array.shape[-1], -1)
+def elements(array: NDArray[Any]) -> tuple[Floats, tuple[int, int], int]:
+    """The array ``(..., C)`` as the loops read it: flat memory, steps from class to class and element to element, C.
+
+    No copy if the classes lie together, or each in one piece of memory.
+    """
+    number = array.shape[-1]
+    apart = np.moveaxis(array, -1, 0)
+    if apart.flags.c_contiguous and not array.flags.c_contiguous:
+        return apart.reshape(-1), (array.size // number, 1), number
+    return np.ascontiguousarray(array).reshape(-1), (1, number), number
 
 
-def in_strips(total: int, numbers: int, work: Callable[[int, int], None]) -> None:
-    """Do ``work(start, stop)`` for all of range(total), ``numbers`` to an element, in torch's number of threads."""
-    step = max(1, _STRIP // max(1, numbers))
+def fitting(numbers: int) -> int:
+    """How many elements of so many numbers each a thread works on at a time."""
+    return max(1, _STRIP // max(1, numbers))
+
+
+def in_strips(total: int, step: int, work: Callable[[int, int], None]) -> None:
+    """Do ``work(start, stop)`` for all of range(total), ``step`` at a time, in torch's number of threads."""
     parts = [(start, min(start + step, total)) for start in range(0, total, step)]
     threads = min(len(parts), torch.get_num_threads())
     if threads < 2:
@@ -49,9 +60,9 @@ def entropies(probs: Tensor) -> Tensor:
     """Entropy in nats over the last axis of a plain tensor; differs from torch's by 1e-6 at most per log C."""
     from labelwise.scoring import kernels
 
-    x = elements(probs.numpy())
-    out: Floats = np.empty(x.shape[1], np.float32)
-    in_strips(len(out), len(x), lambda a, b: kernels.entropies(x[:, a:b], out[a:b]))
+    flat, steps, number = elements(probs.numpy())
+    out: Floats = np.empty(len(flat) // number, np.float32)
+    in_strips(len(out), fitting(number), lambda a, b: kernels.entropies(flat, steps, number, a, b, out))
     return torch.from_numpy(out.reshape(probs.shape[:-1]))
 
 
@@ -59,31 +70,36 @@ def best_two(probs: Tensor) -> tuple[Tensor, Tensor]:
     """The two highest over the last axis (2 classes or more) of a plain tensor; NaN where a number is not finite."""
     from labelwise.scoring import kernels
 
-    x = elements(probs.numpy())
-    first, second = np.empty(x.shape[1], np.float32), np.empty(x.shape[1], np.float32)
-    in_strips(len(first), len(x), lambda a, b: kernels.best_two(x[:, a:b], first[a:b], second[a:b]))
+    flat, steps, number = elements(probs.numpy())
+    best, following = np.empty((2, len(flat) // number), np.float32)
+    in_strips(len(best), fitting(number), lambda a, b: kernels.best_two(flat, steps, number, a, b, best, following))
     shape = probs.shape[:-1]
-    return torch.from_numpy(first.reshape(shape)), torch.from_numpy(second.reshape(shape))
+    return torch.from_numpy(best.reshape(shape)), torch.from_numpy(following.reshape(shape))
 
 
 def votes(samples: Tensor) -> Tensor:
     """Share of the passes that vote for each class, ``(..., C)``; NaN where a number is not finite."""
-    from labelwise.scoring import kernels
-
-    passes, share = samples.numpy(), np.float32(1 / len(samples))
+    share = np.float32(1 / len(samples))
     out: Floats = np.zeros((samples[0].numel() // samples.shape[-1], samples.shape[-1]), np.float32)
-    for one_pass in passes:
-        x = elements(one_pass)
-        in_strips(len(out), len(x), lambda a, b, x=x: kernels.count_votes(x[:, a:b], share, out[a:b]))
+    for one_pass in samples:
+        _count(one_pass.numpy(), share, out)
     return torch.from_numpy(out.reshape(samples.shape[1:]))
 
 
-def mutual_information(samples: Tensor) -> Tensor:
-    """BALD of a plain tensor ``(S, ..., C)``, within 5e-6 nats of exact numbers for up to 1000 classes."""
+def _count(one_pass: NDArray[Any], share: Any, out: Floats) -> None:
     from labelwise.scoring import kernels
 
-    passes, classes = samples.shape[0], samples.shape[-1]
+    flat, steps, number = elements(one_pass)
+    in_strips(len(out), fitting(number), lambda a, b: kernels.count_votes(flat, steps, number, a, b, share, out))
+
+
+def mutual_information(samples: Tensor) -> Tensor:
+    """BALD of a plain tensor ``(S, ..., C)``, within 1e-5 nats of exact numbers for up to 1000 classes."""
+    from labelwise.scoring import kernels
+
+    passes, number = samples.shape[0], samples.shape[-1]
     x = np.ascontiguousarray(samples.numpy()).reshape(passes, -1)
-    out: Floats = np.empty(x.shape[1] // classes, np.float32)
-    in_strips(len(out), passes * classes, lambda a, b: kernels.mutual_information(x, classes, a, b, out))
+    out: Floats = np.empty(x.shape[1] // number, np.float32)
+    step = fitting(passes * number)
+    in_strips(len(out), step, lambda a, b: kernels.mutual_information(x, number, a, b, out))
     return torch.from_numpy(out.reshape(samples.shape[1:-1]))

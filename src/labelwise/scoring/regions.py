@@ -15,6 +15,7 @@ from labelwise.scoring.uncertainty import on_arrays
 
 SMALL = 1e-6  # RIPU adds it to every probability inside a logarithm
 _GRID = 2.0**30  # as in windows.py
+_MOST = 1 << 16  # classes that the compiled loops can number
 
 
 @on_arrays
@@ -22,10 +23,10 @@ def ripu(probs: Tensor, *, radius: int = 1, from_logits: bool = False) -> Tensor
     """RIPU for regions: how mixed the classes of the window around each pixel are, times its mean entropy.
 
     ``probs`` is ``(h, w, C)``, class axis last, in either memory order; logits with ``from_logits``. The window has
-    2 ``radius`` + 1 pixels to a side and is clipped at the border. Returns ``(h, w)`` in 0 to 1 (down to -4e-7 where
-    a window holds one class): the entropy of the best classes in the window, as a share of log C, times the mean of the
-    pixels' entropies, as a share of log C; 0 for one class. On the CPU it is computed in float32 by compiled loops
-    (float64 input and other devices: by torch), within 1e-5 of exact numbers.
+    2 ``radius`` + 1 pixels to a side and is clipped at the border. Returns ``(h, w)`` in 0 to 1: the
+    entropy of the best classes in the window, as a share of log C, times the mean of the pixels' entropies, as a share
+    of log C; 0 for one class. On the CPU it is computed in float32 by compiled loops (float64 input and other devices:
+    by torch), within 1e-5 of exact numbers.
     Xie et al. 2022, Towards fewer annotations: active learning via region impurity and prediction uncertainty for
     domain adaptive semantic segmentation, equations 3 to 5 (RA); small terms as in its published code.
     """
@@ -58,7 +59,9 @@ def _scores(probs: Tensor, kind: str, radius: int, from_logits: bool) -> Tensor:
     if probs.shape[-1] == 1:
         return torch.sum(torch.mul(probs, 0), dim=-1)
     radius = min(radius, max(probs.shape[:2]))  # a window is no larger than the map
-    if maps.plain(probs) and probs.numel():
+    if probs.numel() == 0:
+        return probs.new_zeros(probs.shape[:2])
+    if maps.plain(probs) and probs.shape[-1] <= _MOST:
         return _compiled_scores(probs, kind, radius, from_logits)
     return torch_scores(probs, kind, radius, from_logits)
 
@@ -67,15 +70,15 @@ def _compiled_scores(probs: Tensor, kind: str, radius: int, from_logits: bool) -
     from labelwise.scoring import kernels, windows
 
     height, width, number = probs.shape
-    x = maps.elements(probs.numpy())
-    classes: Any = np.empty(height * width, np.uint8 if number <= 256 else np.int32)
+    flat, steps, _ = maps.elements(probs.numpy())
+    classes: Any = np.empty(height * width, np.uint16)
     doubts: maps.Floats = np.empty(height * width, np.float32)
     small, scale = np.float32(SMALL), np.float32(1 / math.log(number))
 
     def look(a: int, b: int) -> None:
-        kernels.classes_and_entropies(x[:, a:b], from_logits, small, scale, classes[a:b], doubts[a:b])
+        kernels.classes_and_entropies(flat, steps, number, a, b, from_logits, small, scale, classes, doubts)
 
-    maps.in_strips(height * width, number, look)
+    maps.in_strips(height * width, maps.fitting(number), look)
     classes, doubts = classes.reshape(height, width), doubts.reshape(height, width)
     out = np.empty((height, width), np.float32)
     code = {"alone": windows.ALONE, "own": windows.OWN, "mean": windows.MEAN}[kind]
@@ -84,7 +87,7 @@ def _compiled_scores(probs: Tensor, kind: str, radius: int, from_logits: bool) -
         windows.window_scores(classes, doubts, code, number, radius, SMALL, a, b, out)
 
     # strips are high enough for the rows around them not to matter
-    maps.in_strips(height, maps.LARGE * 8 // max(64, 4 * radius), score)
+    maps.in_strips(height, max(64, 4 * radius), score)
     return torch.from_numpy(out)
 
 
@@ -106,7 +109,7 @@ def torch_scores(probs: Tensor, kind: str, radius: int, from_logits: bool) -> Te
     elif kind == "own":
         impurity *= doubts
     trace = doubts - doubts  # 0, or NaN where the map is not finite
-    return impurity.to(probs.dtype) + trace
+    return impurity.clamp(min=0).to(probs.dtype) + trace  # the small term makes one class a little less than 0
 
 
 def _window_sums(values: Tensor, radius: int) -> Tensor:

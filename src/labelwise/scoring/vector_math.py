@@ -1,4 +1,4 @@
-"""Exponential and logarithm in float32 for compiled loops: plain arithmetic without branches, which compilers vectorise.
+"""Exponential and logarithm in float32 for compiled loops: arithmetic without branches, which compilers vectorise.
 
 No operation is fused and none is reordered: a number gives the same result in every lane, at every position and on
 every processor. Errors are the largest found over all floats of the range (tests/scoring/test_vector_math.py).

@@ -149,4 +149,4 @@ def _multiply(
         elif kind == OWN:
             value *= doubts[x]
         trace = doubts[x] - doubts[x]  # 0, or NaN where the doubt is not finite
-        out[x] = np.float32(value) + trace
+        out[x] = np.float32(max(value, 0.0)) + trace  # the small term makes one class a little less than 0

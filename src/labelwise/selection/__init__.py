@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from labelwise.selection.balls import probcover
+    from labelwise.selection.candidates import RegionRows, join_rows, region_rows
     from labelwise.selection.clustered import cluster_margin, informative_diverse, margin_cluster_mean
     from labelwise.selection.compose import Inputs, Selector, bind, needs, wrap
     from labelwise.selection.coverage import facility_location, herding, max_herding
@@ -14,14 +15,21 @@ if TYPE_CHECKING:
     from labelwise.selection.gradient import badge
     from labelwise.selection.graph import graph_density
     from labelwise.selection.picks import Picks, check_embeddings, check_probs, check_scores
+    from labelwise.selection.pixels import BestPixels, draw, evenly, pixel_pick, top_pixels
+    from labelwise.selection.places import Places, join_places
     from labelwise.selection.ranking import random, stochastic, top
+    from labelwise.selection.regions import choose_regions, within
+    from labelwise.selection.segments import choose_superpixels, score_superpixels, superpixels
     from labelwise.selection.spread import coral, k_center
     from labelwise.selection.tree import hierarchical
     from labelwise.selection.wrappers import apart, balanced, per_group, shortlist
 
 _HOME = {
+    "BestPixels": "pixels",
     "Inputs": "compose",
     "Picks": "picks",
+    "Places": "places",
+    "RegionRows": "candidates",
     "Selector": "compose",
     "apart": "wrappers",
     "badge": "gradient",
@@ -31,30 +39,45 @@ _HOME = {
     "check_embeddings": "picks",
     "check_probs": "picks",
     "check_scores": "picks",
+    "choose_regions": "regions",
+    "choose_superpixels": "segments",
     "cluster_margin": "clustered",
+    "coral": "spread",
+    "draw": "pixels",
+    "evenly": "pixels",
     "facility_location": "coverage",
     "graph_density": "graph",
-    "coral": "spread",
     "herding": "coverage",
     "hierarchical": "tree",
     "informative_diverse": "clustered",
+    "join_places": "places",
+    "join_rows": "candidates",
     "k_center": "spread",
     "margin_cluster_mean": "clustered",
     "max_herding": "coverage",
     "needs": "compose",
     "per_group": "wrappers",
+    "pixel_pick": "pixels",
     "probcover": "balls",
     "random": "ranking",
+    "region_rows": "candidates",
+    "score_superpixels": "segments",
     "shortlist": "wrappers",
     "stochastic": "ranking",
+    "superpixels": "segments",
     "top": "ranking",
+    "top_pixels": "pixels",
     "typiclust": "density",
+    "within": "regions",
     "wrap": "compose",
 }
 
 __all__ = [
+    "BestPixels",
     "Inputs",
     "Picks",
+    "Places",
+    "RegionRows",
     "Selector",
     "apart",
     "badge",
@@ -64,24 +87,36 @@ __all__ = [
     "check_embeddings",
     "check_probs",
     "check_scores",
+    "choose_regions",
+    "choose_superpixels",
     "cluster_margin",
     "coral",
+    "draw",
+    "evenly",
     "facility_location",
     "graph_density",
     "herding",
     "hierarchical",
     "informative_diverse",
+    "join_places",
+    "join_rows",
     "k_center",
     "margin_cluster_mean",
     "max_herding",
     "needs",
     "per_group",
+    "pixel_pick",
     "probcover",
     "random",
+    "region_rows",
+    "score_superpixels",
     "shortlist",
     "stochastic",
+    "superpixels",
     "top",
+    "top_pixels",
     "typiclust",
+    "within",
     "wrap",
 ]
 
