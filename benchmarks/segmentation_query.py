@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from common import finish, parser, write_table
+from common import finish, machine, parser, write_table
 from labelwise.scoring import bald, margin, ripu
 from labelwise.selection import BestPixels, choose_regions, pixel_pick
 
@@ -43,7 +43,7 @@ def main() -> None:
     given.shape, given.images, given.rows = (1024, 2048), 24, 10_000
     if given.quick:
         given.shape, given.images, given.rows, given.repeat, given.slow_repeat = (256, 512), 6, 2000, 2, 1
-    began = time.perf_counter()
+    began, load = time.perf_counter(), machine()["load"]
     figures: dict[str, dict[str, Any]] = {}
     for task, turns, check in tasks(given):
         figures[task] = measure(task, turns, given.slow_repeat if "RIPU" in task else given.repeat)
@@ -52,6 +52,7 @@ def main() -> None:
     lines += [_row(task, by, f) for task, f in figures.items() for by in f if by != "checked"]
     note = (
         f"Maps of {given.shape[0]:,} x {given.shape[1]:,}, {CLASSES} classes; {torch.get_num_threads()} threads; "
+        f"load average before the start {load or 0:.1f}; "
         f"{given.slow_repeat} turns of RIPU, {given.repeat} of the rest; "
         f"`python benchmarks/segmentation_query.py --repeat {given.repeat} --slow-repeat {given.slow_repeat}`"
     )
