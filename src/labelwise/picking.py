@@ -65,7 +65,8 @@ def pick(
     there is no array of N rows, N is the last owner + 1. ``strategy`` is a preset or a Recipe; scores given here
     replace those it would compute. Without one: the highest scores; else, from probs, margin; else, from embeddings,
     typiclust. ``options`` are the rules ``shortlist``, ``balance``, ``per_group``, ``near_duplicates``, ``threshold``,
-    ``empty_share``, ``empty_by``, and options of the selection, such as ``beta``. The same arrays, strategy and seed give the same picks.
+    ``empty_share``, ``empty_by``, and options of the selection, such as ``beta``. The same arrays, strategy and seed
+    give the same picks.
 
     Raises SelectionError if the arrays do not fit together or hold numbers that are not finite, or fewer than n rows
     are left (rules such as ``per_group`` and end conditions alone may give fewer); ConfigError for an unknown strategy

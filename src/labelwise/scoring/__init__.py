@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         object_frequency,
         objectness_least_confidence,
     )
+    from labelwise.scoring.regions import region_impurity, ripu, ripu_pixel
     from labelwise.scoring.uncertainty import (
         bald,
         entropy,
@@ -37,6 +38,9 @@ _HOME = {
     "object_frequency": "objects",
     "objectness_least_confidence": "objects",
     "variance": "uncertainty",
+    "region_impurity": "regions",
+    "ripu": "regions",
+    "ripu_pixel": "regions",
     "variation_ratio": "uncertainty",
     "vote_entropy": "uncertainty",
 }
@@ -53,6 +57,9 @@ __all__ = [
     "missed_objects",
     "object_frequency",
     "objectness_least_confidence",
+    "region_impurity",
+    "ripu",
+    "ripu_pixel",
     "variance",
     "variation_ratio",
     "vote_entropy",
