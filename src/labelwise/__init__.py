@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from labelwise import scoring, selection, testing
     from labelwise.api import check, compare, run, simulate
     from labelwise.data.predictions import read_predictions
+    from labelwise.embedding.folder import Embedded, embed
     from labelwise.errors import LabelwiseError
     from labelwise.picking import pick
     from labelwise.results import RunResult, open_run
@@ -23,6 +24,8 @@ _HOMES = {
     "check": "labelwise.api",
     "simulate": "labelwise.api",
     "compare": "labelwise.api",
+    "embed": "labelwise.embedding.folder",
+    "Embedded": "labelwise.embedding.folder",
     "open_run": "labelwise.results",
     "RunResult": "labelwise.results",
     "pick": "labelwise.picking",
@@ -34,10 +37,12 @@ _HOMES = {
 }
 
 __all__ = [
+    "Embedded",
     "LabelwiseError",
     "RunResult",
     "check",
     "compare",
+    "embed",
     "open_run",
     "pick",
     "read_predictions",
