@@ -71,6 +71,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "engine": {
         "local": "labelwise.engine.local:Local",
+        "ray": "labelwise.engine.ray:Ray",
     },
 }
 
