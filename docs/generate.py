@@ -104,6 +104,13 @@ MEANINGS: dict[str, dict[str, str]] = {
     "engine local": {
         "workers": "processes; 0 works in this one",
     },
+    "engine ray": {
+        "address": "`host:port` of a cluster, `auto` for the one this machine belongs to, or empty to start one here",
+        "workers": "most workers; 0: as many as the cluster has room for",
+        "cpus": "cores of each worker",
+        "gpus": "GPUs of each worker; a share such as 0.5 lets two workers use one",
+        "retries": "how often a batch is done again when its worker dies",
+    },
     "select stochastic": {
         "kind": "what the chances grow with: the score (`power`), its exponential (`softmax`), the rank (`softrank`)",
         "beta": "how strongly; 0 draws uniformly",
@@ -150,6 +157,14 @@ MEANINGS: dict[str, dict[str, str]] = {
     "select hierarchical": {
         "beta": "how much surer than its rivals a class must be, from 1; higher splits the tree sooner",
         "limit": "of more candidates than this a random sample is used",
+    },
+    "select two_round_k_center": {
+        "partitions": "parts that are selected from by themselves first",
+        "factor": "how many times n each part gives, from 1; more comes nearer to one round, and costs more",
+    },
+    "select two_round_facility_location": {
+        "partitions": "random parts that are selected from by themselves first",
+        "clients": "images drawn from the pool that stand for it",
     },
     "select margin_cluster_mean": {
         "width": "images are inside the margin where log p1 - log p2 is below this",

@@ -64,6 +64,8 @@ TABLES: dict[str, dict[str, str]] = {
         "margin_cluster_mean": "labelwise.selection.clustered:margin_cluster_mean",
         "graph_density": "labelwise.selection.graph:graph_density",
         "hierarchical": "labelwise.selection.tree:hierarchical",
+        "two_round_k_center": "labelwise.selection.distributed:two_round_k_center",
+        "two_round_facility_location": "labelwise.selection.distributed:two_round_facility_location",
     },
     "annotator": {
         "oracle": "labelwise.annotators.oracle:Oracle",

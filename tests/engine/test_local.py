@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from labelwise import catalog
+from labelwise import catalog, testing
 from labelwise.engine.local import Local
 from labelwise.errors import DataError, LabelwiseError, ModelError, RunError, RunLocked
 
@@ -56,6 +56,23 @@ def dies(batch):
 
 def make_dies():
     return dies
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_it_keeps_the_rules_of_the_seam(workers):
+    testing.check_engine(lambda: Local(workers))
+
+
+def test_work_may_stream_its_rows():
+    seen = []
+
+    def rows(batch):
+        for x in batch:
+            seen.append(x)
+            yield x
+
+    first = next(Local().map_batches(lambda: rows, list(range(4)), batch_size=4))
+    assert (first, seen) == (0, [0])
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=["here", "pool"])

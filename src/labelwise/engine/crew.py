@@ -27,6 +27,7 @@ QUICK_SECONDS = 1.0  # a worker whose batches take less gets a second one ahead
 AHEAD = 4  # batches a worker that may be done before their turn comes
 # Where things lie; a worker must look for them in the same places.
 PLACES = ("LABELWISE_CACHE", "XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "TORCH_HOME")
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Crew:
 
     def __init__(self, ray: Any, size: int, needs: Needs, retries: int) -> None:
         self.ray, self.needs, self.retries = ray, needs, retries
-        self.size = size or self._room()
+        self.size, self.job = size or self._room(), job_of(ray)
         self._members: list[_Member] = []
         self._beginning: dict[Any, _Member] = {}  # the reference that tells that one has begun
         self._stillborn = 0
@@ -190,6 +191,11 @@ class Crew:
         )
 
 
+def job_of(ray: Any) -> str:
+    """Ray's name for this process's connection."""
+    return str(ray.get_runtime_context().get_job_id())
+
+
 def work_on(task: bytes, batch: bytes) -> bytes:
     """What a worker does: unpickles, works and says how it went, as (rows, error, host, file that was not there)."""
     cloudpickle: Any = importlib.import_module("ray.cloudpickle")
@@ -232,6 +238,7 @@ def _surroundings() -> dict[str, Any]:
         "version": labelwise.__version__,
         "paths": [os.path.abspath(path) for path in sys.path],  # noqa: PTH100 (an empty one is the working folder)
         "folder": os.getcwd(),  # noqa: PTH109
+        "threads": THREADS,
         "variables": {name: os.environ[name] for name in (*PLACES, "PYTHONPATH") if name in os.environ},
     }
 
@@ -254,12 +261,13 @@ def _worker() -> type:
             sys.path[:0] = [p for p in self.surroundings["paths"] if p not in sys.path and os.path.exists(p)]  # noqa: PTH110
             if os.path.isdir(self.surroundings["folder"]):  # noqa: PTH112
                 os.chdir(self.surroundings["folder"])
+            # Read by libraries that are loaded later; torch is, where it is needed.
+            os.environ.update(dict.fromkeys(self.surroundings["threads"], str(self.threads)))
             wanted = self.surroundings["version"]
             try:
-                import labelwise
-                from labelwise.engine.local import limit_threads
+                import threadpoolctl
 
-                limit_threads(self.threads)
+                import labelwise
             except ImportError as error:
                 return (
                     f"the worker on {socket.gethostname()} cannot import labelwise ({error}): install labelwise "
@@ -270,6 +278,7 @@ def _worker() -> type:
                     f"expected labelwise {wanted} on every node, found {labelwise.__version__} on "
                     f"{socket.gethostname()}: install the same version"
                 )
+            threadpoolctl.threadpool_limits(self.threads)
             return ""
 
         def work(self, task: bytes, batch: bytes) -> bytes:

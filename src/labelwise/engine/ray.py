@@ -21,7 +21,7 @@ from typing import Annotated, Any
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from labelwise.engine import Progress, Work
-from labelwise.engine.crew import Crew, Needs
+from labelwise.engine.crew import Crew, Needs, job_of
 from labelwise.engine.relay import Relay, follow
 from labelwise.errors import ConfigError, RunError
 
@@ -85,20 +85,27 @@ class Ray:
     def close(self) -> None:
         """End the workers, and the cluster if it was started here; one that was joined is only left."""
         if self._crew is not None:
+            self._look_after_connection(self._crew.ray)
+        if self._crew is not None:
             self._crew.end()
             self._crew = None
         if self._connected:
             _ray().shutdown()
             self._connected = False
 
+    def _look_after_connection(self, ray: Any) -> None:
+        """Forget the workers if somebody else in this process has ended the connection that they came with."""
+        if self._crew is not None and not (ray.is_initialized() and self._crew.job == job_of(ray)):
+            self._crew, self._connected = None, False
+
     def _workers(self, gpus: float) -> Crew:
         """The workers with these GPUs; those with others must end first, since they hold the cores."""
-        needs = Needs(self.cpus, max(self.gpus, gpus))
+        needs, ray = Needs(self.cpus, max(self.gpus, gpus)), _ray()
+        self._look_after_connection(ray)
         if self._crew is not None and self._crew.needs != needs:
             self._crew.end()
             self._crew = None
         if self._crew is None:
-            ray = _ray()
             if not ray.is_initialized():
                 _connect(ray, self.address, math.ceil(self.workers * self.cpus))
                 self._connected = True

@@ -80,6 +80,7 @@ def _choose(context: Context, round: int, free: Sequence[Sample], wanted: int) -
         labelled=np.array([row_of[x.sample.id] for x in labelled], dtype=np.int64),
         labels=np.array([classes.index(x.target.classes[0]) for x in labelled], dtype=np.int64),
         groups=_group_numbers(samples),
+        engine=context.parts.engine,
         **arrays,
     )
     picks = strategy.select(inputs)

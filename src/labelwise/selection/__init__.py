@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from labelwise.selection.compose import Inputs, Selector, bind, needs, wrap
     from labelwise.selection.coverage import facility_location, herding, max_herding
     from labelwise.selection.density import centroids, typiclust
+    from labelwise.selection.distributed import two_round_facility_location, two_round_k_center
     from labelwise.selection.gradient import badge
     from labelwise.selection.graph import graph_density
     from labelwise.selection.picks import Picks, check_embeddings, check_probs, check_scores
@@ -48,6 +49,8 @@ _HOME = {
     "shortlist": "wrappers",
     "stochastic": "ranking",
     "top": "ranking",
+    "two_round_facility_location": "distributed",
+    "two_round_k_center": "distributed",
     "typiclust": "density",
     "wrap": "compose",
 }
@@ -81,6 +84,8 @@ __all__ = [
     "shortlist",
     "stochastic",
     "top",
+    "two_round_facility_location",
+    "two_round_k_center",
     "typiclust",
     "wrap",
 ]
