@@ -35,10 +35,12 @@ def main() -> None:
     options.add_argument("--picks", type=int, default=1000)
     options.add_argument("--compared", type=int, default=200_000, help="rows of the pool that one machine holds")
     options.add_argument("--serving", type=int, default=1_000_000, help="rows that facility location selects from")
+    options.add_argument("--served", type=int, default=100, help="picks of facility location")
     options.add_argument("--engine", default="local", help="local or ray")
     given = options.parse_args()
     if given.quick:
-        given.size, given.parts, given.picks, given.compared, given.serving = 200_000, 8, 100, 20_000, 20_000
+        given.size, given.parts, given.picks, given.served = 200_000, 8, 100, 20
+        given.compared, given.serving = 20_000, 20_000
     began = time.perf_counter()
     engine = make("engine", {"name": given.engine, "workers": 2})
     try:
@@ -50,10 +52,11 @@ def main() -> None:
     here, workers = (
         resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
+    pool_mb = given.size * given.width * 4 / 1e6
     note = (
-        f"{given.picks:,} picks of vectors of {given.width} numbers, 2 workers of the engine {given.engine}; the largest "
-        f"pool would take {given.size * given.width * 4 / 1e6:,.0f} MB. Most memory, libraries included: {here:,.0f} MB in "
-        f"the first process, {workers:,.0f} MB in a worker; `python benchmarks/distributed.py`"
+        f"{given.picks:,} picks, {given.served:,} of facility location, of {given.width} numbers each, by 2 workers "
+        f"of the engine {given.engine}; the largest pool would take {pool_mb:,.0f} MB. Most memory with libraries: "
+        f"{here:,.0f} MB in the first process, {workers:,.0f} MB in a worker; `python benchmarks/distributed.py`"
     )
     table = "\n".join([*head, *lines, *more])
     if not given.quick:
@@ -107,7 +110,7 @@ def _compared(given: argparse.Namespace, engine: Any) -> tuple[list[str], dict[s
         lines.append(_row(len(pool), n, what, f"radius {found:.2f}, {found / one:.3f} of one machine's", seconds))
         figures[f"radius_{n}_{factor:g}"] = found / one
     for n in (1, 8):
-        call = partial(facility_location_of_parts, given.picks, pieces[n], engine=engine, clients=1000)
+        call = partial(facility_location_of_parts, given.served, pieces[n], engine=engine, clients=1000)
         seconds, (_, centres) = _timed(call)
         value = served(pieces[n], centres, clients=1000, seed=1)  # other clients than those it was selected by
         best = best or value
@@ -123,8 +126,8 @@ def _whole(given: argparse.Namespace, engine: Any) -> tuple[list[str], dict[str,
     seconds, (_, centres) = _timed(partial(k_center_of_parts, given.picks, pieces, engine=engine))
     looking, found = _timed(partial(radius, pieces, centres, engine=engine))
     result = f"radius {found:.2f} (measured in {looking:.0f} s)"
-    few = cut(given.serving, max(2, given.parts // 10), given.width)
-    call = partial(facility_location_of_parts, given.picks, few, engine=engine, clients=1000)
+    few = cut(given.serving, given.parts, given.width)
+    call = partial(facility_location_of_parts, given.served, few, engine=engine, clients=1000)
     serving, (_, centres) = _timed(call)
     value = served(few, centres, clients=1000, seed=1)
     lines = [

@@ -132,10 +132,28 @@ def portable(error: Exception) -> Exception:
     return kinds[0](str(error)) if kinds else RuntimeError(f"{type(error).__name__}: {error}")
 
 
+# Threads of torch, and of the libraries for linear algebra.
+Threads = tuple[int, int]
+
+
 def limit_threads(threads: int) -> None:
     """Let numerical libraries of this process use that many threads."""
+    use_threads((threads, threads))
+
+
+def use_threads(threads: Threads) -> None:
+    """Set the threads of this process as ``threads_now`` found them, here or in another one."""
     import threadpoolctl
     import torch
 
-    torch.set_num_threads(threads)
-    threadpoolctl.threadpool_limits(threads)
+    torch.set_num_threads(threads[0])
+    threadpoolctl.threadpool_limits(threads[1])
+
+
+def threads_now() -> Threads:
+    """How many threads numerical libraries use in this process."""
+    import threadpoolctl
+    import torch
+
+    blas = [int(library["num_threads"]) for library in threadpoolctl.threadpool_info() if library["user_api"] == "blas"]
+    return torch.get_num_threads(), max(blas, default=torch.get_num_threads())

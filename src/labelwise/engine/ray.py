@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from labelwise.engine import Progress, Work
 from labelwise.engine.crew import Crew, Needs, job_of
+from labelwise.engine.local import Threads, threads_now, use_threads
 from labelwise.engine.relay import Relay, follow
 from labelwise.errors import ConfigError, RunError
 
@@ -73,13 +75,17 @@ class Ray:
                 yield from rows
 
     def run(self, job: Callable[..., Any], *, gpus: float = 0, progress: Progress | None = None) -> Any:
-        """The result of ``job``, done by one worker; what it tells of its progress is passed on."""
-        crew = self._workers(gpus)
+        """The result of ``job``, done by one worker; what it tells of its progress is passed on.
+
+        It has as many threads as it would have here: sums of a training are split by threads, and so would its picks
+        depend on ``cpus``.
+        """
+        crew, threads = self._workers(gpus), threads_now()
         if progress is None:
-            ((result,),) = crew.map(partial(_once, job), [[None]])
+            ((result,),) = crew.map(partial(_once, job, threads), [[None]])
             return result
         with follow(crew.ray, progress) as (relay, look):
-            ((result,),) = crew.map(partial(_once, job, relay), [[None]], look)
+            ((result,),) = crew.map(partial(_once, job, threads, relay), [[None]], look)
             return result
 
     def close(self) -> None:
@@ -113,11 +119,16 @@ class Ray:
         return self._crew
 
 
-def _once(job: Callable[..., Any], relay: Relay | None = None) -> Work:
+def _once(job: Callable[..., Any], threads: Threads, relay: Relay | None = None) -> Work:
     """A job as the work of one batch."""
 
     def work(batch: Sequence[Any]) -> list[Any]:
-        return [job() if relay is None else job(progress=relay)]
+        before = threads_now()
+        use_threads(threads)
+        try:
+            return [job() if relay is None else job(progress=relay)]
+        finally:
+            use_threads(before)
 
     return work
 
@@ -138,6 +149,7 @@ def _connect(ray: Any, address: str, cores: int) -> None:
     private.print_to_stdstream = _say_nothing
     where = address or os.environ.get("RAY_ADDRESS", "")
     try:
+        _knock(where)
         with _signals_kept():
             if where:
                 ray.init(address=where, **quiet)
@@ -152,6 +164,13 @@ def _connect(ray: Any, address: str, cores: int) -> None:
                 "set engine.address to host:port of one that runs"
             ) from error
         raise RunError(f"Ray cannot be started on this machine: {_line(error)}") from error
+
+
+def _knock(where: str) -> None:
+    # Ray would try for half a minute, and say little.
+    host, separator, port = where.rpartition(":")
+    if separator and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 @contextmanager
