@@ -12,7 +12,7 @@ import time
 import pytest
 
 from labelwise import catalog, testing
-from labelwise.engine.local import Local
+from labelwise.engine.local import Local, threads_now, use_threads
 from labelwise.errors import DataError, LabelwiseError, ModelError, RunError, RunLocked
 
 ENGINES = [Local(), Local(workers=2)]
@@ -119,6 +119,19 @@ def test_what_is_made_of_a_plug_ins_file_reaches_the_workers(tmp_path):
     )
     make = catalog.resolve("model", f"{file}:Make")()
     assert list(Local(workers=1).map_batches(make, [1, 2, 3], batch_size=2)) == [2, 4, 6]
+
+
+def test_threads_are_set_as_they_were_found():
+    import torch
+
+    before = threads_now()
+    try:
+        for threads in ((1, 2), (3, 1)):
+            use_threads(threads)
+            assert threads_now() == threads
+            assert torch.get_num_threads() == threads[0]
+    finally:
+        use_threads(before)
 
 
 def test_a_job_is_run():

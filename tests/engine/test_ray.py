@@ -251,9 +251,9 @@ def test_a_job_has_the_threads_that_it_would_have_here(engine):
 
     before = torch.get_num_threads()
     try:
-        for threads in (1, 3):
-            torch.set_num_threads(threads)
-            assert engine.run(threads_in_a_job) == threads
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            assert engine.run(threads_in_a_job) == count
     finally:
         torch.set_num_threads(before)
 

@@ -146,8 +146,8 @@ def use_threads(threads: Threads) -> None:
     import threadpoolctl
     import torch
 
+    threadpoolctl.threadpool_limits({"openmp": threads[0], "blas": threads[1]})
     torch.set_num_threads(threads[0])
-    threadpoolctl.threadpool_limits(threads[1])
 
 
 def threads_now() -> Threads:
