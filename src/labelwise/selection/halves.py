@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from llvmlite.binding import get_host_cpu_features
 from numba import njit
+from numpy.typing import NDArray
 
 from labelwise.selection.kernels import TINY, _meet, _rounded, slack
 from labelwise.selection.picks import Rows, Vectors
@@ -23,7 +24,7 @@ _CENTRES = 128  # columns of a product
 _ROWS = 256  # products have a multiple of so many rows
 _KEPT = 0.8  # share of the rows still looked at below which the others are left out of the next product
 _LOADING = 5e12  # multiplications that are worth the seconds that loading torch takes
-_PRODUCT = np.float32(2.02 * 2.0**-8)  # what rounding a product to bfloat16 takes from twice the product
+ROUNDING = np.float32(2.02 * 2.0**-8)  # what rounding a product to bfloat16 takes from twice the product
 
 _compiled = njit(cache=True, nogil=True)
 _any_order = njit(cache=True, nogil=True, fastmath={"reassoc", "contract"}, inline="never")
@@ -59,20 +60,18 @@ def settings() -> Iterator[None]:
 
 
 class Halves:
-    """Centres rounded to bfloat16 beside their float32 vectors, and the comparison of points with them."""
+    """Centres rounded to bfloat16, and the comparison of points with them."""
 
     def __init__(self, sample: Vectors, room: int, device: str) -> None:
         import torch
 
         self.sample, self.shift, self.count, self.device = sample, sample.mean(axis=0), 0, device
-        self.centres = np.empty((room, sample.shape[1]), np.float32)
         self.matrix = torch.empty((room, sample.shape[1]), dtype=torch.bfloat16, device=device)
         self.squared, self.lost = np.empty((2, room), np.float32)
 
     def add(self, centres: Vectors) -> None:
         """Take further centres ``(g, d)``."""
         new = slice(self.count, self.count + len(centres))
-        self.centres[new] = centres
         self.matrix[new], self.squared[new], self.lost[new] = self.rounded(centres)
         self.count = new.stop
 
@@ -86,9 +85,9 @@ class Halves:
 
     def typical_error(self) -> float:
         """About the most that is lost of a squared distance, beside the rounding of the product."""
-        return float(self._error(*self.rounded(self.sample)[1:]).max())
+        return float(self.error(*self.rounded(self.sample)[1:]).max())
 
-    def _error(self, squared: Vectors, lost: Vectors) -> Vectors:
+    def error(self, squared: Vectors, lost: Vectors) -> Vectors:
         """What is lost of each point's squared distances before the product is rounded, a little too much."""
         longest, worst = float(self.squared[: self.count].max()) ** 0.5, float(self.lost[: self.count].max())
         length = np.sqrt(squared) * 1.001
@@ -97,12 +96,21 @@ class Halves:
         found: Vectors = (by_rounding + by_adding + TINY).astype(np.float32)
         return found
 
-    def refresh(self, points: Vectors, state: tuple[Any, ...], limit: Vectors, margin: float) -> None:
+    def products(self, matrix: Any, tile: slice) -> NDArray[np.uint16]:
+        """The bits of the products of a bfloat16 matrix with some of the centres, ``(b, g)``."""
+        import torch
+
+        found: NDArray[np.uint16] = torch.mm(matrix, self.matrix[tile].T).view(torch.int16).cpu().numpy()
+        return found.view(np.uint16)
+
+    def refresh(
+        self, points: Vectors, centres: Vectors, state: tuple[Any, ...], limit: Vectors, margin: float
+    ) -> None:
         """As ``kernels.refresh`` with all centres; ``state`` is bound, seen (ascending), near, second of the points."""
         import torch
 
         whole, squared, lost = self.rounded(points)
-        error, seen, bound = self._error(squared, lost), state[1].copy(), state[0]
+        error, seen, bound = self.error(squared, lost), state[1].copy(), state[0]
         room = torch.empty((len(points) + _ROWS, points.shape[1]), dtype=whole.dtype, device=whole.device)
         matrix, rows, entered, end = whole, np.arange(0), 0, int(seen[0])
         while end < self.count:
@@ -116,10 +124,9 @@ class Halves:
                 rows = _padded(left)
                 some = torch.from_numpy(rows).to(whole.device)
                 matrix = torch.index_select(whole, 0, some, out=room[: len(rows)])
-            product = torch.mm(matrix, self.matrix[tile].T).view(torch.int16).cpu().numpy().view(np.uint16)
             _meet_product(
-                product, points, rows, squared - error, self.centres[tile], self.squared[tile], tile.start, limit,
-                *state, margin,
+                self.products(matrix, tile), points, rows, squared - error, centres[tile], self.squared[tile],
+                tile.start, limit, *state, margin,
             )  # fmt: skip
 
 
@@ -154,17 +161,19 @@ def _round(points: Any, shift: Any, bits: Any, squared: Any, lost: Any) -> None:
 
 
 @_any_order
-def lowest(product: Any, own: Any, centres: Any, wide: Any, wide_bits: Any, low: Any) -> Any:
+def lowest(
+    product: Any, shift: Any, rounding: Any, own: Any, centres: Any, wide: Any, wide_bits: Any, low: Any
+) -> Any:
     """What the squared distances of one point are at least, from its row of products; the least of them.
 
     ``own`` is the point's squared length less its error, ``centres`` the squared lengths of the centres; ``wide_bits``
-    are the bits of ``wide``.
+    are the bits of ``wide``. Products are bits of float32 without the ``shift`` lowest, and off by ``rounding`` / 2.
     """
     least = np.float32(np.inf)
     for j in range(product.shape[0]):
-        wide_bits[j] = np.uint32(product[j]) << np.uint32(16)
+        wide_bits[j] = np.uint32(product[j]) << shift
     for j in range(product.shape[0]):
-        low[j] = own + centres[j] - np.float32(2) * wide[j] - abs(wide[j]) * _PRODUCT
+        low[j] = own + centres[j] - np.float32(2) * wide[j] - abs(wide[j]) * rounding
         least = min(least, low[j])
     return least
 
@@ -182,7 +191,7 @@ def _meet_product(
         if bound[i] < limit[i] or seen[i] >= first + count:
             continue
         done = first + count
-        if not lowest(product[u], own[i], squared, wide, wide_bits, low) > bound[i]:
+        if not lowest(product[u], np.uint32(16), ROUNDING, own[i], squared, wide, wide_bits, low) > bound[i]:
             for j in range(max(0, seen[i] - first), count):
                 if not low[j] > bound[i]:
                     found = _rounded(points[i], centres[j])

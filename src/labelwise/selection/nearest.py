@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,8 +81,7 @@ class Bounds:
         if self.device and np.count_nonzero(many) >= _FEW:
             products = self._halves(self.device)
             many &= limits > _FAR * products.typical_error()
-            with halves.settings():
-                self._in_parts(positions[many], limits[many], 4 * self.step, products)
+            self._in_parts(positions[many], limits[many], 4 * self.step, products)
             positions, limits = positions[~many], limits[~many]
         self._in_parts(positions, limits, self.step, None)
 
@@ -90,8 +90,11 @@ class Bounds:
         if self.halves is None:
             sample = self.gather(self.candidates[:: max(1, len(self.candidates) // 1024)])
             self.halves = halves.Halves(sample, len(self.centres), device)
-        for part in chunks(self.count - self.halves.count, _GROUP):
-            self.halves.add(self.gather(self.centres[self.halves.count : self.count][: part.stop - part.start]))
+            self.near_by: Vectors = np.empty((len(self.centres), self.vectors.shape[1]), np.float32)
+        for start in range(self.halves.count, self.count, _GROUP):
+            part = slice(start, min(start + _GROUP, self.count))
+            self.near_by[part] = self.gather(self.centres[part])
+            self.halves.add(self.near_by[part])
         return self.halves
 
     def _in_parts(self, positions: Rows, limits: Vectors, size: int, products: halves.Halves | None) -> None:
@@ -99,14 +102,15 @@ class Bounds:
         order = np.argsort(self.seen[positions], kind="stable")
         positions, limits = positions[order], limits[order]
         parts = list(chunks(len(positions), size))
-        in_threads(lambda part: self._refresh(positions[part], limits[part], products), parts)
+        settings = nullcontext if products is None else halves.settings
+        in_threads(lambda part: self._refresh(positions[part], limits[part], products), parts, settings)
 
     def _refresh(self, positions: Rows, limits: Vectors, products: halves.Halves | None) -> None:
         points = self.gather(self.candidates[positions])
         all_state = (self.bound, self.seen, self.near, self.second)
         state = tuple(values[positions] for values in all_state)
         if products is not None:
-            products.refresh(points, state, limits, self.margin)
+            products.refresh(points, self.near_by, state, limits, self.margin)
         else:
             self._one_by_one(points, state, limits)
         for values, new in zip(all_state, state, strict=True):
@@ -154,18 +158,22 @@ class Bounds:
         self.count += len(rows)
 
 
-def in_threads(work: Callable[[slice], None], parts: list[slice]) -> None:
+def in_threads(
+    work: Callable[[slice], None], parts: list[slice], settings: Callable[[], AbstractContextManager[object]] = nullcontext
+) -> None:
     """Do all parts, in as many threads as numerical libraries may use here; compiled code runs beside itself.
 
-    No barrier but the one at the end: a thread that is late on a busy machine holds up only its last part.
+    No barrier but the one at the end: a thread that is late on a busy machine holds up only its last part. ``settings``
+    hold meanwhile, for example that libraries use no threads of their own.
     """
     threads = min(len(parts) // 4, _threads()) if len(parts) >= 8 else 1
-    if threads < 2:
-        for part in parts:
-            work(part)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, parts))
+    with settings():
+        if threads < 2:
+            for part in parts:
+                work(part)
+            return
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(work, parts))
 
 
 def _threads() -> int:
