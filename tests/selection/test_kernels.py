@@ -177,6 +177,8 @@ def test_halves_never_rule_out_what_could_be_nearest(seed, width, scale, offset)
     true = ((x[:, None].astype(float) - x[:40].astype(float)) ** 2).sum(-1)
     own, low, wide = squared - products.error(squared, lost), np.empty(40, np.float32), np.empty(40, np.float32)
     for i in range(300):
-        least = halves.lowest(product[i], np.uint32(16), halves.ROUNDING, own[i], products.squared, wide, wide.view(np.uint32), low)
+        least = halves.lowest(
+            product[i], np.uint32(16), halves.ROUNDING, own[i], products.squared, wide, wide.view(np.uint32), low
+        )
         assert (low <= true[i]).all()
         assert least == low.min()

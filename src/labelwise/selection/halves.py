@@ -103,9 +103,7 @@ class Halves:
         found: NDArray[np.uint16] = torch.mm(matrix, self.matrix[tile].T).view(torch.int16).cpu().numpy()
         return found.view(np.uint16)
 
-    def refresh(
-        self, points: Vectors, centres: Vectors, state: tuple[Any, ...], limit: Vectors, margin: float
-    ) -> None:
+    def refresh(self, points: Vectors, centres: Vectors, state: tuple[Any, ...], limit: Vectors, margin: float) -> None:
         """As ``kernels.refresh`` with all centres; ``state`` is bound, seen (ascending), near, second of the points."""
         import torch
 
@@ -124,7 +122,7 @@ class Halves:
                 rows = _padded(left)
                 some = torch.from_numpy(rows).to(whole.device)
                 matrix = torch.index_select(whole, 0, some, out=room[: len(rows)])
-            _meet_product(
+            _meet_product(  # type: ignore[call-arg]
                 self.products(matrix, tile), points, rows, squared - error, centres[tile], self.squared[tile],
                 tile.start, limit, *state, margin,
             )  # fmt: skip
@@ -161,9 +159,7 @@ def _round(points: Any, shift: Any, bits: Any, squared: Any, lost: Any) -> None:
 
 
 @_any_order
-def lowest(
-    product: Any, shift: Any, rounding: Any, own: Any, centres: Any, wide: Any, wide_bits: Any, low: Any
-) -> Any:
+def lowest(product: Any, shift: Any, rounding: Any, own: Any, centres: Any, wide: Any, wide_bits: Any, low: Any) -> Any:
     """What the squared distances of one point are at least, from its row of products; the least of them.
 
     ``own`` is the point's squared length less its error, ``centres`` the squared lengths of the centres; ``wide_bits``

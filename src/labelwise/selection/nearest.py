@@ -159,7 +159,9 @@ class Bounds:
 
 
 def in_threads(
-    work: Callable[[slice], None], parts: list[slice], settings: Callable[[], AbstractContextManager[object]] = nullcontext
+    work: Callable[[slice], None],
+    parts: list[slice],
+    settings: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> None:
     """Do all parts, in as many threads as numerical libraries may use here; compiled code runs beside itself.
 
