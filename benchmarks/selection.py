@@ -86,8 +86,8 @@ PARTS = {
 }
 QUICK = {"kcenter": (8000, 200), "coral": (8000, 200), "million": (20_000, 100), "typicality": (3000, 0)}
 HEAD = (
-    "| selection | set | by | run, seconds (range) | labelwise is faster by | loading, seconds | with loading, faster by "
-    "| own memory, MB | agrees |\n|---|---|---|---|---|---|---|---|---|"
+    "| selection | set | by | run, seconds (range) | labelwise is faster by | loading, seconds "
+    "| with loading, faster by | own memory, MB | agrees |\n|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -208,18 +208,17 @@ def _row(part: Part, letter: str, by: str, found: dict[str, dict[str, Any]]) -> 
     picks = f", k={part.picks:,}" if part.picks else ""
     run = f"{f['seconds']:.2f} ({f['low']:.2f} to {f['high']:.2f}){_from(part, by)}"
     return (
-        f"| {part.about}, {part.size:,} x {part.width}{picks} | {letter} | {by} | {run} | {faster} | {f['loading']:.2f} "
-        f"| {total} | {f['own_mb']:.0f} | {agrees} |"
+        f"| {part.about}, {part.size:,} x {part.width}{picks} | {letter} | {by} | {run} | {faster} "
+        f"| {f['loading']:.2f} | {total} | {f['own_mb']:.0f} | {agrees} |"
     )
 
 
 def _note(given: argparse.Namespace, figures: dict[str, dict[str, Any]], load: float) -> str:
     absent = {by: why for found in figures.values() for by, why in found["absent"].items()}
     left = "".join(f"; without {by} ({why})" for by, why in absent.items())
-    return (
-        f"{given.repeat} turns each (one for facility location and the largest), {os.cpu_count()} processors, load {load:.1f} before{left}; "
-        "`python benchmarks/selection.py`"
-    )
+    machine = f"{os.cpu_count()} processors, load {load:.1f} before"
+    turns = f"{given.repeat} turns each, one for facility location and the largest"
+    return f"{turns}; {machine}{left}; `python benchmarks/selection.py`"
 
 
 if __name__ == "__main__":

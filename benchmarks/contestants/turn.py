@@ -1,13 +1,12 @@
 """One contestant's turn in a process of its own: seconds, memory, picks; one JSON line.
 
-    python benchmarks/contestants/turn.py TASK BY FILE PICKS [--mapped] [--check]
+python benchmarks/contestants/turn.py TASK BY FILE PICKS [--mapped] [--check]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import threading
 import time
@@ -39,6 +38,7 @@ def main() -> None:
 
             assert torch
         small = np.random.default_rng(0).standard_normal((2500, 16), dtype=np.float32)
+        small.flags.writeable = not given.mapped  # as mapped vectors are: code is compiled for either
         contestant(small, np.ones(2500), 300 if given.by == "labelwise" else 3)  # code is compiled and loaded by now
     except ImportError as error:
         print(json.dumps({"absent": str(error)}))
@@ -84,8 +84,8 @@ class Peak:
 
 
 def _memory(field: str) -> float:
-    with open(f"/proc/{os.getpid()}/status", encoding="ascii") as lines:
-        return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(field)), float("nan"))
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(field)), float("nan"))
 
 
 def _check(task: str, x: Any, picks: list[int]) -> float:

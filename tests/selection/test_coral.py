@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelwise.errors import SelectionError
-from labelwise.selection import coral
+from labelwise.selection import coral, halves
 
 rng = np.random.default_rng
 NOTHING = np.array([], int)
@@ -70,6 +70,19 @@ def test_more_rows_than_are_kept_up_to_date():
         distances = np.linalg.norm(given[3][before[: 20 + i]].astype(float) - given[3][row], axis=1)
         assert picks.facts["distance"][i] == pytest.approx(distances.min())
         assert picks.facts["nearest"][i] == before[distances.argmin()]
+
+
+def test_products_of_halves_change_no_pick(monkeypatch):
+    pytest.importorskip("torch")
+    candidates, labelled, scores, x = problem(2, 5000, 500, 32)
+    picks, used = {}, []
+    refresh = halves.Halves.refresh
+    monkeypatch.setattr(halves.Halves, "refresh", lambda self, *given: (used.append(1), refresh(self, *given)))
+    for device in (None, "cpu"):
+        monkeypatch.setattr(halves, "device", lambda work, device=device: device)
+        picks[device] = coral(300, candidates, labelled, scores, x).rows.tolist()
+    assert used
+    assert picks["cpu"] == picks[None]
 
 
 def test_first_pick_is_the_highest_score_and_ties_go_to_the_lowest_row():

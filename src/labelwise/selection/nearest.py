@@ -81,7 +81,7 @@ class Bounds:
         if self.device and np.count_nonzero(many) >= _FEW:
             products = self._halves(self.device)
             many &= limits > _FAR * products.typical_error()
-            self._in_parts(positions[many], limits[many], 4 * self.step, products)
+            self._in_parts(positions[many], limits[many], 2 * self.step, products)
             positions, limits = positions[~many], limits[~many]
         self._in_parts(positions, limits, self.step, None)
 
@@ -106,20 +106,21 @@ class Bounds:
         in_threads(lambda part: self._refresh(positions[part], limits[part], products), parts, settings)
 
     def _refresh(self, positions: Rows, limits: Vectors, products: halves.Halves | None) -> None:
-        points = self.gather(self.candidates[positions])
         all_state = (self.bound, self.seen, self.near, self.second)
         state = tuple(values[positions] for values in all_state)
         if products is not None:
-            products.refresh(points, self.near_by, state, limits, self.margin)
+            products.refresh(self.gather(self.candidates[positions]), self.near_by, state, limits, self.margin)
         else:
-            self._one_by_one(points, state, limits)
+            self._one_by_one(self.candidates[positions], state, limits)
         for values, new in zip(all_state, state, strict=True):
             values[positions] = new
 
-    def _one_by_one(self, points: Vectors, state: tuple[Array, ...], limits: Vectors) -> None:
+    def _one_by_one(self, rows: Rows, state: tuple[Array, ...], limits: Vectors) -> None:
+        plain = self.vectors.dtype == np.float32 and self.vectors.flags.c_contiguous
+        vectors, rows = (self.vectors, rows) if plain else (self.gather(rows), np.arange(len(rows)))
         for start in range(int(state[1][0]), self.count, _GROUP):
             group = self.gather(self.centres[start : min(start + _GROUP, self.count)])
-            kernels.refresh(points, *state, limits, group, start, self.margin)  # type: ignore[call-arg, arg-type]
+            kernels.refresh(vectors, rows, *state, limits, group, start, self.margin)  # type: ignore[call-arg, arg-type]
             if not (state[0] >= limits).any():
                 break
 
