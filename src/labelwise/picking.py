@@ -16,7 +16,7 @@ from labelwise.errors import SelectionError
 from labelwise.reasons import Reason, explain, sentence
 from labelwise.selection.compose import Inputs
 from labelwise.selection.owned import check_owners
-from labelwise.selection.picks import Array, Picks, Rows, check_embeddings, check_probs, check_scores
+from labelwise.selection.picks import Array, Picks, Rows, check_probs, check_scores, check_stored
 from labelwise.strategies import Recipe, Strategy, assemble, preset
 
 _RULES = frozenset({"shortlist", "balance", "per_group", "near_duplicates", "empty_share", "empty_by", "threshold"})
@@ -182,7 +182,7 @@ def _check(arrays: Mapping[str, Array], candidates: Rows) -> None:
     if "scores" in arrays:
         check_scores(arrays["scores"], candidates)
     if "embeddings" in arrays:
-        check_embeddings(arrays["embeddings"], candidates)
+        check_stored(arrays["embeddings"], candidates)
     if "probs" in arrays:
         check_probs(arrays["probs"], candidates)
     if "samples" in arrays:

@@ -13,8 +13,7 @@ from labelwise.selection.picks import (
     Array,
     Picks,
     Rows,
-    Vectors,
-    check_embeddings,
+    check_stored,
     chunks,
     descending,
     squared_distances,
@@ -160,7 +159,7 @@ def _object_classes(objects: Rows, rows: Rows, owners: Rows, labels: Rows) -> Ro
 def _nearest(embeddings: Array, rows: Rows, labelled: Rows) -> dict[str, Array]:
     """Distance to the nearest of labelled and earlier picks, and its row; NaN and -1 if there is none."""
     before = np.concatenate([labelled, rows])
-    vectors = check_embeddings(embeddings, before)
+    vectors = check_stored(embeddings, before)
     distance, nearest = np.full(len(rows), np.nan), np.full(len(rows), -1, np.int64)
     for part in chunks(len(rows), _BLOCK):
         closest = _closest(vectors, rows[part], before, len(labelled) + part.start)
@@ -171,7 +170,7 @@ def _nearest(embeddings: Array, rows: Rows, labelled: Rows) -> dict[str, Array]:
     return {"distance": distance, "nearest": nearest}
 
 
-def _closest(vectors: Vectors, rows: Rows, before: Rows, known: int) -> list[int]:
+def _closest(vectors: Array, rows: Rows, before: Rows, known: int) -> list[int]:
     """For each row the position in ``before`` of its nearest; row i may look at the first known + i of them."""
     points, others = vectors[rows].astype(np.float64), vectors[before[: known + len(rows)]].astype(np.float64)
     squared = np.einsum("ij,ij->i", others, others) - 2 * points @ others.T
