@@ -5,20 +5,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from labelwise.errors import SelectionError
+from labelwise.errors import ConfigError, SelectionError
 from labelwise.reasons import Reason, explain, sentence
 from labelwise.selection.compose import Inputs
-from labelwise.selection.picks import Array, Rows, check_embeddings, check_probs, check_scores
+from labelwise.selection.picks import Array, Rows, check_finite, check_probs, check_scores
 from labelwise.strategies import Recipe, assemble, preset
 
-_RULES = frozenset({"shortlist", "balance", "per_group", "near_duplicates"})
+RULES = frozenset({"score", "shortlist", "balance", "per_group", "near_duplicates"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +42,8 @@ def pick(
     groups: ArrayLike | None = None,
     strategy: str | Recipe | None = None,
     seed: int = 0,
+    ids: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
     **options: Any,
 ) -> Picked:
     """Choose n of N rows that are worth a label.
@@ -51,21 +53,22 @@ def pick(
     same order; ``groups`` ``(N,)`` numbers (-1 = none) or strings. ``strategy`` is a preset or a Recipe; scores given
     here replace those it would compute. Without one: the highest scores; else, from probs, margin; else, from
     embeddings, typiclust. ``options`` are the rules ``shortlist``, ``balance``, ``per_group``, ``near_duplicates``,
-    and options of the selection, such as ``beta``. The same arrays, strategy and seed give the same picks.
+    another ``score``, and options of the selection, such as ``beta``. With ``ids`` (N names) and ``classes`` (C names)
+    reasons and messages say names instead of numbers. The same arrays, strategy and seed give the same picks.
 
     Raises SelectionError if the arrays do not fit together or hold numbers that are not finite, or fewer than n rows
     are left (rules such as ``per_group`` alone may give fewer); ConfigError for an unknown strategy or option.
     """
     given = {"scores": scores, "embeddings": embeddings, "probs": probs, "samples": samples}
     arrays = {name: np.asarray(value) for name, value in given.items() if value is not None}
-    total = _rows(arrays, groups)
+    total = _rows(arrays, groups, ids)
     known = _labelled(labelled, total)
     candidates = np.setdiff1d(np.arange(total), known)
     if n > len(candidates):
         raise SelectionError(
             f"asked for {n:,}, only {len(candidates):,} are not labelled; ask for {len(candidates):,} or fewer"
         )
-    _check(arrays, candidates)
+    _check(arrays, candidates, ids)
     ready = assemble(_recipe(strategy, arrays, options), given=arrays)
     if "scores" not in arrays:
         computed = ready.score({name: array for name, array in arrays.items() if name in ("probs", "samples")})
@@ -82,11 +85,11 @@ def pick(
         embeddings=arrays.get("embeddings"),
     )
     picks = ready.select(inputs)
-    facts = explain(picks, inputs)
+    facts = explain(picks, inputs, ids=ids, classes=classes)
     return Picked(picks.rows, [sentence(reason) for reason in facts], facts)
 
 
-def _rows(arrays: Mapping[str, Array], groups: ArrayLike | None) -> int:
+def _rows(arrays: Mapping[str, Array], groups: ArrayLike | None, ids: Sequence[str] | None) -> int:
     """N, on which all arrays agree."""
     lengths = {}
     for name, array in arrays.items():
@@ -95,7 +98,9 @@ def _rows(arrays: Mapping[str, Array], groups: ArrayLike | None) -> int:
             lengths[name] = int(array.shape[axis])
     if groups is not None:
         lengths["groups"] = len(np.asarray(groups))
-    if not arrays or not lengths:
+    if ids is not None:
+        lengths["ids"] = len(ids)
+    if not lengths or not (arrays or ids):
         raise SelectionError("expected scores, probs, samples or embeddings, but found none; give at least one")
     first = next(iter(lengths))
     for name, length in lengths.items():
@@ -125,19 +130,19 @@ def _labelled(labelled: ArrayLike | None, total: int) -> Rows:
     return rows
 
 
-def _check(arrays: Mapping[str, Array], candidates: Rows) -> None:
+def _check(arrays: Mapping[str, Array], candidates: Rows, ids: Sequence[str] | None) -> None:
     """The border: everything that came from outside is looked at here once."""
     if "scores" in arrays:
-        check_scores(arrays["scores"], candidates)
+        check_scores(arrays["scores"], candidates, ids)
     if "embeddings" in arrays:
-        check_embeddings(arrays["embeddings"], candidates)
+        check_finite(arrays["embeddings"], candidates, ids)
     if "probs" in arrays:
-        check_probs(arrays["probs"], candidates)
+        check_probs(arrays["probs"], candidates, ids)
     if "samples" in arrays:
         if arrays["samples"].ndim != 3:
             raise SelectionError(f"expected samples of shape (S, N, C), but found {arrays['samples'].shape}")
         for one_pass in arrays["samples"]:
-            check_probs(one_pass, candidates)
+            check_probs(one_pass, candidates, ids)
 
 
 def _recipe(strategy: str | Recipe | None, arrays: Mapping[str, Array], options: Mapping[str, Any]) -> Recipe:
@@ -147,10 +152,17 @@ def _recipe(strategy: str | Recipe | None, arrays: Mapping[str, Array], options:
         recipe = Recipe(select="top") if "scores" in arrays else preset(fallback)
     else:
         recipe = preset(strategy) if isinstance(strategy, str) else strategy
-    rules = {name: value for name, value in options.items() if name in _RULES}
     if "scores" in arrays:
-        rules["score"] = None
-    rest = {name: value for name, value in options.items() if name not in _RULES}
+        if "score" in options:
+            raise ConfigError(f"expected scores or score={options['score']!r}, but found both; leave one out")
+        recipe = dataclasses.replace(recipe, score=None)
+    return changed(recipe, options)
+
+
+def changed(recipe: Recipe, options: Mapping[str, Any]) -> Recipe:
+    """The recipe with other rules or another score, and with options of its selection."""
+    rules = {name: value for name, value in options.items() if name in RULES}
+    rest = {name: value for name, value in options.items() if name not in RULES}
     if rest:
         select = {"name": recipe.select} if isinstance(recipe.select, str) else recipe.select
         rules["select"] = {**select, **rest}

@@ -61,6 +61,9 @@ class Table:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def __contains__(self, digest: str) -> bool:
+        return digest in self._rows
+
     def missing(self, digests: Sequence[str]) -> list[str]:
         """The digests without a vector, each once, in their order."""
         return [d for d in dict.fromkeys(digests) if d not in self._rows]
@@ -98,12 +101,25 @@ class Table:
             ) from None
 
     def lookup(self, digests: Sequence[str]) -> NDArray[np.float32]:
-        """The vectors ``(n, dim)`` of these digests, in their order. Raises DataError if one is missing."""
+        """The vectors ``(n, dim)`` of these digests, in their order. Raises DataError if one is missing.
+
+        Where the digests follow each other in the table, as those of a folder do, the vectors stay on the disk.
+        """
         try:
             rows = np.fromiter((self._rows[d] for d in digests), np.int64, len(digests))
         except KeyError as error:
             raise DataError(f"no vector for content {error} in {self.folder}: run again to compute it") from None
+        if len(rows) and (np.diff(rows) == 1).all():
+            return self.vectors()[rows[0] : rows[0] + len(rows)]
         return np.asarray(self.vectors()[rows])
+
+
+def default_cache() -> Path:
+    """Where tables lie if nothing else is said: $LABELWISE_CACHE, or the user's cache folder."""
+    if own := os.environ.get("LABELWISE_CACHE"):
+        return Path(own)
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
+    return Path(base) / "labelwise"
 
 
 @contextmanager

@@ -1,0 +1,258 @@
+"""Choosing images of a folder without a run: features, scores, picks and the reason for each, in one call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from labelwise import picking, predicted
+from labelwise.catalog import option_types, resolve, split_spec
+from labelwise.data.matching import match_names, unknown_names
+from labelwise.data.name_lists import Row, read_names
+from labelwise.embedding.table import default_cache
+from labelwise.errors import ConfigError, DataError, SelectionError
+from labelwise.pool import Pool, folder_pool, list_folder, vectors_pool
+from labelwise.predicted import Predicted
+from labelwise.records import Problem
+from labelwise.strategies import PRESETS, Recipe, Strategy, assemble, preset
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImagePicks:
+    """What ``pick_images`` chose: ``rows``, best first, each with ``rank`` (from 1), ``id``, ``reason`` and ``facts``.
+
+    ``already`` are the ids that the list of earlier picks named, ``unknown`` a Problem for each of its names that means
+    no image of the ``pool``; ``notes`` are lines for people.
+    """
+
+    rows: tuple[Row, ...]
+    strategy: str
+    seed: int
+    pool: Pool
+    already: tuple[str, ...] = ()
+    unknown: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+    predicted: Predicted | None = None
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of the picks, best first: paths relative to the folder, with ``/``."""
+        return [row.id for row in self.rows]
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the picks were made from, as plain values for JSON."""
+        return {
+            "images": None if self.pool.root is None else str(self.pool.root),
+            "strategy": self.strategy,
+            "seed": self.seed,
+            "pool": len(self.pool.ids),
+            "already": list(self.already),
+            "unknown": [{"name": p.id, "code": p.code, "message": p.message} for p in self.unknown],
+            "problems": [{"id": p.id, "code": p.code, "message": p.message} for p in self.pool.problems],
+            "notes": list(self.notes),
+        }
+
+
+def pick_images(
+    images: Path | str | None,
+    n: int | None = None,
+    *,
+    total: int | None = None,
+    least_distance: float | None = None,
+    strategy: str | Recipe | None = None,
+    predictions: Path | str | None = None,
+    classes: Sequence[str] | None = None,
+    already: Path | str | Sequence[str] = (),
+    embeddings: Path | str | None = None,
+    features: Mapping[str, Any] | None = None,
+    group: str | None = None,
+    cache: Path | str | None = None,
+    threads: int | None = None,
+    seed: int = 0,
+    progress: Progress = lambda done, total, what: None,
+    **options: Any,
+) -> ImagePicks:
+    """Choose n images of a folder that are worth a label.
+
+    ``total`` instead of n counts the earlier picks in; ``least_distance`` ends the selection before the first pick that
+    is nearer to another (strategies ``k_center`` and ``coral``). ``predictions`` is a file of a model's predictions,
+    ``classes`` its class names where it has none. ``already`` is a list of earlier picks, or its file: they are never
+    picked again, and the picks keep away from what they cover. ``embeddings`` is a file of vectors, used instead of
+    computed ones; then ``images`` may be None. ``features`` are words of the model ``frozen`` (backbone, weights, size,
+    network, ...). ``group`` is "folder" or a regular expression, for the rule ``per_group``. ``strategy`` is ``coral``
+    with predictions, else ``typiclust``; ``options`` change it as in ``pick``.
+
+    Raises LabelwiseError with one line: for a file that cannot be read, a strategy that lacks what it needs, or more
+    images asked for than there are.
+    """
+    _check_amounts(n, total, least_distance)
+    recipe = _recipe(strategy, predictions is not None, least_distance, options)
+    ready = assemble(recipe, given=("scores",) if predictions is not None else ())
+    _check_needs(ready, predictions is not None)
+    names, origin = _earlier(already)
+    embed = "embeddings" in ready.uses
+    given = None if embeddings is None else predicted.read_vectors(Path(embeddings))
+    guessed: Predicted | None = None
+    if images is None:
+        if given is None or embeddings is None:
+            raise ConfigError("expected a folder of images or a file of embeddings, found neither; give one")
+        pool = vectors_pool(given, Path(embeddings))
+        if predictions is not None:
+            guessed = predicted.read(Path(predictions), pool.ids, classes, ready)
+    else:
+        listing = list_folder(images, group=group)
+        if predictions is not None:  # before the features, which may take long
+            guessed = predicted.read(Path(predictions), [s.id for s in listing.samples], classes, ready)
+        pool = folder_pool(
+            listing,
+            embed=embed,
+            features=features,
+            vectors=given,
+            source=None if embeddings is None else Path(embeddings),
+            cache=default_cache() if cache is None else Path(cache),
+            threads=threads or os.cpu_count() or 1,
+            progress=progress,
+        )
+    labelled, unknown = _labelled(names, pool, origin)
+    wanted = _amount(n, total, len(labelled) + len(unknown), pool, len(labelled))
+    return _picked(pool, wanted, labelled, unknown, recipe, ready, guessed, seed)
+
+
+def strategy_text(recipe: Recipe) -> str:
+    """A recipe in a few words: its preset's name, or its parts."""
+    name = next((name for name, known in PRESETS.items() if known == recipe), None)
+    if name is not None:
+        return name
+    parts = [f"score {_spec_text(recipe.score)}"] if recipe.score else []
+    parts.append(f"select {_spec_text(recipe.select)}")
+    rules = {name: getattr(recipe, name) for name in ("shortlist", "balance", "per_group", "near_duplicates")}
+    return ", ".join([*parts, *(f"{name} {value}" for name, value in rules.items() if value)])
+
+
+def _spec_text(spec: Any) -> str:
+    name, options = split_spec(spec)
+    return f"{name} ({', '.join(f'{key} {value}' for key, value in options.items())})" if options else name
+
+
+def _picked(
+    pool: Pool,
+    n: int,
+    labelled: Mapping[str, int],
+    unknown: Sequence[Problem],
+    recipe: Recipe,
+    ready: Strategy,
+    guessed: Predicted | None,
+    seed: int,
+) -> ImagePicks:
+    arrays = {} if guessed is None else guessed.arrays(pool.ids, ready)
+    groups = [s.group for s in pool.samples] if "groups" in ready.uses else None
+    if groups is not None and not any(groups):
+        raise ConfigError("per_group needs groups: set group=folder, or group to a regular expression")
+    picked = picking.pick(
+        n,
+        **arrays,
+        embeddings=pool.embeddings,
+        labelled=list(labelled.values()),
+        groups=groups,
+        strategy=recipe,
+        seed=seed,
+        ids=pool.ids,
+        classes=None if guessed is None else guessed.classes,
+    )
+    rows = []
+    for rank, (i, reason, facts) in enumerate(zip(picked.indices, picked.reasons, picked.facts, strict=True), 1):
+        row = Row(rank, pool.ids[i], reason, facts)
+        rows.append(row if guessed is None else guessed.explained(row))
+    notes = [] if guessed is None else guessed.notes(arrays)
+    return ImagePicks(
+        tuple(rows), strategy_text(recipe), seed, pool, tuple(labelled), tuple(unknown), tuple(notes), guessed
+    )
+
+
+def _check_amounts(n: int | None, total: int | None, least_distance: float | None) -> None:
+    if n is not None and total is not None:
+        raise ConfigError("expected n or total, found both; total counts the earlier picks in, n does not")
+    if n is None and total is None and least_distance is None:
+        raise ConfigError("expected how many to pick, found nothing; give n, total or least_distance")
+    for name, value in (("n", n), ("total", total)):
+        if value is not None and value < 1:
+            raise ConfigError(f"{name}: expected 1 or more, found {value}")
+    if least_distance is not None and not 0 < least_distance < float("inf"):
+        raise ConfigError(f"least_distance: expected a number above 0, found {least_distance}")
+
+
+def _recipe(
+    strategy: str | Recipe | None, predictions: bool, least_distance: float | None, options: Mapping[str, Any]
+) -> Recipe:
+    """The strategy asked for, or the one that suits what is there, with its options."""
+    if strategy is None:
+        strategy = "coral" if predictions else "typiclust" if least_distance is None else "k_center"
+    recipe = picking.changed(preset(strategy) if isinstance(strategy, str) else strategy, options)
+    if least_distance is None:
+        return recipe
+    name = split_spec(recipe.select)[0]
+    if "least_distance" not in option_types(resolve("select", name)):
+        raise ConfigError(f"least_distance: {name!r} has no such option; choose the strategy k_center or coral")
+    return picking.changed(recipe, {"least_distance": least_distance})
+
+
+def _check_needs(ready: Strategy, predictions: bool) -> None:
+    lacking = sorted(ready.needs & {"probs", "samples"})
+    if "samples" in lacking:
+        raise ConfigError(
+            "the strategy needs samples, the stochastic passes of a model: use labelwise.pick, or another strategy"
+        )
+    if lacking and not predictions:
+        raise ConfigError(
+            "the strategy needs a model's predictions: give predictions, or choose one that needs none, such as "
+            "typiclust, k_center or random"
+        )
+
+
+def _earlier(already: Path | str | Sequence[str]) -> tuple[list[str], str]:
+    """The names of earlier picks, and where they come from."""
+    if isinstance(already, str | Path):
+        return read_names(already), str(already)
+    return list(dict.fromkeys(already)), "already"
+
+
+def _labelled(names: Sequence[str], pool: Pool, origin: str) -> tuple[dict[str, int], list[Problem]]:
+    """The rows of the earlier picks by id, and the names that mean no image of the pool."""
+    if not names:
+        return {}, []
+    rows = {id: row for row, id in enumerate(pool.ids)}
+    left_out = {p.id: p for p in reversed(pool.problems) if p.id not in rows and p.id not in pool.copies}
+    found, strange = match_names(names, rows.keys() | pool.copies.keys() | left_out.keys(), pool.root)
+    labelled: dict[str, int] = {}
+    unknown: dict[str, Problem] = {}
+    for id in found.values():
+        if id in left_out:
+            unknown[id] = left_out[id]
+        else:
+            original = pool.copies.get(id, id)
+            labelled[original] = rows[original]
+    if not labelled and not unknown:
+        raise DataError(
+            f"{origin}: expected names of these images, found none of {len(names)}: the first is {names[0]!r}, the "
+            f"first image {pool.ids[0]!r}; ids are paths relative to the folder of images"
+        )
+    return labelled, [*unknown.values(), *unknown_names(strange, rows)]
+
+
+def _amount(n: int | None, total: int | None, earlier: int, pool: Pool, labelled: int) -> int:
+    """How many to pick. Raises SelectionError if there are fewer."""
+    room = len(pool.ids) - labelled
+    asked = n if n is not None else room if total is None else total - earlier
+    if asked < 0:
+        raise SelectionError(f"expected a total above the {earlier:,} earlier picks, found {total:,}; give more")
+    if asked > room:
+        what = f"n={n:,}" if n is not None else f"total={total:,} ({asked:,} more than the earlier picks)"
+        left = f" ({labelled:,} of {len(pool.ids):,} are picked already)" if labelled else ""
+        raise SelectionError(f"{what}: only {room:,} images can be picked{left}; ask for {room:,} or fewer")
+    return asked
