@@ -1,10 +1,11 @@
-"""Where picks go: lists and the contact sheet, looked at before anything is computed, and written whole or not at all."""
+"""Where picks go: lists and the contact sheet, looked at before anything is computed, written whole or not at all."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from labelwise.data.name_lists import check_format, list_text
 from labelwise.errors import ConfigError, DataError
@@ -77,3 +78,9 @@ def sheet_view(picks: ImagePicks) -> SheetView:
 def _boxes(picks: ImagePicks, id: str) -> list[BoxView]:
     found = [] if picks.predicted is None else picks.predicted.boxes(id)
     return [BoxView(b.box, b.label, b.confidence, b.decisive) for b in found]
+
+
+def pick_facts(picks: ImagePicks) -> dict[str, Any]:
+    """All that is known of picks, as plain values for JSON."""
+    rows = [{"rank": r.rank, "id": r.id, "reason": r.reason, "facts": dict(r.facts)} for r in picks.rows]
+    return {**picks.about, "picks": rows}

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from labelwise.catalog import checked_options
 from labelwise.errors import ConfigError, SelectionError
 from labelwise.reasons import Reason, explain, sentence
 from labelwise.selection.compose import Inputs
@@ -161,7 +162,7 @@ def _recipe(strategy: str | Recipe | None, arrays: Mapping[str, Array], options:
 
 def changed(recipe: Recipe, options: Mapping[str, Any]) -> Recipe:
     """The recipe with other rules or another score, and with options of its selection."""
-    rules = {name: value for name, value in options.items() if name in RULES}
+    rules = checked_options("strategy", Recipe, {name: value for name, value in options.items() if name in RULES})
     rest = {name: value for name, value in options.items() if name not in RULES}
     if rest:
         select = {"name": recipe.select} if isinstance(recipe.select, str) else recipe.select

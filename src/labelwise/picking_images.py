@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from labelwise import picking, predicted
 from labelwise.catalog import option_types, resolve, split_spec
 from labelwise.data.matching import match_names, unknown_names
@@ -68,7 +70,7 @@ def pick_images(
     strategy: str | Recipe | None = None,
     predictions: Path | str | None = None,
     classes: Sequence[str] | None = None,
-    already: Path | str | Sequence[str] = (),
+    already: Path | str | Sequence[str] | None = None,
     embeddings: Path | str | None = None,
     features: Mapping[str, Any] | None = None,
     group: str | None = None,
@@ -94,7 +96,7 @@ def pick_images(
     _check_amounts(n, total, least_distance)
     recipe = _recipe(strategy, predictions is not None, least_distance, options)
     ready = assemble(recipe, given=("scores",) if predictions is not None else ())
-    _check_needs(ready, predictions is not None)
+    _check_needs(ready, predictions is not None, group is not None and images is not None)
     names, origin = _earlier(already)
     embed = "embeddings" in ready.uses
     given = None if embeddings is None else predicted.read_vectors(Path(embeddings))
@@ -151,9 +153,7 @@ def _picked(
     seed: int,
 ) -> ImagePicks:
     arrays = {} if guessed is None else guessed.arrays(pool.ids, ready)
-    groups = [s.group for s in pool.samples] if "groups" in ready.uses else None
-    if groups is not None and not any(groups):
-        raise ConfigError("per_group needs groups: set group=folder, or group to a regular expression")
+    groups: Any = [s.group for s in pool.samples] if "groups" in ready.uses else None
     picked = picking.pick(
         n,
         **arrays,
@@ -169,10 +169,25 @@ def _picked(
     for rank, (i, reason, facts) in enumerate(zip(picked.indices, picked.reasons, picked.facts, strict=True), 1):
         row = Row(rank, pool.ids[i], reason, facts)
         rows.append(row if guessed is None else guessed.explained(row))
-    notes = [] if guessed is None else guessed.notes(arrays)
+    notes = [] if guessed is None else [*guessed.notes, *_equal_scores(arrays.get("scores"))]
+    if len(rows) < n:
+        notes.append(f"{len(rows):,} picks instead of {n:,}: {_why_fewer(recipe)}")
     return ImagePicks(
         tuple(rows), strategy_text(recipe), seed, pool, tuple(labelled), tuple(unknown), tuple(notes), guessed
     )
+
+
+def _equal_scores(scores: NDArray[Any] | None) -> list[str]:
+    if scores is None or len(scores) < 2 or (scores != scores[0]).any():
+        return []
+    return [f"all {len(scores):,} images have the score {scores[0]:.3g}: it decides nothing"]
+
+
+def _why_fewer(recipe: Recipe) -> str:
+    least = split_spec(recipe.select)[1].get("least_distance")
+    if least is not None:
+        return f"every other image is nearer than {least:g} to a pick"
+    return "the rules leave no other image"
 
 
 def _check_amounts(n: int | None, total: int | None, least_distance: float | None) -> None:
@@ -202,7 +217,7 @@ def _recipe(
     return picking.changed(recipe, {"least_distance": least_distance})
 
 
-def _check_needs(ready: Strategy, predictions: bool) -> None:
+def _check_needs(ready: Strategy, predictions: bool, groups: bool) -> None:
     lacking = sorted(ready.needs & {"probs", "samples"})
     if "samples" in lacking:
         raise ConfigError(
@@ -213,13 +228,15 @@ def _check_needs(ready: Strategy, predictions: bool) -> None:
             "the strategy needs a model's predictions: give predictions, or choose one that needs none, such as "
             "typiclust, k_center or random"
         )
+    if "groups" in ready.uses and not groups:
+        raise ConfigError("per_group needs groups of images: set group to folder, or to a regular expression")
 
 
-def _earlier(already: Path | str | Sequence[str]) -> tuple[list[str], str]:
+def _earlier(already: Path | str | Sequence[str] | None) -> tuple[list[str], str]:
     """The names of earlier picks, and where they come from."""
     if isinstance(already, str | Path):
         return read_names(already), str(already)
-    return list(dict.fromkeys(already)), "already"
+    return list(dict.fromkeys(already or ())), "already"
 
 
 def _labelled(names: Sequence[str], pool: Pool, origin: str) -> tuple[dict[str, int], list[Problem]]:
@@ -242,7 +259,7 @@ def _labelled(names: Sequence[str], pool: Pool, origin: str) -> tuple[dict[str, 
             f"{origin}: expected names of these images, found none of {len(names)}: the first is {names[0]!r}, the "
             f"first image {pool.ids[0]!r}; ids are paths relative to the folder of images"
         )
-    return labelled, [*unknown.values(), *unknown_names(strange, rows)]
+    return labelled, [*unknown.values(), *unknown_names(strange, {**rows, **dict.fromkeys(pool.copies)})]
 
 
 def _amount(n: int | None, total: int | None, earlier: int, pool: Pool, labelled: int) -> int:
@@ -253,6 +270,6 @@ def _amount(n: int | None, total: int | None, earlier: int, pool: Pool, labelled
         raise SelectionError(f"expected a total above the {earlier:,} earlier picks, found {total:,}; give more")
     if asked > room:
         what = f"n={n:,}" if n is not None else f"total={total:,} ({asked:,} more than the earlier picks)"
-        left = f" ({labelled:,} of {len(pool.ids):,} are picked already)" if labelled else ""
-        raise SelectionError(f"{what}: only {room:,} images can be picked{left}; ask for {room:,} or fewer")
+        left = f" and {labelled:,} picked earlier" if labelled else ""
+        raise SelectionError(f"{what}: only {room:,} can be picked ({pool.summary}{left}); ask for {room:,} or fewer")
     return asked

@@ -82,7 +82,9 @@ def folder_pool(
         good, bad = _scanned(listing, threads, progress)
     copies = find_duplicates(good)
     if not good:
-        raise DataError(f"{listing.root}: expected images, found none that can be read ({len(bad)} cannot: {bad[0].message})")
+        raise DataError(
+            f"{listing.root}: expected images, found none that can be read ({len(bad)} cannot: {bad[0].message})"
+        )
     first = {s.content: s.id for s in reversed(good)}
     same = {s.id: first[s.content] for s in good if first[s.content] != s.id}
     kept = [s for s in good if s.id not in same]
@@ -138,7 +140,9 @@ def _joined(
         )
     kept = [by_id[ids[i]] for i in rows]
     known = {sample.id for sample in kept}
-    missing = [Problem(s.id, "no_vector", f"{s.id}: no vector in {source}; left out") for s in samples if s.id not in known]
+    missing = [
+        Problem(s.id, "no_vector", f"{s.id}: no vector in {source}; left out") for s in samples if s.id not in known
+    ]
     whole = int(rows[-1] - rows[0]) == len(rows) - 1
     return kept, vectors[rows[0] : rows[-1] + 1] if whole else vectors[rows], missing
 

@@ -126,9 +126,7 @@ def check_finite(embeddings: Array, rows: Rows, names: Sequence[str] | None = No
         raise SelectionError(f"expected embeddings of shape (N, d), one vector per row, but found {array.shape}")
     _check_rows("embeddings", len(array), rows)
     with np.errstate(over="ignore", invalid="ignore"):
-        norms = [
-            squared_norms(array[rows[part]].astype(np.float32, copy=False)) for part in chunks(len(rows), _CHUNK)
-        ]
+        norms = [squared_norms(array[rows[part]].astype(np.float32, copy=False)) for part in chunks(len(rows), _CHUNK)]
     bad = np.flatnonzero(~np.isfinite(np.concatenate([np.empty(0), *norms])))
     if len(bad):
         finite = np.isfinite(array[rows[bad[0]]]).all()
