@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from labelwise import scoring, selection, testing
     from labelwise.api import check, compare, run, simulate
+    from labelwise.embedding.folder import Embedded, embed
     from labelwise.errors import LabelwiseError
     from labelwise.picking import pick
     from labelwise.results import RunResult, open_run
@@ -22,6 +23,8 @@ _HOMES = {
     "check": "labelwise.api",
     "simulate": "labelwise.api",
     "compare": "labelwise.api",
+    "embed": "labelwise.embedding.folder",
+    "Embedded": "labelwise.embedding.folder",
     "open_run": "labelwise.results",
     "RunResult": "labelwise.results",
     "pick": "labelwise.picking",
@@ -32,10 +35,12 @@ _HOMES = {
 }
 
 __all__ = [
+    "Embedded",
     "LabelwiseError",
     "RunResult",
     "check",
     "compare",
+    "embed",
     "open_run",
     "pick",
     "run",

@@ -120,14 +120,23 @@ def _progress(quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
 
 def _plain_progress() -> Callable[[int, int, str], None]:
     last = [time.monotonic()]
+    begun: dict[str, tuple[float, int]] = {}  # when each kind of work began, and how far it was
 
     def show(done: int, total: int, what: str) -> None:
         now = time.monotonic()
+        start, before = begun.setdefault(what, (now, done))
         if now - last[0] >= 5:
             last[0] = now
-            typer.echo(f"{what}: {done} of {total}", err=True)
+            left = (now - start) / (done - before) * (total - done) if done > before else 0.0
+            soon = f", about {_duration(left)} left" if left >= 1 else ""
+            typer.echo(f"{what}: {done} of {total}{soon}", err=True)
 
     return show
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{seconds:.0f} s" if seconds < 100 else f"{minutes} min" if minutes < 100 else f"{minutes / 60:.1f} h"
 
 
 def _teller(quiet: bool) -> Callable[[str], None]:
@@ -251,6 +260,70 @@ def compare(
 
     comparison = api.compare(folders, baseline=baseline, out=out, tell=_teller(as_json))
     typer.echo(json.dumps(comparison_facts(comparison))) if as_json else print_comparison(comparison)
+
+
+@app.command()
+def embed(
+    images: Annotated[Path, typer.Argument(help="a folder of images, at any depth")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="the file to write: .parquet, .csv (lightly's) or .npy")
+    ] = Path("embeddings.parquet"),
+    backbone: Annotated[
+        str, typer.Option(help="a network of timm; or edges or pixels, which need no weights")
+    ] = "convnext_nano.in12k_ft_in1k",
+    weights: Annotated[str, typer.Option(help="hub, a .safetensors or .pth file, or none (untrained)")] = "hub",
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="further argument of timm.create_model; repeatable")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(min=1, help="side of the input in pixels [default: the network's]")
+    ] = None,
+    half: Annotated[bool, typer.Option("--half", help="write float16")] = False,
+    train: Annotated[int, typer.Option(min=0, help="epochs of self-supervised training on the images first")] = 0,
+    method: Annotated[str, typer.Option(help="how to train: simclr, moco, byol, dino, ...")] = "simclr",
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="of the training, such as lr=0.001 or train_batch=64; repeatable"),
+    ] = None,
+    trained: Annotated[
+        Path | None, typer.Option(help="folder of the training [default: the name of --out, with -trained]")
+    ] = None,
+    cache: Annotated[Path | None, typer.Option(help="folder that keeps vectors by content")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="threads that read images [default: all cores]")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="processes that make views [default: --threads with a GPU, else 0]")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a vector for every image of a folder; with --train learn from the images first."""
+    from labelwise.config.reading import parse_override
+    from labelwise.embedding import folder
+    from labelwise.tables import embedding_facts, print_embedding
+
+    with _progress(quiet) as progress:
+        found = folder.embed(
+            images,
+            out=out,
+            backbone=backbone,
+            weights=weights,
+            options=dict(map(parse_override, option or ())),
+            size=size,
+            half=half,
+            train=train,
+            method=method,
+            settings=dict(map(parse_override, setting or ())),
+            trained=trained,
+            cache=cache,
+            threads=threads,
+            workers=workers,
+            progress=progress,
+            tell=_teller(quiet or as_json),
+        )
+    if as_json:
+        typer.echo(json.dumps(embedding_facts(found, out), ensure_ascii=False))
+    elif not quiet:
+        print_embedding(found, out)
 
 
 @app.command()

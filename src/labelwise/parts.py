@@ -66,7 +66,7 @@ def strategy_of(key: str, config: StrategyConfig) -> Strategy:
 
 def cache_folder(config: Config) -> Path:
     """Where embedding tables lie: ``cache`` of the configuration, $LABELWISE_CACHE, or the user's cache folder."""
-    return default_cache() if config.cache is None else config.cache
+    return config.cache if config.cache is not None else default_cache()
 
 
 def threads_of(config: Config) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from labelwise.config import parse_change
+from labelwise.config import parse_override
 from labelwise.data.listing import shown
 from labelwise.data.name_lists import read_names
 from labelwise.errors import ConfigError
@@ -67,7 +67,7 @@ def pick_by_words(words: Mapping[str, Any], *, progress: Callable[[int, int, str
 
 def _options(changes: Iterable[str]) -> dict[str, Any]:
     """Options of the strategy; the words of a run's configuration, such as ``strategy.per_group``, mean the same."""
-    found = dict(parse_change(text) for text in changes)
+    found = dict(parse_override(text) for text in changes)
     return {key.removeprefix("strategy.").removeprefix("select."): value for key, value in found.items()}
 
 
@@ -79,7 +79,7 @@ def _features(words: Mapping[str, Any]) -> dict[str, Any]:
     """The words of the model ``frozen`` that were given; what is no word of its own is an argument of the network."""
     features = {name: words[name] for name in ("backbone", "weights", "size") if words[name] is not None}
     for text in words["option"] or ():
-        key, value = parse_change(text)
+        key, value = parse_override(text)
         key = key.removeprefix("network.")
         if key in _PREPROCESSING:
             features[key] = value

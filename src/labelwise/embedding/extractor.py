@@ -21,6 +21,7 @@ from labelwise.embedding.backbone import (
     Preprocessing,
     create_network,
     device,
+    feature_length,
     fingerprint,
     preprocessing_of,
     read_pixels,
@@ -90,7 +91,7 @@ def network_extractor(
     own = preprocessing_of(network, size=size, resize=resize, interpolation=interpolation, mean=mean, std=std)
     name = f"{spec.name.replace('/', '_')}-{fingerprint(spec, own)}"
     about = {"backbone": spec.name, "preprocessing": str(own)}
-    return Extractor(name, int(network.num_features), about, own.pixels, partial(_forward, network, own))
+    return Extractor(name, feature_length(network), about, own.pixels, partial(_forward, network, own))
 
 
 def fill(

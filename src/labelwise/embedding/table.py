@@ -22,6 +22,14 @@ from labelwise.errors import DataError
 KEY_BYTES = 16
 
 
+def default_cache() -> Path:
+    """Where tables lie unless a folder is named: $LABELWISE_CACHE, or the user's cache folder."""
+    if own := os.environ.get("LABELWISE_CACHE"):
+        return Path(own)
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
+    return Path(base) / "labelwise"
+
+
 class Table:
     """Vectors of ``dim`` float32 by content digest (32 hexadecimal digits)."""
 
@@ -112,14 +120,6 @@ class Table:
         if len(rows) and (np.diff(rows) == 1).all():
             return self.vectors()[rows[0] : rows[0] + len(rows)]
         return np.asarray(self.vectors()[rows])
-
-
-def default_cache() -> Path:
-    """Where tables lie if nothing else is said: $LABELWISE_CACHE, or the user's cache folder."""
-    if own := os.environ.get("LABELWISE_CACHE"):
-        return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
-    return Path(base) / "labelwise"
 
 
 @contextmanager
