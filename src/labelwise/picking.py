@@ -19,7 +19,9 @@ from labelwise.selection.compose import Inputs
 from labelwise.selection.picks import Array, Rows, check_finite, check_probs, check_scores
 from labelwise.strategies import Recipe, assemble, preset
 
-RULES = frozenset({"score", "shortlist", "balance", "per_group", "near_duplicates"})
+RULES = frozenset(
+    {f.name for f in dataclasses.fields(Recipe)} - {"select", "unit", "paper", "summary"}  # what options may change
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +43,7 @@ def pick(
     labelled: ArrayLike | None = None,
     labels: ArrayLike | None = None,
     groups: ArrayLike | None = None,
+    empty: ArrayLike | None = None,
     strategy: str | Recipe | None = None,
     seed: int = 0,
     ids: Sequence[str] | None = None,
@@ -51,7 +54,8 @@ def pick(
 
     ``scores`` ``(N,)`` (higher = more wanted), ``embeddings`` ``(N, d)``, ``probs`` ``(N, C)`` and ``samples`` ``(S,
     N, C)`` are what you have; ``labelled`` are row numbers or a ``(N,)`` mask, ``labels`` their class indices in the
-    same order; ``groups`` ``(N,)`` numbers (-1 = none) or strings. ``strategy`` is a preset or a Recipe; scores given
+    same order; ``groups`` ``(N,)`` numbers (-1 = none) or strings; ``empty`` ``(N,)`` is True
+    where a detector found nothing. ``strategy`` is a preset or a Recipe; scores given
     here replace those it would compute. Without one: the highest scores; else, from probs, margin; else, from
     embeddings, typiclust. ``options`` are the rules ``shortlist``, ``balance``, ``per_group``, ``near_duplicates``,
     another ``score``, and options of the selection, such as ``beta``. With ``ids`` (N names) and ``classes`` (C names)
@@ -73,7 +77,7 @@ def pick(
     ready = assemble(_recipe(strategy, arrays, options), given=arrays)
     if "scores" not in arrays:
         computed = ready.score({name: array for name, array in arrays.items() if name in ("probs", "samples")})
-        arrays |= {} if computed is None else {"scores": computed}
+        arrays |= {} if computed is None else {"scores": ready.finish(computed)}
     inputs = Inputs(
         n=n,
         candidates=candidates,
@@ -81,6 +85,7 @@ def pick(
         labelled=known,
         labels=None if labels is None else np.asarray(labels, dtype=np.int64),
         groups=None if groups is None else _codes(np.asarray(groups)),
+        empty=None if empty is None else _mask(empty, total),
         scores=arrays.get("scores"),
         probs=arrays.get("probs"),
         embeddings=arrays.get("embeddings"),
@@ -156,7 +161,7 @@ def _recipe(strategy: str | Recipe | None, arrays: Mapping[str, Array], options:
     if "scores" in arrays:
         if "score" in options:
             raise ConfigError(f"expected scores or score={options['score']!r}, but found both; leave one out")
-        recipe = dataclasses.replace(recipe, score=None)
+        recipe = dataclasses.replace(recipe, score=None, reduce=None)
     return changed(recipe, options)
 
 
@@ -168,6 +173,13 @@ def changed(recipe: Recipe, options: Mapping[str, Any]) -> Recipe:
         select = {"name": recipe.select} if isinstance(recipe.select, str) else recipe.select
         rules["select"] = {**select, **rest}
     return dataclasses.replace(recipe, **rules)
+
+
+def _mask(empty: ArrayLike, total: int) -> NDArray[np.bool_]:
+    mask = np.asarray(empty)
+    if mask.dtype != bool or mask.shape != (total,):
+        raise SelectionError(f"expected empty as a mask of shape ({total},), found {mask.dtype} of {mask.shape}")
+    return mask
 
 
 def _codes(groups: Array) -> Rows:

@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 HEADLINE = "macro_f1"
 _KINDS = {
     "scores": "score",
+    "reduces": "reduce",
     "selects": "select",
     "models": "model",
     "heads": "head",
     "annotators": "annotator",
     "engines": "engine",
     "data": "data",
+    "predictions": "predictions",
 }
 
 
