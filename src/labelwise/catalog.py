@@ -63,6 +63,7 @@ TABLES: dict[str, dict[str, str]] = {
         "stochastic": "labelwise.selection.ranking:stochastic",
         "k_center": "labelwise.selection.spread:k_center",
         "coral": "labelwise.selection.spread:coral",
+        "combined": "labelwise.selection.combined:combined",
         "typiclust": "labelwise.selection.density:typiclust",
         "centroids": "labelwise.selection.density:centroids",
         "badge": "labelwise.selection.gradient:badge",

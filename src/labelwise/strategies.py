@@ -189,9 +189,9 @@ def preset(name: str) -> Recipe:
 
 def _selector(recipe: Recipe) -> tuple[Selector, frozenset[str]]:
     function, options = _resolve("select", recipe.select)
-    selector, uses = bind(function, options), needs(function)
+    selector, uses = bind(function, options), needs(function, options=options)
     for wrapper, options in _rules(recipe):
-        selector, uses = wrap(wrapper, selector, options), uses | needs(wrapper)
+        selector, uses = wrap(wrapper, selector, options), uses | needs(wrapper, options=options)
     return selector, uses
 
 

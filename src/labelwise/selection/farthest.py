@@ -15,8 +15,9 @@ _FIRST_STEP = 0.02  # how far the limit is lowered at first, as a share of the l
 Found = tuple[Rows, Doubles, Rows]  # positions, squared distances, numbers of the nearest centres
 
 
-def farthest(bounds: Bounds, n: int) -> Found:
-    """The next n picks; there must be a centre, and n candidates that are not picked."""
+def farthest(bounds: Bounds, n: int, least: float = 0.0) -> Found:
+    """The next n picks, or fewer if the next one is nearer than ``least``; there must be a centre, and n candidates
+    that are not picked."""
     positions, squared, nearest = np.empty(n, np.int64), np.empty(n), np.empty(n, np.int64)
     done, step = 0, _FIRST_STEP
     bounds.begin()
@@ -29,7 +30,9 @@ def farthest(bounds: Bounds, n: int) -> Found:
             end = done + len(found[0])
             positions[done:end], squared[done:end], nearest[done:end] = found
             done = end
-    return positions, squared, nearest
+            if done and np.sqrt(squared[done - 1]) < least:  # distances only fall
+                n = int(np.count_nonzero(np.sqrt(squared[:done]) >= least))
+    return positions[:n], squared[:n], nearest[:n]
 
 
 def _limit(bounds: Bounds, step: float) -> float:

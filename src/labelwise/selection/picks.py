@@ -25,11 +25,13 @@ class Picks:
     """The rows chosen, best first, and what explains each of them.
 
     ``rows`` is ``(n,)`` int64 without repeats; ``facts`` holds arrays by name, each aligned with ``rows``
-    (NaN, or -1 for a row number, where a fact does not apply to a pick).
+    (NaN, or -1 for a row number, where a fact does not apply to a pick). ``ended`` says why there are fewer picks than
+    were asked for, where an end condition of the selection was met.
     """
 
     rows: Rows
     facts: Mapping[str, Array] = field(default_factory=dict)
+    ended: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", np.asarray(self.rows, dtype=np.int64))
@@ -38,17 +40,19 @@ class Picks:
 
     def take(self, positions: Array) -> Picks:
         """The picks at these positions (indices or a mask), with their facts."""
-        return Picks(self.rows[positions], {name: values[positions] for name, values in self.facts.items()})
+        facts = {name: values[positions] for name, values in self.facts.items()}
+        return Picks(self.rows[positions], facts, self.ended)
 
 
 def join(parts: Sequence[Picks]) -> Picks:
-    """One after the other; keeps the facts that all parts with picks have."""
+    """One after the other; keeps the facts that all parts with picks have, and the last word on why they ended."""
+    ended = next((part.ended for part in reversed(parts) if part.ended), "")
     parts = [part for part in parts if len(part.rows)] or list(parts[:1])
     if not parts:
-        return Picks(no_rows())
+        return Picks(no_rows(), ended=ended)
     names = [name for name in parts[0].facts if all(name in part.facts for part in parts)]
     facts = {name: np.concatenate([part.facts[name] for part in parts]) for name in names}
-    return Picks(np.concatenate([part.rows for part in parts]), facts)
+    return Picks(np.concatenate([part.rows for part in parts]), facts, ended)
 
 
 def no_rows() -> Rows:
