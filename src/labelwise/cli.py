@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -331,7 +331,10 @@ def pick(
     context: typer.Context,
     images: Annotated[Path | None, typer.Argument(metavar="IMAGES", help="a folder of images")] = None,
     changes: Annotated[
-        list[str] | None, typer.Argument(metavar="[key=value ...]", help="rules and options of the strategy")
+        list[str] | None,
+        typer.Argument(
+            metavar="[key=value ...]", help="rules and options of the strategy; predictions.key=value: of their format"
+        ),
     ] = None,
     n: Annotated[int | None, typer.Option("-n", min=1, help="images to pick")] = None,
     total: Annotated[int | None, typer.Option(min=1, help="instead of -n: images with the earlier picks")] = None,
@@ -349,8 +352,13 @@ def pick(
     weights: Annotated[str | None, typer.Option(help="hub, a file, or none")] = None,
     size: Annotated[int | None, typer.Option(min=1, help="side of the network's input in pixels")] = None,
     option: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="mean, std, resize, or an argument of the network")
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="further argument of timm.create_model; repeatable")
     ] = None,
+    resize: Annotated[
+        Literal["squash", "crop"] | None, typer.Option(help="squash (default) ignores the aspect")
+    ] = None,
+    mean: Annotated[tuple[float, float, float] | None, typer.Option(help="of each channel, 0 to 1")] = None,
+    std: Annotated[tuple[float, float, float] | None, typer.Option(help="of each channel, 0 to 1")] = None,
     group: Annotated[str | None, typer.Option(help="folder, or a regular expression, for per_group")] = None,
     cache: Annotated[Path | None, typer.Option(help="folder of the features; default: the user's cache")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="threads that read images; default: one a core")] = None,

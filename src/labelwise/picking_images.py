@@ -17,7 +17,7 @@ from labelwise.data.name_lists import Row, read_names
 from labelwise.embedding.table import default_cache
 from labelwise.errors import ConfigError, DataError, SelectionError
 from labelwise.pool import Pool, folder_pool, list_folder, vectors_pool
-from labelwise.predicted import Predicted
+from labelwise.predicted import HeaderSizes, Predicted
 from labelwise.records import Problem
 from labelwise.strategies import PRESETS, Recipe, Strategy, assemble, preset
 
@@ -68,7 +68,7 @@ def pick_images(
     total: int | None = None,
     least_distance: float | None = None,
     strategy: str | Recipe | None = None,
-    predictions: Path | str | None = None,
+    predictions: Path | str | Mapping[str, Any] | None = None,
     classes: Sequence[str] | None = None,
     already: Path | str | Sequence[str] | None = None,
     embeddings: Path | str | None = None,
@@ -83,8 +83,8 @@ def pick_images(
     """Choose n images of a folder that are worth a label.
 
     ``total`` instead of n counts the earlier picks in; ``least_distance`` ends the selection before the first pick that
-    is nearer to another (strategies ``k_center`` and ``coral``). ``predictions`` is a file of a model's predictions,
-    ``classes`` its class names where it has none. ``already`` is a list of earlier picks, or its file: they are never
+    is nearer to another (strategies ``k_center`` and ``coral``). ``predictions`` is a file of a model's predictions (or
+    a mapping of its ``path`` and options of its format), ``classes`` the class names where it has none. ``already`` is a list of earlier picks, or its file: they are never
     picked again, and the picks keep away from what they cover. ``embeddings`` is a file of vectors, used instead of
     computed ones; then ``images`` may be None. ``features`` are words of the model ``frozen`` (backbone, weights, size,
     network, ...). ``group`` is "folder" or a regular expression, for the rule ``per_group``. ``strategy`` is ``coral``
@@ -95,28 +95,31 @@ def pick_images(
     """
     _check_amounts(n, total, least_distance)
     recipe = _recipe(strategy, predictions is not None, least_distance, options)
-    ready = assemble(recipe, given=("scores",) if predictions is not None else ())
-    _check_needs(ready, predictions is not None, group is not None and images is not None)
     names, origin = _earlier(already)
-    embed = "embeddings" in ready.uses
     given = None if embeddings is None else predicted.read_vectors(Path(embeddings))
+    source = None if embeddings is None else Path(embeddings)
+    if images is None and given is None:
+        raise ConfigError("expected a folder of images or a file of embeddings, found neither; give one")
+    listing = None if images is None else list_folder(images, group=group)
     guessed: Predicted | None = None
-    if images is None:
-        if given is None or embeddings is None:
-            raise ConfigError("expected a folder of images or a file of embeddings, found neither; give one")
-        pool = vectors_pool(given, Path(embeddings))
-        if predictions is not None:
-            guessed = predicted.read(Path(predictions), pool.ids, classes, ready)
+    if predictions is not None:  # before the features, which may take long
+        ids = [s.id for s in listing.samples] if listing is not None else given[0] if given is not None else ()
+        sizes = None if listing is None else HeaderSizes(listing.samples)
+        guessed = predicted.read(predictions, ids, classes, sizes)
+        recipe = predicted.suited(recipe, guessed.found.task)
+    ready = assemble(recipe)
+    _check_needs(ready, guessed, groups=group is not None and listing is not None)
+    if listing is None:
+        assert given is not None
+        assert source is not None
+        pool = vectors_pool(given, source)
     else:
-        listing = list_folder(images, group=group)
-        if predictions is not None:  # before the features, which may take long
-            guessed = predicted.read(Path(predictions), [s.id for s in listing.samples], classes, ready)
         pool = folder_pool(
             listing,
-            embed=embed,
+            embed="embeddings" in ready.uses,
             features=features,
             vectors=given,
-            source=None if embeddings is None else Path(embeddings),
+            source=source,
             cache=default_cache() if cache is None else Path(cache),
             threads=threads or os.cpu_count() or 1,
             progress=progress,
@@ -154,6 +157,8 @@ def _picked(
 ) -> ImagePicks:
     arrays = {} if guessed is None else guessed.arrays(pool.ids, ready)
     groups: Any = [s.group for s in pool.samples] if "groups" in ready.uses else None
+    if "empty" not in ready.uses:
+        arrays.pop("empty", None)
     picked = picking.pick(
         n,
         **arrays,
@@ -165,6 +170,8 @@ def _picked(
         ids=pool.ids,
         classes=None if guessed is None else guessed.classes,
     )
+    if guessed is not None:
+        guessed.look_at([pool.ids[i] for i in picked.indices], ready)
     rows = []
     for rank, (i, reason, facts) in enumerate(zip(picked.indices, picked.reasons, picked.facts, strict=True), 1):
         row = Row(rank, pool.ids[i], reason, facts)
@@ -217,16 +224,22 @@ def _recipe(
     return picking.changed(recipe, {"least_distance": least_distance})
 
 
-def _check_needs(ready: Strategy, predictions: bool, groups: bool) -> None:
-    lacking = sorted(ready.needs & {"probs", "samples"})
+def _check_needs(ready: Strategy, guessed: Predicted | None, *, groups: bool) -> None:
+    """Refuse before the work what nothing here can give."""
+    lacking = ready.needs - {"embeddings"}
     if "samples" in lacking:
         raise ConfigError(
             "the strategy needs samples, the stochastic passes of a model: use labelwise.pick, or another strategy"
         )
-    if lacking and not predictions:
+    if lacking and guessed is None:
         raise ConfigError(
             "the strategy needs a model's predictions: give predictions, or choose one that needs none, such as "
             "typiclust, k_center or random"
+        )
+    if guessed is not None and "probs" in ready.uses and not guessed.of_classes:
+        raise ConfigError(
+            f"the strategy needs the class probabilities of whole images, but {guessed.source} is about what is in "
+            "them; choose one that takes scores, such as coral, box_margin or k_center"
         )
     if "groups" in ready.uses and not groups:
         raise ConfigError("per_group needs groups of images: set group to folder, or to a regular expression")

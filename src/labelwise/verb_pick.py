@@ -17,7 +17,6 @@ from labelwise.errors import ConfigError
 from labelwise.pick_output import check_outputs, pick_facts, write_outputs
 from labelwise.picking_images import ImagePicks, pick_images
 
-_PREPROCESSING = frozenset({"resize", "interpolation", "mean", "std", "network"})
 _SHOWN = 10  # names told in full
 _DIRECT = (
     *("n", "total", "least_distance", "strategy", "predictions", "already", "embeddings"),
@@ -49,6 +48,9 @@ def pick_by_words(words: Mapping[str, Any], *, progress: Callable[[int, int, str
         raise typer.BadParameter("expected a folder of images: vectors alone have no pictures", param_hint="--sheet")
     check_outputs(lists, sheet, force=words["force"])
     given = {name: words[name] for name in _DIRECT if words[name] is not None}
+    ours, changes = _split(changes, "predictions.")
+    if ours:
+        given["predictions"] = {**ours, "path": words["predictions"]}
     for name, value in _options(changes).items():
         if name in _NAMED and (name != "strategy" or "strategy" in given):
             raise ConfigError(
@@ -65,6 +67,13 @@ def pick_by_words(words: Mapping[str, Any], *, progress: Callable[[int, int, str
     return Done(facts, _said(picks) + (wrote if not lists else []), wrote if lists else _picked(picks))
 
 
+def _split(changes: Iterable[str], prefix: str) -> tuple[dict[str, Any], list[str]]:
+    """The changes under a prefix, read and without it, and the others as they are."""
+    ours = [text for text in changes if text.startswith(prefix)]
+    found = dict(parse_override(text) for text in ours)
+    return {key.removeprefix(prefix): value for key, value in found.items()}, [c for c in changes if c not in ours]
+
+
 def _options(changes: Iterable[str]) -> dict[str, Any]:
     """Options of the strategy; the words of a run's configuration, such as ``strategy.per_group``, mean the same."""
     found = dict(parse_override(text) for text in changes)
@@ -76,16 +85,11 @@ def _flag(name: str) -> str:
 
 
 def _features(words: Mapping[str, Any]) -> dict[str, Any]:
-    """The words of the model ``frozen`` that were given; what is no word of its own is an argument of the network."""
-    features = {name: words[name] for name in ("backbone", "weights", "size") if words[name] is not None}
-    for text in words["option"] or ():
-        key, value = parse_override(text)
-        key = key.removeprefix("network.")
-        if key in _PREPROCESSING:
-            features[key] = value
-        else:
-            features["network"] = {**features.get("network", {}), key: value}
-    return features
+    """The words of the model ``frozen`` that were given."""
+    names = ("backbone", "weights", "size", "resize", "mean", "std")
+    features = {name: words[name] for name in names if words[name] not in (None, ())}
+    network = dict(parse_override(text) for text in words["option"] or ())
+    return {**features, "network": network} if network else features
 
 
 def _said(picks: ImagePicks) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from labelwise.data.images import header_size
 from labelwise.records import Problem
 from labelwise.report import thumbnails
 from labelwise.report.pages import render
@@ -75,8 +76,9 @@ def sheet_page(view: SheetView, *, picture_bytes: int = PICTURE_BYTES) -> str:
 
 
 def _card(card: CardView, picture: str | None, colours: Mapping[str, int]) -> dict[str, Any]:
-    width, height = thumbnails.size_of(card.path) if card.boxes and picture else (0, 0)
-    boxes = [_box(box, colours) for box in card.boxes[:_BOXES]] if width and height else []
+    size = header_size(card.path) if card.boxes and picture else None
+    width, height = size or (0, 0)
+    boxes = [_box(box, colours) for box in card.boxes[:_BOXES]] if size else []
     return {"card": card, "picture": picture, "width": width, "height": height, "boxes": boxes}
 
 

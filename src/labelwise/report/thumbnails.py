@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from pathlib import Path
 
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image, ImageOps
 
 EDGE = 96  # pixels on screen; drawn from EDGE x DENSITY for sharp screens
 DENSITY = 1.5
@@ -57,17 +57,6 @@ def thumbnail(path: Path, edge: int = EDGE) -> bytes | None:
             return out.getvalue()
     except Exception:  # whatever a damaged file makes a decoder raise, a report is still written
         return None
-
-
-def size_of(path: Path) -> tuple[int, int]:
-    """Width and height of a picture in pixels as shown, from its header; (0, 0) if it cannot be read."""
-    try:
-        with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore")
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-            return image.size[::-1] if turned else image.size
-    except Exception:  # as for a thumbnail
-        return 0, 0
 
 
 def _cached(edge: int, path: str) -> bytes | None:
