@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from labelwise.errors import ConfigError, DataError, SelectionError
 from labelwise.pool import Pool, folder_pool, list_folder, vectors_pool
 from labelwise.predicted import HeaderSizes, Predicted
 from labelwise.records import Problem
-from labelwise.strategies import PRESETS, Recipe, Strategy, assemble, preset
+from labelwise.strategies import Recipe, Strategy, assemble, preset
 
 Progress = Callable[[int, int, str], None]
 
@@ -84,17 +84,20 @@ def pick_images(
 
     ``total`` instead of n counts the earlier picks in; ``least_distance`` ends the selection before the first pick that
     is nearer to another (strategies ``k_center`` and ``coral``). ``predictions`` is a file of a model's predictions (or
-    a mapping of its ``path`` and options of its format), ``classes`` the class names where it has none. ``already`` is a list of earlier picks, or its file: they are never
-    picked again, and the picks keep away from what they cover. ``embeddings`` is a file of vectors, used instead of
-    computed ones; then ``images`` may be None. ``features`` are words of the model ``frozen`` (backbone, weights, size,
-    network, ...). ``group`` is "folder" or a regular expression, for the rule ``per_group``. ``strategy`` is ``coral``
-    with predictions, else ``typiclust``; ``options`` change it as in ``pick``.
+    a mapping of its ``path`` and options of its format), ``classes`` the class names where it has none. ``already`` is
+    a list of earlier picks, or its file: they are never picked again, and the picks keep away from what they cover.
+    ``embeddings`` is a file of vectors, used instead of computed ones; then ``images`` may be None. ``features`` are
+    words of the model ``frozen`` (backbone, weights, size, network, ...). ``group`` is "folder" or a regular
+    expression, for the rule ``per_group``. ``strategy`` is ``coral`` with predictions, else ``typiclust`` (``k_center``
+    with ``least_distance``); ``options`` change it as in ``pick``.
 
     Raises LabelwiseError with one line: for a file that cannot be read, a strategy that lacks what it needs, or more
     images asked for than there are.
     """
     _check_amounts(n, total, least_distance)
-    recipe = _recipe(strategy, predictions is not None, least_distance, options)
+    if strategy is None:
+        strategy = "coral" if predictions is not None else "typiclust" if least_distance is None else "k_center"
+    recipe = _recipe(strategy, least_distance, options)
     names, origin = _earlier(already)
     given = None if embeddings is None else predicted.read_vectors(Path(embeddings))
     source = None if embeddings is None else Path(embeddings)
@@ -126,35 +129,32 @@ def pick_images(
         )
     labelled, unknown = _labelled(names, pool, origin)
     wanted = _amount(n, total, len(labelled) + len(unknown), pool, len(labelled))
-    return _picked(pool, wanted, labelled, unknown, recipe, ready, guessed, seed)
+    told = strategy_text(recipe, strategy if isinstance(strategy, str) else None)
+    rows, notes = _picked(pool, wanted, list(labelled.values()), recipe, ready, guessed, seed)
+    return ImagePicks(tuple(rows), told, seed, pool, tuple(labelled), tuple(unknown), tuple(notes), guessed)
 
 
-def strategy_text(recipe: Recipe) -> str:
-    """A recipe in a few words: its preset's name, or its parts."""
-    name = next((name for name, known in PRESETS.items() if known == recipe), None)
-    if name is not None:
-        return name
-    parts = [f"score {_spec_text(recipe.score)}"] if recipe.score else []
-    parts.append(f"select {_spec_text(recipe.select)}")
-    rules = {name: getattr(recipe, name) for name in ("shortlist", "balance", "per_group", "near_duplicates")}
-    return ", ".join([*parts, *(f"{name} {value}" for name, value in rules.items() if value)])
+def strategy_text(recipe: Recipe, name: str | None = None) -> str:
+    """A recipe in a few words: its preset's name and what differs from it; without a name, all that it says."""
+    base = preset(name) if name is not None else Recipe()
+    told = [field.name for field in fields(Recipe) if field.name not in ("paper", "summary")]
+    changes = [
+        f"{key} {_spec_text(getattr(recipe, key))}" for key in told if getattr(recipe, key) != getattr(base, key)
+    ]
+    return f"{name or 'recipe'} ({', '.join(changes)})" if changes else name or "recipe"
 
 
 def _spec_text(spec: Any) -> str:
+    if not isinstance(spec, str | Mapping) or (isinstance(spec, Mapping) and "name" not in spec):
+        return str(spec)
     name, options = split_spec(spec)
-    return f"{name} ({', '.join(f'{key} {value}' for key, value in options.items())})" if options else name
+    return " ".join([name, *(f"{key}={value}" for key, value in options.items())])
 
 
 def _picked(
-    pool: Pool,
-    n: int,
-    labelled: Mapping[str, int],
-    unknown: Sequence[Problem],
-    recipe: Recipe,
-    ready: Strategy,
-    guessed: Predicted | None,
-    seed: int,
-) -> ImagePicks:
+    pool: Pool, n: int, labelled: list[int], recipe: Recipe, ready: Strategy, guessed: Predicted | None, seed: int
+) -> tuple[list[Row], list[str]]:
+    """The picks with their reasons, and what is worth a word."""
     arrays = {} if guessed is None else guessed.arrays(pool.ids, ready)
     groups: Any = [s.group for s in pool.samples] if "groups" in ready.uses else None
     if "empty" not in ready.uses:
@@ -163,7 +163,7 @@ def _picked(
         n,
         **arrays,
         embeddings=pool.embeddings,
-        labelled=list(labelled.values()),
+        labelled=labelled,
         groups=groups,
         strategy=recipe,
         seed=seed,
@@ -174,14 +174,14 @@ def _picked(
         guessed.look_at([pool.ids[i] for i in picked.indices], ready)
     rows = []
     for rank, (i, reason, facts) in enumerate(zip(picked.indices, picked.reasons, picked.facts, strict=True), 1):
+        if not facts and pool.embeddings is not None:
+            reason = "The first pick: nothing was there to be far from."
         row = Row(rank, pool.ids[i], reason, facts)
         rows.append(row if guessed is None else guessed.explained(row))
     notes = [] if guessed is None else [*guessed.notes, *_equal_scores(arrays.get("scores"))]
     if len(rows) < n:
-        notes.append(f"{len(rows):,} picks instead of {n:,}: {_why_fewer(recipe)}")
-    return ImagePicks(
-        tuple(rows), strategy_text(recipe), seed, pool, tuple(labelled), tuple(unknown), tuple(notes), guessed
-    )
+        notes.append(f"ended after {len(rows):,} picks: {_why_fewer(recipe)}")
+    return rows, notes
 
 
 def _equal_scores(scores: NDArray[Any] | None) -> list[str]:
@@ -209,12 +209,8 @@ def _check_amounts(n: int | None, total: int | None, least_distance: float | Non
         raise ConfigError(f"least_distance: expected a number above 0, found {least_distance}")
 
 
-def _recipe(
-    strategy: str | Recipe | None, predictions: bool, least_distance: float | None, options: Mapping[str, Any]
-) -> Recipe:
-    """The strategy asked for, or the one that suits what is there, with its options."""
-    if strategy is None:
-        strategy = "coral" if predictions else "typiclust" if least_distance is None else "k_center"
+def _recipe(strategy: str | Recipe, least_distance: float | None, options: Mapping[str, Any]) -> Recipe:
+    """The strategy asked for with its options."""
     recipe = picking.changed(preset(strategy) if isinstance(strategy, str) else strategy, options)
     if least_distance is None:
         return recipe

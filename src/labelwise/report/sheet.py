@@ -19,6 +19,7 @@ _EDGES = ((200, 240), (1_000, 180), (CARDS, 120))  # up to so many picks, a pict
 _BOXES = 40  # drawn in one picture, those that count first
 _FILES = 200
 _COLOURS = 7
+_FAINT = 0.3  # boxes of less confidence are drawn pale
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def sheet_page(view: SheetView, *, picture_bytes: int = PICTURE_BYTES) -> str:
         edge=edge,
         cards=[_card(card, picture, colours) for card, picture in zip(shown, pictures, strict=True)],
         more=len(view.cards) - len(shown),
-        colours=list(colours.items())[:_COLOURS],
+        colours=_legend(colours),
         problems=_by_code(view.problems),
         files=_FILES,
     )
@@ -86,8 +87,9 @@ def _box(view: BoxView, colours: Mapping[str, int]) -> dict[str, Any]:
     x0, y0, x1, y1 = (round(value, 1) for value in view.box)
     title = view.label if view.confidence is None else f"{view.label} {view.confidence:.2f}"
     colour = min(colours[view.label], _COLOURS - 1)
+    faint = view.confidence is not None and view.confidence < _FAINT and not view.decisive
     return {"x": x0, "y": y0, "w": round(x1 - x0, 1), "h": round(y1 - y0, 1), "title": title, "colour": colour} | {
-        "decisive": view.decisive
+        "kind": " d" if view.decisive else " f" if faint else ""
     }
 
 
@@ -96,6 +98,13 @@ def _colours(cards: Sequence[CardView]) -> dict[str, int]:
     counts = Counter(box.label for card in cards for box in card.boxes[:_BOXES])
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return {label: number for number, (label, _) in enumerate(ranked)}
+
+
+def _legend(colours: Mapping[str, int]) -> list[tuple[str, int]]:
+    shown = list(colours.items())[:_COLOURS]
+    if len(colours) > _COLOURS:
+        shown[-1] = f"{shown[-1][0]} and {len(colours) - _COLOURS} others", _COLOURS - 1
+    return shown
 
 
 def _by_code(problems: Sequence[Problem]) -> list[tuple[str, list[Problem]]]:
