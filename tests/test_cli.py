@@ -15,7 +15,7 @@ import yaml
 from labelwise import cli
 from labelwise.data.digits import make_scenes
 
-VERBS = ("demo", "init", "check", "run", "step", "status", "simulate", "compare", "list")
+VERBS = ("demo", "init", "check", "run", "step", "status", "simulate", "compare", "pick", "list")
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from labelwise import picking, predicted
 from labelwise.catalog import option_types, resolve, split_spec
+from labelwise.data.listing import Listing
 from labelwise.data.matching import match_names, unknown_names
 from labelwise.data.name_lists import Row, read_names
 from labelwise.embedding.table import default_cache
@@ -22,6 +23,7 @@ from labelwise.records import Problem
 from labelwise.strategies import Recipe, Strategy, assemble, preset
 
 Progress = Callable[[int, int, str], None]
+GivenVectors = tuple[Sequence[str], NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,22 +101,15 @@ def pick_images(
         strategy = "coral" if predictions is not None else "typiclust" if least_distance is None else "k_center"
     recipe = _recipe(strategy, least_distance, options)
     names, origin = _earlier(already)
-    given = None if embeddings is None else predicted.read_vectors(Path(embeddings))
     source = None if embeddings is None else Path(embeddings)
-    if images is None and given is None:
-        raise ConfigError("expected a folder of images or a file of embeddings, found neither; give one")
-    listing = None if images is None else list_folder(images, group=group)
-    guessed: Predicted | None = None
-    if predictions is not None:  # before the features, which may take long
-        ids = [s.id for s in listing.samples] if listing is not None else given[0] if given is not None else ()
-        sizes = None if listing is None else HeaderSizes(listing.samples)
-        guessed = predicted.read(predictions, ids, classes, sizes)
+    given = None if source is None else predicted.read_vectors(source)
+    listing = _listing(images, given, group)
+    guessed = _guessed(predictions, classes, listing, given)  # before the features, which may take long
+    if guessed is not None:
         recipe = predicted.suited(recipe, guessed.found.task)
     ready = assemble(recipe)
     _check_needs(ready, guessed, groups=group is not None and listing is not None)
     if listing is None:
-        assert given is not None
-        assert source is not None
         pool = vectors_pool(given, source)
     else:
         pool = folder_pool(
@@ -132,6 +127,29 @@ def pick_images(
     told = strategy_text(recipe, strategy if isinstance(strategy, str) else None)
     rows, notes = _picked(pool, wanted, list(labelled.values()), recipe, ready, guessed, seed)
     return ImagePicks(tuple(rows), told, seed, pool, tuple(labelled), tuple(unknown), tuple(notes), guessed)
+
+
+def _listing(images: Path | str | None, given: GivenVectors | None, group: str | None) -> Listing | None:
+    """The pictures of the folder; None where there are only vectors."""
+    if images is not None:
+        return list_folder(images, group=group)
+    if given is None:
+        raise ConfigError("expected a folder of images or a file of embeddings, found neither; give one")
+    return None
+
+
+def _guessed(
+    predictions: Path | str | Mapping[str, Any] | None,
+    classes: Sequence[str] | None,
+    listing: Listing | None,
+    given: GivenVectors | None,
+) -> Predicted | None:
+    """The predictions for the images of the folder, or for the ids of the vectors."""
+    if predictions is None:
+        return None
+    if listing is not None:
+        return predicted.read(predictions, [s.id for s in listing.samples], classes, HeaderSizes(listing.samples))
+    return predicted.read(predictions, given[0] if given is not None else (), classes)
 
 
 def strategy_text(recipe: Recipe, name: str | None = None) -> str:

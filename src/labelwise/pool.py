@@ -47,8 +47,9 @@ class Pool:
         return f"{what}: {len(self.ids):,}" + (f"; {left.total():,} left out ({why})" if left else "")
 
 
-def vectors_pool(vectors: tuple[Sequence[str], Vectors], source: Path) -> Pool:
+def vectors_pool(vectors: tuple[Sequence[str], Vectors] | None, source: Path | None) -> Pool:
     """The pool of a file of vectors alone: its ids, its rows. Raises DataError for an id that stands there twice."""
+    assert vectors is not None, "no folder and no vectors"
     ids, rows = vectors
     _check_ids(ids, source)
     return Pool(tuple(ids), embeddings=rows)
