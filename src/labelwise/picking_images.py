@@ -109,19 +109,8 @@ def pick_images(
         recipe = predicted.suited(recipe, guessed.found.task)
     ready = assemble(recipe)
     _check_needs(ready, guessed, groups=group is not None and listing is not None)
-    if listing is None:
-        pool = vectors_pool(given, source)
-    else:
-        pool = folder_pool(
-            listing,
-            embed="embeddings" in ready.uses,
-            features=features,
-            vectors=given,
-            source=source,
-            cache=default_cache() if cache is None else Path(cache),
-            threads=threads or os.cpu_count() or 1,
-            progress=progress,
-        )
+    work = {"features": features, "cache": cache, "threads": threads, "progress": progress}
+    pool = _pool(listing, given, source, embed="embeddings" in ready.uses, **work)
     labelled, unknown = _labelled(names, pool, origin)
     wanted = _amount(n, total, len(labelled) + len(unknown), pool, len(labelled))
     told = strategy_text(recipe, strategy if isinstance(strategy, str) else None)
@@ -136,6 +125,16 @@ def _listing(images: Path | str | None, given: GivenVectors | None, group: str |
     if given is None:
         raise ConfigError("expected a folder of images or a file of embeddings, found neither; give one")
     return None
+
+
+def _pool(
+    listing: Listing | None, given: GivenVectors | None, source: Path | None, *, embed: bool, **work: Any
+) -> Pool:
+    if listing is None:
+        return vectors_pool(given, source)
+    work["cache"] = default_cache() if work["cache"] is None else Path(work["cache"])
+    work["threads"] = work["threads"] or os.cpu_count() or 1
+    return folder_pool(listing, embed=embed, vectors=given, source=source, **work)
 
 
 def _guessed(
