@@ -104,6 +104,51 @@ MEANINGS: dict[str, dict[str, str]] = {
     "engine local": {
         "workers": "processes; 0 works in this one",
     },
+    "predictions coco": {
+        "annotations": "JSON with `images` and `categories`; needed where `image_id` is a number",
+        "absent": "an image without an entry has no detection (`empty`), no prediction (`missing`), or what "
+        "`annotations` say (`auto`)",
+        "first": "`category_id` of the first of the listed `classes`",
+        "root": "beginning of the names in the file that is cut off",
+        "independent": "class vectors come from a sigmoid head: they need not sum to 1",
+        "vectors": "a box without class vector is scored on [1 - s, s] (`binary`), or its label gets s and the other "
+        "classes share the rest (`spread`)",
+    },
+    "predictions yolo": {
+        "names": "YAML with `names`, or a text with a name a line; default: `data.yaml` beside or above the labels",
+        "absent": "an image without a file has no detection (`empty`), or no prediction",
+        "root": "as for `coco`",
+        "vectors": "as for `coco`",
+    },
+    "predictions probs_table": {
+        "logits": "the numbers are logits: softmax comes first (sigmoid, if `independent`)",
+        "independent": "each class stands alone (sigmoid): rows need not sum to 1",
+        "root": "as for `coco`",
+    },
+    "predictions maps": {
+        "logits": "as for `probs_table`",
+        "independent": "as for `probs_table`",
+        "channels": "where the class axis of the arrays is",
+        "root": "as for `coco`",
+    },
+    "predictions lightly": {
+        "absent": "as for `yolo`",
+        "root": "as for `coco`",
+        "independent": "as for `coco`",
+        "vectors": "as for `coco`",
+    },
+    "score object_frequency": {
+        "penalty": "what each further object of a class counts, 0 to 1",
+    },
+    "score missed_objects": {
+        "low": "a box below this confidence says nothing",
+        "shown": "a box from this confidence on counts as found",
+        "iou": "overlap from which one box explains another",
+    },
+    "reduce top": {
+        "share": "share of the boxes or pixels, rounded up",
+        "k": "their number, instead of a share",
+    },
     "select stochastic": {
         "kind": "what the chances grow with: the score (`power`), its exponential (`softmax`), the rank (`softrank`)",
         "beta": "how strongly; 0 draws uniformly",
@@ -195,10 +240,12 @@ def regions() -> dict[str, dict[str, str]]:
         "strategies.md": {
             "presets": _presets(),
             "scores": _functions("score", compose.SCORE_VOCABULARY),
+            "reduces": _functions("reduce", {}),
             "selects": _functions("select", compose.VOCABULARY),
             "words": _words(),
         },
         "cli.md": {"verbs": _verbs()},
+        "predictions.md": {"formats": _formats()},
         "plugins.md": {name: _example(name) for name in ("own_strategy.py", "own_model.py", "own_annotator.py")},
         "architecture.md": {"files": _files()},
     }
@@ -343,6 +390,14 @@ def _all_options() -> str:
     return "\n\n".join(parts)
 
 
+def _formats() -> str:
+    parts = []
+    for name in catalog.TABLES["predictions"]:
+        about = _markdown(inspect.getdoc(catalog.resolve("predictions", name)) or "")
+        parts.append(f"### `{name}`\n\n{about}\n\n{_option_table('predictions', name)}")
+    return "\n\n".join(parts)
+
+
 # --- strategies ---------------------------------------------------------------------------------------
 
 
@@ -359,7 +414,9 @@ def _presets() -> str:
 def _recipe(recipe: strategies.Recipe) -> str:
     parts = [f"score {_spec(recipe.score)}"] if recipe.score else []
     parts.append(f"select {_spec(recipe.select)}")
-    for rule in ("shortlist", "balance", "per_group", "near_duplicates"):
+    parts += [f"reduce {_spec(recipe.reduce)}"] if recipe.reduce else []
+    parts += [f"empty `{recipe.empty}`"] if recipe.reduce else []
+    for rule in ("rescale", "shortlist", "balance", "per_group", "near_duplicates"):
         value = getattr(recipe, rule)
         parts += [f"{rule} {_shown(value)}"] if value else []
     return ", ".join(parts)
@@ -375,13 +432,11 @@ def _functions(kind: str, vocabulary: Mapping[str, str]) -> str:
     for name in catalog.TABLES[kind]:
         function = catalog.resolve(kind, name)
         about = _markdown(inspect.getdoc(function) or "")
-        asks = [
-            word
-            for word in vocabulary
-            if word in compose.needs(function, vocabulary) and word not in ("n", "candidates", "rng")
-        ]
+        asked = compose.needs(function, vocabulary) if vocabulary else frozenset()
+        asks = [word for word in vocabulary if word in asked and word not in ("n", "candidates", "rng")]
+        told = f"\n\nAsks for: {', '.join(asks) or 'nothing'}." if vocabulary else ""
         table = f"\n\n{_option_table(kind, name)}" if options(kind, name) else ""
-        parts.append(f"### `{name}`\n\n{about}\n\nAsks for: {', '.join(asks) or 'nothing'}.{table}")
+        parts.append(f"### `{name}`\n\n{about}{told}{table}")
     return "\n\n".join(parts)
 
 

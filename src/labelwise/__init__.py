@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from labelwise import scoring, selection, testing
     from labelwise.api import check, compare, run, simulate
+    from labelwise.data.predictions import read_predictions
     from labelwise.embedding.folder import Embedded, embed
     from labelwise.errors import LabelwiseError
     from labelwise.picking import pick
@@ -30,6 +31,7 @@ _HOMES = {
     "RunResult": "labelwise.results",
     "pick": "labelwise.picking",
     "pick_images": "labelwise.picking_images",
+    "read_predictions": "labelwise.data.predictions",
     "LabelwiseError": "labelwise.errors",
     "scoring": "",
     "selection": "",
@@ -46,6 +48,7 @@ __all__ = [
     "open_run",
     "pick",
     "pick_images",
+    "read_predictions",
     "run",
     "scoring",
     "selection",

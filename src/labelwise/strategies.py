@@ -152,11 +152,9 @@ class Strategy:
                 f"reduce {self.recipe.reduce!r}: expected the boxes or pixels of each image, but found one prediction "
                 "an image; leave reduce out, or choose a strategy for whole images"
             )
-        if isinstance(values, np.ndarray):
-            return np.array([self._reduce(row) for row in values], dtype=values.dtype)
-        import torch
+        from labelwise.units import each  # torch
 
-        return torch.stack([self._reduce(row) for row in values]) if len(values) else values.new_zeros(0)
+        return each(values, self._reduce)
 
 
 def assemble(recipe: Recipe, given: Collection[str] = ()) -> Strategy:

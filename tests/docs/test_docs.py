@@ -89,7 +89,8 @@ def test_every_key_that_may_change_is_told() -> None:
 
 @pytest.mark.parametrize("kind", catalog.TABLES)
 def test_every_name_and_option_is_told(kind: str) -> None:
-    page = words_of("docs/strategies.md" if kind in ("score", "select") else "docs/configuration.md")
+    pages = dict.fromkeys(("score", "reduce", "select"), "docs/strategies.md") | {"predictions": "docs/predictions.md"}
+    page = words_of(pages.get(kind, "docs/configuration.md"))
     for name in catalog.TABLES[kind]:
         assert re.search(rf"^### .*`{name}`$", page, re.MULTILINE), name
         for option in generate.options(kind, name):
@@ -115,6 +116,12 @@ def test_every_verdict_on_an_image_is_told() -> None:
     codes = set(re.findall(r'(?:_verdict|Problem)\((?:[^()"]*, )?"([a-z_]+)"', sources))
     assert len(codes) > 8
     assert [code for code in sorted(codes) if f"`{code}`" not in page] == []
+
+
+def test_every_verdict_on_predictions_is_told() -> None:
+    from labelwise.data.predictions.boxes import _TOLD
+
+    assert [code for code in _TOLD if f"`{code}`" not in text_of("docs/predictions.md")] == []
 
 
 # --- snippets -----------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ def object_frequency(box_labels: Tensor, *, penalty: float = 0.25) -> Tensor:
         raise SelectionError(f"object_frequency: expected a penalty of 0 to 1, but found {penalty}")
     if not box_labels.numel():
         return box_labels
-    found: list[Tensor] = list(torch.unique(box_labels, return_inverse=True, return_counts=True))  # type: ignore[no-untyped-call]
+    found: list[Tensor] = list(torch.unique(box_labels, return_inverse=True, return_counts=True))
     sizes = found[2][found[1]].to(box_labels.dtype)
     return (1 + penalty * (sizes - 1)) / sizes
 
