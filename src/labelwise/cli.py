@@ -278,6 +278,13 @@ def embed(
     size: Annotated[
         int | None, typer.Option(min=1, help="side of the input in pixels [default: the network's]")
     ] = None,
+    resize: Annotated[Literal["squash", "crop"], typer.Option(help="squash ignores the aspect")] = "squash",
+    mean: Annotated[
+        tuple[float, float, float] | None, typer.Option(help="of each channel, 0 to 1 [default: the network's]")
+    ] = None,
+    std: Annotated[
+        tuple[float, float, float] | None, typer.Option(help="of each channel, 0 to 1 [default: the network's]")
+    ] = None,
     half: Annotated[bool, typer.Option("--half", help="write float16")] = False,
     train: Annotated[int, typer.Option(min=0, help="epochs of self-supervised training on the images first")] = 0,
     method: Annotated[str, typer.Option(help="how to train: simclr, moco, byol, dino, ...")] = "simclr",
@@ -309,6 +316,9 @@ def embed(
             weights=weights,
             options=dict(map(parse_override, option or ())),
             size=size,
+            resize=resize,
+            mean=mean,
+            std=std,
             half=half,
             train=train,
             method=method,

@@ -161,6 +161,7 @@ def _write_npy(path: Path, ids: Sequence[str], vectors: Array) -> None:
     del mapped
     beside_names = _beside(names)
     beside_names.write_text("".join(f"{id}\n" for id in ids), encoding="utf-8", newline="\n")
+    path.unlink(missing_ok=True)  # killed just here, it must not stand beside the ids of another
     beside_names.replace(names)
     beside.replace(path)
 

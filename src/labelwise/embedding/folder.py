@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,9 @@ def embed(
     weights: str | Path = "hub",
     options: Mapping[str, Any] | None = None,
     size: int | None = None,
+    resize: Literal["squash", "crop"] = "squash",
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     out: Path | str | None = None,
     half: bool = False,
     train: int = 0,
@@ -69,15 +72,14 @@ def embed(
     """Compute a vector for every image under a folder that can be read, and write them to ``out``.
 
     ``backbone`` is a name of timm, or "edges" or "pixels", which need no weights; ``weights`` is "hub", a file, or
-    "none" for an untrained network; ``options`` are further arguments of timm.create_model; ``size`` is the side of
-    the input in pixels. Vectors are kept in ``cache`` by the content of the files: a second call computes nothing.
-    ``half`` gives float16. ``out`` ends in .parquet, .csv (lightly's) or .npy.
+    "none" (untrained); ``options`` are further arguments of timm.create_model; ``size``, ``resize``, ``mean`` and
+    ``std`` replace the network's own preprocessing. Vectors are kept in ``cache`` by the content of the files: a second
+    call computes nothing. ``half`` gives float16. ``out`` ends in .parquet, .csv (lightly's) or .npy.
 
     ``train`` epochs of self-supervised training on the same images come first, with lightly's ``method`` and
-    ``settings`` (those of ``embedding.selfsup.settings.Settings``, of lightly's views and of its loss); the training
-    lives in the folder ``trained`` (default: the name of ``out``, with -trained), and goes on there if it was
-    interrupted. ``threads`` read images, ``workers`` processes make views (0: this one; None: as
-    many as threads where there is a GPU).
+    ``settings`` (of ``selfsup.settings.Settings``, lightly's views and its loss), in the folder ``trained`` (default:
+    the name of ``out``, with -trained), where an interrupted one goes on. ``threads`` read images, ``workers``
+    processes make views (0: this one; None: as many as threads where there is a GPU).
 
     Raises LabelwiseError with one line for anything that cannot work; a file that cannot be read is no such thing.
     """
@@ -87,50 +89,42 @@ def embed(
         check_writable(out)
     listing = read(folder)
     # Met before the long work: an unknown name, a missing file or hub, a wrong setting.
-    plan = _training_plan(spec, size, method, train, settings or {}) if train else None
-    extractor = None if train else _extractor(spec, size)
+    shape: dict[str, Any] = {"size": size, "resize": resize, "mean": mean, "std": std}
+    plan = _training_plan(spec, shape, method, train, settings or {}) if train else None
+    extractor = None if train else _extractor(spec, shape)
     samples, problems = _scanned(listing, threads, progress)
     run = None
     if plan is not None:
         place = Path(trained) if trained is not None else _trained_folder(out)
-        run = train_backbone(
-            samples, spec, *plan, place, workers=_workers(workers, threads), progress=progress, tell=tell
-        )
-        extractor = _extractor(NetworkSpec(backbone, str(run.weights), spec.options), size)
+        views = _workers(workers, threads)
+        run = train_backbone(samples, spec, *plan, place, workers=views, progress=progress, tell=tell)
+        extractor = _extractor(NetworkSpec(backbone, str(run.weights), spec.options), shape)
     assert extractor is not None
     table = extractor.table(Path(cache) if cache is not None else default_cache())
     computed = _fill(table, samples, extractor, threads, progress)
-    vectors = table.lookup([s.content for s in samples])
-    result = Embedded(
-        [s.id for s in samples],
-        _halved(vectors) if half else vectors,
-        tuple(problems),
-        computed,
-        run.weights if run else None,
-        run.losses if run else (),
-    )
+    vectors = _halved(table.lookup([s.content for s in samples]), half)
     if out is not None:
-        write_vectors(out, result.ids, result.vectors)
-    return result
+        write_vectors(out, [s.id for s in samples], vectors)
+    more = (run.weights, run.losses) if run else ()
+    return Embedded([s.id for s in samples], vectors, tuple(problems), computed, *more)
 
 
-def _extractor(spec: NetworkSpec, size: int | None) -> Extractor:
+def _extractor(spec: NetworkSpec, shape: Mapping[str, Any]) -> Extractor:
     if spec.name in plain.FEATURES:
-        return plain_extractor(spec.name, size=size, interpolation=None)
-    return network_extractor(spec, size=size, resize="squash", interpolation=None, mean=None, std=None)
+        return plain_extractor(spec.name, size=shape["size"], interpolation=None)
+    return network_extractor(spec, interpolation=None, **shape)
 
 
 def _training_plan(
-    spec: NetworkSpec, size: int | None, method: str, epochs: int, given: Mapping[str, Any]
+    spec: NetworkSpec, shape: Mapping[str, Any], method: str, epochs: int, given: Mapping[str, Any]
 ) -> tuple[Preprocessing, Settings]:
     if spec.name in plain.FEATURES:
         raise ConfigError(
             f"expected a network to train, found {spec.name!r}: give a --backbone of timm, or leave out --train"
         )
     settings = make_settings(method, epochs, given)
-    network = create_network(spec, num_classes=0, size=size)
-    own = preprocessing_of(network, size=size, resize="squash", interpolation=None, mean=None, std=None)
-    return own, settings
+    network = create_network(spec, num_classes=0, size=shape["size"])
+    return preprocessing_of(network, interpolation=None, **shape), settings
 
 
 def _scanned(
@@ -165,9 +159,9 @@ def _fill(
     return len(first)
 
 
-def _halved(vectors: NDArray[np.float32]) -> NDArray[np.float16]:
+def _halved(vectors: NDArray[np.float32], half: bool) -> NDArray[np.float32] | NDArray[np.float16]:
     with np.errstate(over="ignore"):  # what is too large is refused by name when it is written
-        return vectors.astype(np.float16)
+        return vectors.astype(np.float16) if half else vectors
 
 
 def _workers(workers: int | None, threads: int) -> int:
