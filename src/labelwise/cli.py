@@ -382,8 +382,10 @@ def pick(
     as_json: AsJson = False,
 ) -> None:
     """Choose the images of a folder that are worth a label; no run, no labels needed."""
-    from labelwise.verb_pick import pick_by_words
+    from labelwise.verb_pick import lacking, pick_by_words
 
+    if lack := lacking(context.params):
+        raise typer.BadParameter(lack)
     with _progress(quiet) as progress:
         done = pick_by_words(context.params, progress=progress)
     if as_json:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from labelwise.config import parse_override
 from labelwise.data.listing import shown
 from labelwise.data.name_lists import read_names
@@ -34,18 +32,30 @@ class Done:
     result: list[str]
 
 
-def pick_by_words(words: Mapping[str, Any], *, progress: Callable[[int, int, str], None]) -> Done:
-    """Do what the verb's arguments and options say. Raises LabelwiseError, and click's usage error for what lacks."""
+def lacking(words: Mapping[str, Any]) -> str:
+    """What the arguments and options do not say but must, in one line; empty if nothing."""
+    images = _images(words)[0]
+    if images is None and words["embeddings"] is None:
+        return "expected a folder of images, or --embeddings FILE"
+    if words["n"] is None and words["total"] is None and words["least_distance"] is None:
+        return "expected how many to pick: -n, --total or --least-distance"
+    if words["sheet"] is not None and images is None:
+        return "expected a folder of images for --sheet: vectors alone have no pictures"
+    return ""
+
+
+def _images(words: Mapping[str, Any]) -> tuple[Any, list[str]]:
+    """The folder and the changes: without a folder the first change stands in its place."""
     images, changes = words["images"], list(words["changes"] or ())
     if images is not None and "=" in str(images) and not Path(images).exists():
-        images, changes = None, [str(images), *changes]  # no folder, but a change
-    if images is None and words["embeddings"] is None:
-        raise typer.BadParameter("expected a folder of images, or --embeddings FILE", param_hint="IMAGES")
-    if words["n"] is None and words["total"] is None and words["least_distance"] is None:
-        raise typer.BadParameter("expected how many to pick: -n, --total or --least-distance", param_hint="-n")
+        return None, [str(images), *changes]
+    return images, changes
+
+
+def pick_by_words(words: Mapping[str, Any], *, progress: Callable[[int, int, str], None]) -> Done:
+    """Do what the verb's arguments and options say. Raises LabelwiseError."""
+    images, changes = _images(words)
     lists, sheet = [Path(path) for path in words["out"] or ()], words["sheet"] and Path(words["sheet"])
-    if sheet is not None and images is None:
-        raise typer.BadParameter("expected a folder of images: vectors alone have no pictures", param_hint="--sheet")
     check_outputs(lists, sheet, force=words["force"])
     given = {name: words[name] for name in _DIRECT if words[name] is not None}
     ours, changes = _split(changes, "predictions.")
