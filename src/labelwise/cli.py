@@ -36,6 +36,9 @@ Changes = Annotated[list[str] | None, typer.Argument(metavar="[a.b=c ...]", help
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="say nothing but errors")]
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object")]
 
+KeyValues = list[str] | None
+Channels = tuple[float, float, float] | None
+
 
 def main() -> None:
     """Entry point of ``labelwise``."""
@@ -265,38 +268,27 @@ def compare(
 @app.command()
 def embed(
     images: Annotated[Path, typer.Argument(help="a folder of images, at any depth")],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="the file to write: .parquet, .csv (lightly's) or .npy")
-    ] = Path("embeddings.parquet"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="a .parquet, .csv (lightly's) or .npy file")] = Path(
+        "embeddings.parquet"
+    ),
     backbone: Annotated[
         str, typer.Option(help="a network of timm; or edges or pixels, which need no weights")
     ] = "convnext_nano.in12k_ft_in1k",
     weights: Annotated[str, typer.Option(help="hub, a .safetensors or .pth file, or none (untrained)")] = "hub",
-    option: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="further argument of timm.create_model; repeatable")
-    ] = None,
+    option: Annotated[KeyValues, typer.Option(metavar="KEY=VALUE", help="for timm.create_model; repeatable")] = None,
     size: Annotated[
         int | None, typer.Option(min=1, help="side of the input in pixels [default: the network's]")
     ] = None,
     resize: Annotated[Literal["squash", "crop"], typer.Option(help="squash ignores the aspect")] = "squash",
-    mean: Annotated[
-        tuple[float, float, float] | None, typer.Option(help="of each channel, 0 to 1 [default: the network's]")
-    ] = None,
-    std: Annotated[
-        tuple[float, float, float] | None, typer.Option(help="of each channel, 0 to 1 [default: the network's]")
-    ] = None,
+    mean: Annotated[Channels, typer.Option(help="of each channel, 0 to 1 [default: the network's]")] = None,
+    std: Annotated[Channels, typer.Option(help="of each channel, 0 to 1 [default: the network's]")] = None,
     half: Annotated[bool, typer.Option("--half", help="write float16")] = False,
     train: Annotated[int, typer.Option(min=0, help="epochs of self-supervised training on the images first")] = 0,
     method: Annotated[str, typer.Option(help="how to train: simclr, moco, byol, dino, ...")] = "simclr",
-    setting: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="of the training, such as lr=0.001 or train_batch=64; repeatable"),
-    ] = None,
-    trained: Annotated[
-        Path | None, typer.Option(help="folder of the training [default: the name of --out, with -trained]")
-    ] = None,
+    setting: Annotated[KeyValues, typer.Option(metavar="KEY=VALUE", help="of the training; repeatable")] = None,
+    trained: Annotated[Path | None, typer.Option(help="its folder [default: the name of --out, with -trained]")] = None,
     cache: Annotated[Path | None, typer.Option(help="folder that keeps vectors by content")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="threads that read images [default: all cores]")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="that read images [default: all cores]")] = None,
     workers: Annotated[
         int | None, typer.Option(min=0, help="processes that make views [default: --threads with a GPU, else 0]")
     ] = None,

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from labelwise.ownership import owned
 pytest.importorskip("lightly", reason="lightly is optional")
 
 from labelwise.embedding.selfsup.methods import METHODS, make_views
-from labelwise.embedding.selfsup.settings import Settings, make_settings, notes
+from labelwise.embedding.selfsup.settings import OWN, Settings, make_settings, notes
 from labelwise.embedding.selfsup.views import Batches, steps
 
 TINY: dict[str, Any] = {"backbone": "test_resnet", "weights": "none", "size": 32, "threads": 1}
@@ -325,6 +326,13 @@ def test_a_wrong_setting_is_one_line(method: str, given: dict[str, Any], part: s
     assert "\n" not in str(error.value)
 
 
+def test_methods_and_settings_are_told() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "embeddings.md").read_text(encoding="utf-8")
+    assert [name for name, entry in METHODS.items() if f"| `{name}` | {entry.paper} |" not in page] == []
+    default = {f.name: f.default for f in fields(Settings)}
+    assert [name for name in OWN if f"| `{name}` | {default[name]} |" not in page] == []
+
+
 def test_notes_only_where_they_matter() -> None:
     assert notes(Settings("simclr", train_batch=128), 1000) == []
     assert len(notes(Settings("simclr", train_batch=32), 1000)) == 1
@@ -368,6 +376,7 @@ def test_a_network_of_one_size(images: Path, tmp_path: Path) -> None:
     assert np.isfinite(found.vectors).all()
 
 
+@pytest.mark.slow
 def test_lightly_is_asked_nothing_over_the_network() -> None:
     program = (
         "import socket\n"

@@ -155,6 +155,7 @@ def save_tensors(tensors: Mapping[str, Any], path: Path, metadata: Mapping[str, 
     try:
         save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, beside, dict(metadata))
     except SafetensorError as error:  # its own kind, even where the disk is full
+        beside.unlink(missing_ok=True)
         raise OSError(str(error)) from error
     beside.replace(path)
 
