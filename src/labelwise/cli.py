@@ -392,7 +392,10 @@ def pick(
 def list_names(
     kind: Annotated[
         str,
-        typer.Argument(help="strategies, scores, selects, models, heads, annotators, engines or data; all without it"),
+        typer.Argument(
+            help="strategies, scores, reduces, selects, models, heads, annotators, engines, data or predictions; all "
+            "without it"
+        ),
     ] = "",
     as_json: AsJson = False,
 ) -> None:
