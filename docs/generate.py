@@ -9,6 +9,7 @@ A region lies between ``<!-- generated:NAME -->`` and ``<!-- /generated:NAME -->
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 import re
 import sys
@@ -153,9 +154,38 @@ MEANINGS: dict[str, dict[str, str]] = {
         "kind": "what the chances grow with: the score (`power`), its exponential (`softmax`), the rank (`softrank`)",
         "beta": "how strongly; 0 draws uniformly",
     },
+    "select k_center": {
+        "least_distance": "ends before a pick that would be nearer than this",
+    },
+    "select combined": {
+        "parts": "each `{by: ..., strength: 1, ...}`; see [combining](#combining)",
+        "least_distance": "ends before a pick that would be nearer than this; needs a part by diversity",
+    },
+    "select most_similar": {
+        "like": "classes (indices) whose labelled images are asked for; default: all labelled images",
+        "queries": "row numbers that are asked for instead; for arrays only",
+    },
+    "select most_typical": {
+        "neighbours": "nearest images that typicality is measured on",
+    },
+    "select deduplicate": {
+        "distance": "images nearer than this (Euclidean) are near-duplicates",
+    },
+    "select robust_k_center": {
+        "outliers": "share of the candidates that need not be covered",
+        "limit": "of more candidates than this, that many stand for the others",
+    },
+    "select mixture": {
+        "parts": "each `{select: name or mapping, weight: 1}`; see [mixing](#mixing)",
+    },
+    "select bandit": {
+        "parts": "each `{select: name or mapping}`; default: five mixtures of `top` and `random`",
+        "gamma": "how fast it learns and how much it still tries, above 0 to 1",
+    },
     "select coral": {
         "diversity": "strength of the distances; 0 leaves them out",
         "weight": "strength of the scores; 0 leaves them out",
+        "least_distance": "ends before a pick that would be nearer than this",
     },
     "select typiclust": {
         "max_clusters": "most clusters",
@@ -184,6 +214,7 @@ MEANINGS: dict[str, dict[str, str]] = {
     "select facility_location": {
         "neighbours": "nearest images that one image can serve",
         "limit": "of more candidates than this a random sample is used",
+        "chance": "above 0 only some candidates are looked at for each pick; how much is given away on average",
     },
     "select cluster_margin": {
         "factor": "this many times n best-scored candidates are shared out",
@@ -195,6 +226,26 @@ MEANINGS: dict[str, dict[str, str]] = {
     "select hierarchical": {
         "beta": "how much surer than its rivals a class must be, from 1; higher splits the tree sooner",
         "limit": "of more candidates than this a random sample is used",
+    },
+    "score difficulty_entropy": {
+        "difficulty": "of each class, 0 (easy) to 1; default: 1 for all",
+        "strength": "how much more the most difficult class weighs than the easiest",
+        "alpha": "how soon a weight rises with the difficulty; smaller is sooner",
+    },
+    "select object_k_center": {
+        "over": "what stands for an image: its farthest object (`max`) or the mean over its objects (`mean`)",
+    },
+    "select object_coverage": {
+        "neighbours": "nearest objects of its class that an object can serve",
+        "limit": "of images with more objects than this in all a random sample is used",
+    },
+    "select ppal": {
+        "threshold": "objects with a score not above this are left out",
+        "updates": "most times the centres are moved to the medoids; 0 leaves them where farthest first put them",
+        "limit": "of more candidates than this a random sample is used",
+    },
+    "select class_balanced": {
+        "target": "wanted share of each class; default: the same for each class seen",
     },
     "select margin_cluster_mean": {
         "width": "images are inside the margin where log p1 - log p2 is below this",
@@ -301,8 +352,19 @@ def _shown(value: Any) -> str:
         return ""
     if value.__class__.__name__ == "_HAS_DEFAULT_FACTORY_CLASS":
         return ""
+    if isinstance(value, tuple) and dataclasses.is_dataclass(value[0]):
+        return f"`[{', '.join(_compact(item) for item in value)}]`"
     text = {True: "true", False: "false"}.get(value) if isinstance(value, bool) else None
     return f"`{text or (list(value) if isinstance(value, tuple) else value)}`"
+
+
+def _compact(item: Any) -> str:
+    """A mapping of options as one would write it, without what is at its default."""
+    if dataclasses.is_dataclass(item):
+        item = {f.name: getattr(item, f.name) for f in dataclasses.fields(item) if getattr(item, f.name) != f.default}
+    if isinstance(item, Mapping):
+        return "{" + ", ".join(f"{name}: {_compact(value)}" for name, value in item.items()) + "}"
+    return f"[{', '.join(_compact(value) for value in item)}]" if isinstance(item, list | tuple) else str(item)
 
 
 def _plain(annotation: Any) -> Any:
@@ -341,12 +403,14 @@ def _noun(annotation: Any) -> str:
         return "mapping"
     if origin is not None and arguments:
         return f"list of {_plural(_type(arguments[0]))}"
+    if dataclasses.is_dataclass(annotation):
+        return "mapping"
     words = {int: "whole number", float: "number", str: "text", bool: "true or false", Path: "path"}
     return words[annotation]
 
 
 def _plural(noun: str) -> str:
-    return re.sub(r"\b(number|text)\b", r"\1s", noun)
+    return re.sub(r"\b(number|text|mapping)\b", r"\1s", noun)
 
 
 def _bounds(metadata: Iterable[Any]) -> str:
@@ -416,7 +480,7 @@ def _recipe(recipe: strategies.Recipe) -> str:
     parts.append(f"select {_spec(recipe.select)}")
     parts += [f"reduce {_spec(recipe.reduce)}"] if recipe.reduce else []
     parts += [f"empty `{recipe.empty}`"] if recipe.reduce else []
-    for rule in ("rescale", "shortlist", "balance", "per_group", "near_duplicates"):
+    for rule in ("rescale", "shortlist", "balance", "per_group", "near_duplicates", "threshold"):
         value = getattr(recipe, rule)
         parts += [f"{rule} {_shown(value)}"] if value else []
     return ", ".join(parts)
@@ -424,7 +488,7 @@ def _recipe(recipe: strategies.Recipe) -> str:
 
 def _spec(spec: strategies.Spec) -> str:
     name, given = catalog.split_spec(spec)
-    return f"`{name}`" + (f" ({', '.join(f'{k} {v}' for k, v in given.items())})" if given else "")
+    return f"`{name}`" + (f" ({', '.join(f'{k} {_compact(v)}' for k, v in given.items())})" if given else "")
 
 
 def _functions(kind: str, vocabulary: Mapping[str, str]) -> str:

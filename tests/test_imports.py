@@ -20,6 +20,7 @@ KEPT_IN = {
     "torchvision": {"embedding", "models"},
     "sklearn": {"selection", "models", "data", "embedding", "evaluate", "curves"},
     "plotly": {"report", "web"},
+    "skimage": {"selection"},
     "jinja2": {"report", "web", "starter"},
     "fastapi": {"web"},
     "typer": {"cli"},

@@ -38,11 +38,22 @@ def test_defaults_follow_what_is_given():
     assert pick(5, samples=given["samples"]).indices.tolist() == bald.indices.tolist()
 
 
+def boxes(size=30):
+    owners = np.arange(size).repeat(np.arange(size) % 3)
+    vectors = rng(2).normal(size=(len(owners), 4))
+    return {
+        "objects": vectors,
+        "owners": owners,
+        "object_labels": owners % 2,
+        "object_scores": rng(3).random(len(owners)),
+    }
+
+
 @pytest.mark.parametrize("name", [name for name, recipe in PRESETS.items() if recipe.reduce is None])
 def test_every_preset_gives_n_rows_and_a_sentence_for_each(name):
     labels = np.arange(3)
-    picked = pick(9, **arrays(), labelled=[4, 2, 9], labels=labels, strategy=name, seed=3)
-    again = pick(9, **arrays(), labelled=[4, 2, 9], labels=labels, strategy=name, seed=3)
+    picked = pick(9, **arrays(), **boxes(), labelled=[4, 2, 9], labels=labels, strategy=name, seed=3)
+    again = pick(9, **arrays(), **boxes(), labelled=[4, 2, 9], labels=labels, strategy=name, seed=3)
     assert picked.indices.tolist() == again.indices.tolist()
     assert picked.reasons == again.reasons
     assert len(set(picked.indices.tolist()) - {2, 4, 9}) == 9
@@ -65,7 +76,7 @@ def test_presets_for_objects_take_scores_and_refuse_one_prediction_an_image(name
         pick(3, probs=arrays()["probs"], strategy=name, empty=np.zeros(30, bool))
     assert "\n" not in str(error.value)
     empty = np.arange(30) >= 20
-    picked = pick(10, scores=rng(1).random(30), empty=empty, strategy=name, seed=1)
+    picked = pick(10, scores=rng(1).random(30), empty=empty, **boxes(), strategy=name, seed=1)
     assert int(empty[picked.indices].sum()) == 1 or PRESETS[name].empty != "quota"
     json.dumps(picked.facts, allow_nan=False)
 

@@ -137,7 +137,7 @@ def test_a_least_distance_ends_it(pick: Pick) -> None:
     assert 1 < len(picks.rows) < 20
     assert all(row.facts["distance"] >= 0.8 for row in picks.rows[1:])
     assert "nothing was there to be far from" in picks.rows[0].reason
-    assert picks.notes == (f"ended after {len(picks.rows)} picks: every other image is nearer than 0.8 to a pick",)
+    assert picks.notes == (f"ended after {len(picks.rows)} picks: every other candidate is nearer than 0.8 to a labelled image or a pick",)
     assert len(pick(2, least_distance=0.8).rows) == 2
 
 
@@ -153,7 +153,7 @@ def test_options_and_groups(pick: Pick) -> None:
     assert pick(strategy="typiclust", max_clusters=2).strategy == "typiclust (select typiclust max_clusters=2)"
     picks = pick(20, strategy="random", per_group=1, group="folder")
     assert len(picks.rows) == 3
-    assert picks.notes == ("ended after 3 picks: the rules leave no other image",)
+    assert picks.notes == ("ended after 3 picks: the rules allow no more",)
 
 
 # --- vectors from a file --------------------------------------------------------------------------------

@@ -122,7 +122,7 @@ def test_changes_are_those_of_a_strategy(call: Any) -> None:
         assert (code, err.splitlines()[-1]) == (0, "picked: 3 by typiclust (select typiclust max_clusters=2)")
     code, _, err = call("photos", "-n", 9, "strategy=random", "per_group=1", "--group", "folder")
     assert err.splitlines()[-2:] == [
-        "note: ended after 2 picks: the rules leave no other image",
+        "note: ended after 2 picks: the rules allow no more",
         "picked: 2 by random (per_group 1)",
     ]
 

@@ -196,8 +196,8 @@ def _picked(
         row = Row(rank, pool.ids[i], reason, facts)
         rows.append(row if guessed is None else guessed.explained(row))
     notes = [] if guessed is None else [*guessed.notes, *_equal_scores(arrays.get("scores"))]
-    if len(rows) < n:
-        notes.append(f"ended after {len(rows):,} picks: {_why_fewer(recipe)}")
+    if picked.ended:
+        notes.append(f"ended after {len(rows):,} picks: {picked.ended}")
     return rows, notes
 
 
@@ -205,13 +205,6 @@ def _equal_scores(scores: NDArray[Any] | None) -> list[str]:
     if scores is None or len(scores) < 2 or (scores != scores[0]).any():
         return []
     return [f"all {len(scores):,} images have the score {scores[0]:.3g}: it decides nothing"]
-
-
-def _why_fewer(recipe: Recipe) -> str:
-    least = split_spec(recipe.select)[1].get("least_distance")
-    if least is not None:
-        return f"every other image is nearer than {least:g} to a pick"
-    return "the rules leave no other image"
 
 
 def _check_amounts(n: int | None, total: int | None, least_distance: float | None) -> None:

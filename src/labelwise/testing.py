@@ -68,9 +68,24 @@ def make_inputs(n: int, *, rows: int = 30, labelled: int = 4, seed: int = 0) -> 
     for values in (probs, scores):
         values[known] = np.nan
     labels, groups = rng.integers(0, 3, labelled), np.arange(rows) // 4 - 1
+    owners = np.arange(rows).repeat(np.arange(rows) % 4)  # every fourth row has no object
+    objects = rng.normal(size=(len(owners), 4)).astype(np.float32)
+    objects[: len(objects) // 4] = objects[0]
+    confidences = np.where(np.isin(owners, known), np.nan, rng.random(len(owners)))
     picker = np.random.default_rng(seed)
     empty = np.arange(rows) % 5 == 1
-    return Inputs(n, candidates, picker, known, labels, scores, probs, embeddings, groups, empty=empty)
+    metadata = {
+        "width": rng.integers(100, 200, rows),
+        "place": np.array(["lake", "wood", ""])[rng.integers(0, 3, rows)],
+    }
+    return Inputs(
+        *(n, candidates, picker, known, labels, scores, probs, embeddings, groups, metadata),
+        empty=empty,
+        objects=objects,
+        owners=owners,
+        object_labels=rng.integers(-1, 3, len(owners)),
+        object_scores=confidences,
+    )
 
 
 def check_score(function: Callable[..., Any], **options: Any) -> None:
@@ -154,7 +169,10 @@ def check_reduce(function: Callable[..., Any], **options: Any) -> None:
 
 
 def check_select(function: Callable[..., Any], **options: Any) -> None:
-    """A selection gives exactly min(n, candidates) different candidates, the same from the same random numbers."""
+    """A selection gives exactly min(n, candidates) different candidates, the same from the same random numbers.
+
+    Fewer only if its picks say why they ended.
+    """
     selector = _accepted(lambda: bind(function, options), name_of(function))
     _check_selector(selector, name_of(function), exact=True)
 
@@ -163,14 +181,14 @@ def check_strategy(strategy: str | Recipe) -> Strategy:
     """A preset or recipe can be assembled, scores what it asks for, and picks as a selection must; returns it ready."""
     recipe = preset(strategy) if isinstance(strategy, str) else strategy
     ready: Strategy = _accepted(lambda: assemble(recipe), str(strategy))
-    hard = recipe.per_group is not None or recipe.near_duplicates is not None
+    hard = recipe.per_group is not None or recipe.near_duplicates is not None or bool(recipe.threshold)
     _check_selector(ready.select, str(strategy), exact=not hard)
     probs = np.random.default_rng(0).dirichlet(np.ones(3), (5, 8))
     if ready.recipe.reduce is not None:
         _check_images(ready, str(strategy))
         return ready
     arrays = {"samples": probs, "probs": probs.mean(axis=0), "embeddings": probs[0].astype(np.float32)}
-    scores = ready.score({name: arrays[name] for name in ready.needs})
+    scores = ready.score({name: arrays[name] for name in ready.needs & arrays.keys()})
     _require(scores is None or np.shape(scores) == (8,), f"{strategy}: expected 8 scores, found {np.shape(scores)}")
     return ready
 
@@ -193,16 +211,21 @@ def _check_selector(select: Selector, who: str, *, exact: bool) -> None:
         size = len(make_inputs(0, labelled=labelled).candidates)
         for n in (0, 1, 5, size, size + 3):
             inputs, again = make_inputs(n, labelled=labelled), make_inputs(n, labelled=labelled)
-            rows = _accepted(lambda inputs=inputs: select(inputs), who).rows  # type: ignore[misc]
+            picks = _accepted(lambda inputs=inputs: select(inputs), who)  # type: ignore[misc]
+            rows = picks.rows
             what = f"{who}: asked for {n} of {size} candidates, "
             _require(len(rows) <= min(n, size), f"{what}found {len(rows)}")
-            _require(not exact or len(rows) == min(n, size), f"{what}found {len(rows)}")
+            may_end = not exact or bool(picks.ended)
+            _require(may_end or len(rows) == min(n, size), f"{what}found {len(rows)}")
             _require(len(np.unique(rows)) == len(rows), f"{what}found one more than once")
             _require(bool(np.isin(rows, inputs.candidates).all()), f"{what}found a row that is no candidate")
             same = rows.tolist() == select(again).rows.tolist()
             _require(same, f"{what}found other picks from the same random numbers; draw only from rng")
             fresh = make_inputs(n, labelled=labelled)
-            for name in ("candidates", "labelled", "labels", "scores", "probs", "embeddings", "groups", "empty"):
+            for name in (
+                *("candidates", "labelled", "labels", "scores", "probs", "embeddings", "groups", "empty"),
+                *("objects", "owners", "object_labels", "object_scores"),
+            ):
                 kept = np.array_equal(getattr(inputs, name), getattr(fresh, name), equal_nan=True)
                 _require(kept, f"{who}: expected {name} to stay as it is, but it was changed")
 
@@ -277,7 +300,7 @@ def check_model(make: Callable[[], Model], folder: Path, *, classes: int = 2) ->
 
 def _check_facts(model: Model) -> None:
     _require(bool(model.tasks) and model.tasks <= set(get_args(Task)), f"tasks: found {set(model.tasks)}")
-    known = {*FIELDS, "boxes", "keypoints"}
+    known = {*FIELDS, "boxes", "keypoints", "objects"}
     _require("probs" in model.provides and model.provides <= known, f"provides: found {set(model.provides)}")
     _require(0 <= model.validation < 1, f"validation: expected a share, found {model.validation}")
     _require(model.batch_size >= 1, f"batch_size: expected 1 or more, found {model.batch_size}")

@@ -87,6 +87,38 @@ def test_a_labelled_row_without_a_score_counts_as_the_mean():
     assert coral(20, candidates, labelled, unknown, x).rows.tolist() == expected
 
 
+def test_shares_of_the_gain_are_those_of_the_logarithms():
+    candidates, labelled, scores, x = problem(7, 30, 5, 4)
+    picks = coral(10, candidates, labelled, scores, x, diversity=2.0, weight=0.5)
+    taken = list(labelled)
+    for i, row in enumerate(picks.rows):
+        apart = ((x[taken].astype(float)[:, None] - x[taken].astype(float)) ** 2).sum(-1)
+        np.fill_diagonal(apart, np.inf)
+        spread, weights = apart.min(1).sum(), scores[taken].sum()
+        far = ((x[taken].astype(float) - x[row].astype(float)) ** 2).sum(1).min()
+        gains = 2.0 * np.log((spread + far) / spread), 0.5 * np.log((weights + scores[row]) / weights)
+        assert picks.facts["gain_diversity"][i] == pytest.approx(gains[0] / sum(gains))
+        assert picks.facts["gain_score"][i] == pytest.approx(gains[1] / sum(gains))
+        taken.append(row)
+
+
+def test_the_first_gains_by_its_score_and_the_second_by_its_distance():
+    x = np.array([[0, 0], [1, 0], [0, 3]], np.float32)
+    picks = coral(3, np.arange(3), NOTHING, np.array([0.5, 1, 0.5]), x)
+    assert picks.facts["gain_score"][:2].tolist() == [1, 0]
+    assert picks.facts["gain_diversity"][:2].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("least", [0.0, 0.7, 1.3, 50.0])
+def test_it_ends_before_a_pick_that_is_too_near(least):
+    given = problem(8, 60, 4, 3)
+    whole, picks = coral(60, *given), coral(60, *given, least_distance=least)
+    near = whole.facts["distance"] < least
+    end = int(np.argmax(near)) if near.any() else 60
+    assert picks.rows.tolist() == whole.rows[:end].tolist()
+    assert bool(picks.ended) == (end < 60)
+
+
 def test_refusals():
     x = np.eye(3, dtype=np.float32)
     with pytest.raises(SelectionError, match=r"row 1 has -0\.5"):
@@ -95,6 +127,8 @@ def test_refusals():
         coral(1, np.arange(3), NOTHING, np.array([1, 1, np.nan]), x)
     with pytest.raises(SelectionError, match="expected a diversity of 0 or more"):
         coral(1, np.arange(3), NOTHING, np.ones(3), x, diversity=-1)
+    with pytest.raises(SelectionError, match="least_distance of 0 or more, but found -1"):
+        coral(1, np.arange(3), NOTHING, np.ones(3), x, least_distance=-1)
 
 
 @pytest.mark.parametrize("seed", range(12))

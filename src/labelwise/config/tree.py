@@ -173,6 +173,9 @@ class StrategyConfig(Node):
     near_duplicates: float | None = Field(
         default=None, ge=0, le=2, description="no two picks closer than this cosine distance"
     )
+    threshold: str | list[str] | None = Field(
+        default=None, description="what every candidate must meet, such as `score >= 0.5`; one or a list"
+    )
 
 
 StrategyPart = Annotated[StrategyConfig, BeforeValidator(_as_mapping)]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from labelwise.errors import ConfigError, SelectionError
+from labelwise.selection.owned import check_owners
 from labelwise.selection.picks import Array, Picks, Rows, count, no_rows
 
 VOCABULARY: Mapping[str, str] = {
@@ -24,6 +25,10 @@ VOCABULARY: Mapping[str, str] = {
     "embeddings": "(N, d) float32 vectors",
     "groups": "(N,) group number, -1 = none",
     "empty": "(N,) True where the model found no object",
+    "objects": "(M, d) float32 vectors of all boxes, image after image",
+    "owners": "(M,) row of the image each box belongs to, ascending",
+    "object_labels": "(M,) class index of each box, -1 = not known",
+    "object_scores": "(M,) how much each box counts, 0 or more",
     "metadata": "by name, (N,) numbers or words about each row",
     "rng": "numpy random generator",
 }
@@ -46,6 +51,7 @@ class Inputs:
 
     Fields are the words of VOCABULARY with their shapes. ``picked`` holds the rows among ``labelled`` that were picked
     earlier in the same call, by a wrapper that asks more than once: rules about one call's picks count them in.
+    ``rewards`` holds for each earlier round what the picks of each ``arm`` were worth, 0 to 1.
     """
 
     n: int
@@ -60,12 +66,20 @@ class Inputs:
     metadata: Mapping[str, Array] | None = None
     picked: Rows = field(default_factory=no_rows)
     empty: Array | None = None
+    objects: Array | None = None
+    owners: Rows | None = None
+    object_labels: Rows | None = None
+    object_scores: Array | None = None
+    rewards: tuple[Mapping[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("candidates", "labelled", "picked"):
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.int64))
         if len(self.candidates) > 1 and not (np.diff(self.candidates) > 0).all():
             raise SelectionError("expected candidates in ascending order without repeats; use numpy.unique")
+        if self.owners is not None:
+            beside = self.objects, self.object_labels, self.object_scores
+            object.__setattr__(self, "owners", check_owners(self.owners, *beside))
         if self.labels is None and len(self.labelled) == 0:
             object.__setattr__(self, "labels", no_rows())
         if self.labels is not None and len(self.labels) != len(self.labelled):
@@ -189,7 +203,9 @@ def wrap(function: Callable[..., Picks], inner: Selector, options: Mapping[str, 
 def _words(function: Callable[..., Any], options: Mapping[str, Any]) -> Callable[[Inputs], dict[str, Any]]:
     """What gives a function the inputs it asks for, and the optional ones that there are."""
     names, parameters = needs(function, options=options), inspect.signature(function).parameters
-    maybe = [name for name in VOCABULARY if name in parameters and parameters[name].default is not inspect.Parameter.empty]
+    maybe = [
+        name for name in VOCABULARY if name in parameters and parameters[name].default is not inspect.Parameter.empty
+    ]
 
     def words(inputs: Inputs) -> dict[str, Any]:
         found = inputs.named(names, name_of(function))

@@ -207,3 +207,17 @@ def nearest_of(point: Any, centres: Any, first: int, value: float, near: int, ma
             if squared < value:
                 value, near = squared, first + j
     return value, near
+
+
+@_compiled
+def too_near(points: Any, distance: float, margin: float) -> Any:
+    """Which points are nearer than ``distance`` to one before them that is not; ``points`` ``(b, d)`` float32."""
+    found = np.zeros(points.shape[0], np.bool_)
+    for i in range(points.shape[0]):
+        for j in range(i):
+            if found[j] or _rounded(points[i], points[j]) > distance * distance * (1 + 2 * margin) + TINY:
+                continue
+            if np.sqrt(exact(points[i], points[j])) < distance:
+                found[i] = True
+                break
+    return found

@@ -78,11 +78,11 @@ def query_rows(
                 f"similarity: expected labelled rows of class {' or '.join(map(str, like))} (index) to be similar to, "
                 f"but found none among {len(labelled)}; label one, or leave 'like' out"
             )
-        return labelled[chosen]
+        return labelled[np.flatnonzero(chosen)]
     if len(labelled) or not len(candidates):
         return labelled
     vectors = check_stored(embeddings, candidates)
-    return candidates[most_central(vectors, candidates)][None]
+    return candidates[[most_central(vectors, candidates)]]
 
 
 def query_distances(embeddings: Array, rows: Rows, queries: Rows) -> Doubles:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from labelwise.selection import kernels
 from labelwise.selection.picks import Array, Doubles, Rows, Vectors
@@ -121,18 +122,20 @@ class Bounds:
         self.count += len(rows)
 
 
-def in_threads(work: Callable[[slice], None], parts: list[slice]) -> None:
+def in_threads(work: Callable[[slice], None], parts: list[slice], *, blas: bool = False) -> None:
     """Do all parts, in as many threads as numerical libraries may use here; compiled code runs beside itself.
 
-    No barrier but the one at the end: a thread that is late on a busy machine holds up only its last part.
+    No barrier but the one at the end: a thread that is late on a busy machine holds up only its last part. With
+    ``blas`` each part's own matrix products stay in its thread: small ones cost more to share out than to do.
     """
     threads = min(len(parts) // 4, _threads()) if len(parts) >= 8 else 1
-    if threads < 2:
-        for part in parts:
-            work(part)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, parts))
+    with threadpool_limits(1, "blas") if blas else nullcontext():
+        if threads < 2:
+            for part in parts:
+                work(part)
+            return
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(work, parts))
 
 
 def _threads() -> int:

@@ -55,7 +55,7 @@ def _search(
 
 
 @_compiled
-def _place(values: Any, who: Any, n: int, value: float, j: int) -> int:
+def _place(values: Any, who: Any, n: int, value: float, j: int) -> Any:
     """Put ``j`` in its place among the ``n`` least so far, if it belongs there; returns how many there are now."""
     room = values.shape[0]
     if n == room and not (value < values[n - 1] or (value == values[n - 1] and j < who[n - 1])):

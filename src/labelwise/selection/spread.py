@@ -6,6 +6,7 @@ import numpy as np
 
 from labelwise.errors import SelectionError
 from labelwise.selection.farthest import farthest
+from labelwise.selection.kernels import too_near
 from labelwise.selection.nearest import Bounds
 from labelwise.selection.picks import (
     Array,
@@ -20,17 +21,17 @@ from labelwise.selection.picks import (
 )
 from labelwise.selection.weighted import coral_picks, grown, selected_from, shares
 
+_LOT = 2048  # candidates that are compared with all taken before at a time
 
-def k_center(
-    n: int, candidates: Rows, labelled: Rows, embeddings: Array, *, least_distance: float = 0.0
-) -> Picks:
+
+def k_center(n: int, candidates: Rows, labelled: Rows, embeddings: Array, *, least_distance: float = 0.0) -> Picks:
     """Farthest first: always the candidate farthest from everything labelled or picked; ties go to the lowest row.
 
     ``embeddings`` is ``(N, d)``, float32 or float16 (read as it is, also memory-mapped); distances are Euclidean on the
     vectors as given, and picks are those of float64. With nothing labelled the first pick is the candidate nearest the
     candidates' mean. Ends before a pick that would be nearer than ``least_distance``. Facts: ``distance`` to the
-    ``nearest`` labelled or earlier picked row (NaN and -1 for that first pick). Raises SelectionError if a vector is not
-    finite or ``least_distance`` is negative.
+    ``nearest`` labelled or earlier picked row (NaN and -1 for that first pick). Raises SelectionError if a vector is
+    not finite or ``least_distance`` is negative.
     Sener & Savarese 2018, Active learning for convolutional neural networks: a core-set approach, algorithm 1;
     Gonzalez 1985 (at most twice the best possible radius).
     """
@@ -46,7 +47,11 @@ def k_center(
     if n > begun:
         found, squared, numbers = farthest(bounds, n - begun, least_distance)
         end = begun + len(found)
-        positions[begun:end], distances[begun:end], nearest[begun:end] = found, np.sqrt(squared), bounds.centres[numbers]
+        positions[begun:end], distances[begun:end], nearest[begun:end] = (
+            found,
+            np.sqrt(squared),
+            bounds.centres[numbers],
+        )
     facts = {"distance": distances[:end], "nearest": nearest[:end]}
     return Picks(candidates[positions[:end]], facts, ended(end, n, least_distance))
 
@@ -91,7 +96,11 @@ def coral(
     if n > begun:
         (found, squared, numbers), before = coral_picks(bounds, weights, selected, n - begun, least_distance)
         end = begun + len(found)
-        positions[begun:end], distances[begun:end], nearest[begun:end] = found, np.sqrt(squared), bounds.centres[numbers]
+        positions[begun:end], distances[begun:end], nearest[begun:end] = (
+            found,
+            np.sqrt(squared),
+            bounds.centres[numbers],
+        )
         sums[begun:end] = before
     positions, distances, nearest = positions[:end], distances[:end], nearest[:end]
     gains = [grown(strengths[0], sums[:end, 0], np.nan_to_num(distances) ** 2)]
@@ -99,6 +108,47 @@ def coral(
     share = shares(np.stack(gains, axis=1))
     facts = {"distance": distances, "nearest": nearest, "gain_diversity": share[:, 0], "gain_score": share[:, 1]}
     return Picks(candidates[positions], facts, ended(end, n, least_distance))
+
+
+def deduplicate(n: int, candidates: Rows, labelled: Rows, embeddings: Array, *, distance: float = 0.1) -> Picks:
+    """The lowest row of every lot of near-duplicates, in order of rows: one is left out if it is nearer to one before.
+
+    A candidate is taken unless its Euclidean distance to a labelled row or to one taken before is below ``distance``
+    (equal is kept); ``embeddings`` is ``(N, d)`` as for ``k_center``, so with vectors of length 1 distances are 0 to 2.
+    Ends where nothing is left: ask for as many as there are candidates to have them all. Facts: none of its own.
+    Raises SelectionError if a vector is not finite or ``distance`` is negative.
+    """
+    n = count(n, candidates)
+    check_least("deduplicate", distance)
+    vectors = check_stored(embeddings, np.concatenate([candidates, labelled]))
+    bounds = Bounds(vectors, candidates, labelled, len(candidates))
+    limit = float(np.float32(distance**2 * (1 - 2 * bounds.margin)))
+    taken: list[int] = []
+    for part in chunks(len(candidates), _LOT):
+        if len(taken) >= n:
+            break
+        places = np.arange(part.start, part.stop)
+        places = _far_enough(bounds, places, limit, distance)
+        taken += _walk(bounds, places, distance)
+    rows = candidates[np.array(taken[:n], dtype=np.int64)]
+    return Picks(rows, {}, ended(len(rows), n, distance))
+
+
+def _far_enough(bounds: Bounds, places: Rows, limit: float, distance: float) -> Rows:
+    """Those of these candidates that are not too near to a centre."""
+    if not bounds.count:
+        return places
+    bounds.refresh(places, np.full(len(places), limit, np.float32))
+    places = places[bounds.seen[places] == bounds.count]
+    return places[np.sqrt(bounds.exact(places)) >= distance]
+
+
+def _walk(bounds: Bounds, places: Rows, distance: float) -> list[int]:
+    """Take these candidates in their order, unless they are too near to one taken here before."""
+    points = bounds.gather(bounds.candidates[places])
+    near = too_near(points, distance, bounds.margin)
+    bounds.take(places[~near])
+    return [int(place) for place in places[~near]]
 
 
 def check_least(who: str, least_distance: float) -> None:
@@ -109,7 +159,9 @@ def check_least(who: str, least_distance: float) -> None:
 
 def ended(found: int, n: int, least_distance: float) -> str:
     """Why there are fewer than n picks; empty if there are not."""
-    return "" if found == n else f"every other candidate is nearer than {least_distance:g} to a labelled image or a pick"
+    return (
+        "" if found == n else f"every other candidate is nearer than {least_distance:g} to a labelled image or a pick"
+    )
 
 
 def _coral_weights(

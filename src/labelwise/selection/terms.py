@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class Part:
     ``strength`` wants the opposite.
     """
 
-    __pydantic_config__ = {"extra": "forbid"}  # a misspelt key of the configuration is refused
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}  # a misspelt key of the configuration is refused
 
     by: By
     strength: float = 1.0
@@ -62,7 +62,9 @@ def check_parts(parts: tuple[Part, ...], least_distance: float) -> None:
         raise SelectionError("combined: expected one part or more, but found none; for example {by: diversity}")
     spread = [part for part in parts if part.by == "diversity"]
     if len(spread) > 1:
-        raise SelectionError(f"combined: expected diversity once, but found it {len(spread)} times; add up the strengths")
+        raise SelectionError(
+            f"combined: expected diversity once, but found it {len(spread)} times; add up the strengths"
+        )
     if least_distance and not spread:
         raise SelectionError("combined: least_distance needs a part {by: diversity}, but there is none")
     for part in parts:
@@ -127,7 +129,9 @@ def class_counts(part: Part, inputs: Inputs) -> tuple[Doubles, Doubles, Doubles]
         known = np.bincount(labels[(labels >= 0) & (labels < len(names))], minlength=len(names)).astype(np.float64)
     else:
         rows = np.concatenate([inputs.candidates, inputs.labelled])
-        words = np.array(["" if word is None or word != word else str(word) for word in _column(part.column, inputs)[rows]])
+        words = np.array(
+            ["" if word is None or word != word else str(word) for word in _column(part.column, inputs)[rows]]
+        )
         names, codes = [str(word) for word in np.unique(words[words != ""])], np.searchsorted(np.unique(words), words)
         every = np.eye(len(np.unique(words)))[codes][:, int("" in words) :]
         shares, known = every[: len(inputs.candidates)], every[len(inputs.candidates) :].sum(axis=0)

@@ -75,7 +75,8 @@ def shares(gains: Doubles) -> Doubles:
     endless = np.isinf(gains) & (gains > 0)
     parts = np.where(endless.any(axis=1, keepdims=True), endless, np.maximum(gains, 0))
     total = parts.sum(axis=1, keepdims=True)
-    return np.divide(parts, total, out=np.full(parts.shape, np.nan), where=total > 0)
+    found: Doubles = np.divide(parts, total, out=np.full(parts.shape, np.nan), where=total > 0)
+    return found
 
 
 def grown(strength: float, before: Doubles, more: Doubles) -> Doubles:

@@ -139,6 +139,7 @@ def test_lightlys_vector_from_a_score_with_the_declared_class_count(tmp_path):
     np.testing.assert_allclose(np.sort(low.probs), np.sort(high.probs))  # Lightly's own differ: it counts to the label
     np.testing.assert_allclose(low.probs[0, :2], [0.7, 0.3 / 79], atol=1e-6)
     np.testing.assert_allclose(low.probs.sum(), 1, atol=1e-5)
+    assert not next(iter(results(tmp_path, [box()], vectors="spread", independent=True))).independent
     one = next(iter(results(tmp_path, [box()], classes=["only"], vectors="spread")))
     assert one.probs is None
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from labelwise.errors import ConfigError, SelectionError
 from labelwise.selection import Inputs, bind, coral
-from labelwise.selection.combined import combined
+from labelwise.selection.combining import combined
 from labelwise.selection.terms import Part
 from labelwise.strategies import Recipe, assemble
 
@@ -202,7 +202,10 @@ def test_it_ends_by_distance():
     assert "nearer than 0.8" in picks.ended
     assert whole.ended == ""
     exact = float(whole.facts["distance"][5])  # a distance that equals the threshold is kept
-    assert len(combined(inputs, parts=parts, least_distance=exact).rows) >= 6 or (whole.facts["distance"][:6] < exact).any()
+    assert (
+        len(combined(inputs, parts=parts, least_distance=exact).rows) >= 6
+        or (whole.facts["distance"][:6] < exact).any()
+    )
 
 
 def test_each_part_asks_for_what_it_needs():
@@ -239,7 +242,7 @@ def test_refusals(parts, said):
 
 def test_refusals_of_numbers():
     inputs = problem(1, 10, 2)
-    with pytest.raises(SelectionError, match="needs a part {by: diversity}"):
+    with pytest.raises(SelectionError, match=r"needs a part .by: diversity"):
         combined(inputs, parts=(Part("score"),), least_distance=1)
     light = {"light": np.where(np.arange(14) == inputs.candidates[3], -2.0, 1.0)}
     with pytest.raises(SelectionError, match=f"light of 0 or more, but row {inputs.candidates[3]} has -2.0"):
@@ -260,7 +263,9 @@ def test_equals_lightlys_engine(seed):
     selection.add_diversifying_strategy(inputs.embeddings[rows].tolist(), 1.0)
     selection.add_weighting_strategy((inputs.scores + 0.01)[rows].tolist(), 0.5)
     selection.add_balancing_strategy(table[rows].tolist(), target, 2.0)
-    found = selection.run_selection(np.searchsorted(rows, inputs.labelled).tolist(), len(rows), len(inputs.labelled) + 30)
+    found = selection.run_selection(
+        np.searchsorted(rows, inputs.labelled).tolist(), len(rows), len(inputs.labelled) + 30
+    )
     expected = [int(row) for row in rows[found] if row not in inputs.labelled]
     share = {str(i): t for i, t in enumerate(target)}
     parts = (Part("diversity"), Part("score", 0.5), Part("balance", 2.0, target=share))

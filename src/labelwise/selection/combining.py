@@ -11,7 +11,7 @@ from labelwise.selection import potentials
 from labelwise.selection.compose import Inputs
 from labelwise.selection.kernels import TINY
 from labelwise.selection.nearest import Bounds, in_threads
-from labelwise.selection.picks import Array, Doubles, Picks, Rows, check_stored, count
+from labelwise.selection.picks import Array, Doubles, Picks, Rows, Vectors, check_stored, count
 from labelwise.selection.spread import check_least, coral, ended
 from labelwise.selection.terms import Part, check_parts, class_counts, weights_of
 from labelwise.selection.weighted import grown, selected_from, shares
@@ -52,9 +52,10 @@ def combined(
     balances = [_Balance(part, inputs) for part in parts if part.by == "balance"]
     if spread and spread.strength >= 0 and not balances and len(others) <= 1 and all(x.strength >= 0 for x in others):
         return _as_coral(n, inputs, parts, spread, others, least_distance)
-    greedy = _Greedy(n, inputs, spread, [*others, *balances], least_distance)
+    terms: list[_Weights | _Balance] = [*others, *balances]
+    greedy = _Greedy(n, inputs, spread, terms, least_distance)
     rows, facts, gains = greedy.run()
-    order = [x.part for x in [*others, *balances]]
+    order = [term.part for term in terms]
     columns = [len(order) if part is spread else [p is part for p in order].index(True) for part in parts]
     share = shares(gains)[:, columns]
     facts |= {f"gain_{name}": share[:, i] for i, name in enumerate(_names(parts))}
@@ -221,7 +222,7 @@ class _Distances:
         number = self.bounds.count
         self.bounds.take(np.array([position]))
         if self.points is not None and self.begun:
-            self._approach(point[0], number)
+            self._approach(self.points, point[0], number)
 
     def best(self, rest: Doubles) -> int:
         """The position of the highest gain, diversity included; of equal ones the lowest row."""
@@ -259,11 +260,9 @@ class _Distances:
         self.value[everywhere] = self.bounds.exact(everywhere)
         self.near[everywhere] = self.bounds.near[everywhere]
 
-    def _approach(self, centre: Array, number: int) -> None:
+    def _approach(self, points: Vectors, centre: Array, number: int) -> None:
         def work(here: slice) -> None:
-            potentials.approach(
-                self.points[here], self.value[here], self.near[here], centre, number, self.bounds.margin
-            )
+            potentials.approach(points[here], self.value[here], self.near[here], centre, number, self.bounds.margin)
 
         in_threads(work, [slice(a, a + 2048) for a in range(0, len(self.value), 2048)])
 
