@@ -15,7 +15,7 @@ import yaml
 from labelwise import cli
 from labelwise.data.digits import make_scenes
 
-VERBS = ("demo", "init", "check", "run", "step", "status", "simulate", "compare", "embed", "list")
+VERBS = ("demo", "init", "check", "run", "step", "status", "simulate", "compare", "embed", "pick", "list")
 
 
 @pytest.fixture(scope="module")

@@ -175,3 +175,45 @@ def test_half_precision_vectors_on_the_disk_are_not_copied(strategy, tmp_path):
     tracemalloc.stop()
     assert len(found.indices) == 20
     assert most < x.nbytes  # a float32 copy would be twice that
+
+
+def test_ids_and_classes_name_what_reasons_speak_of() -> None:
+    vectors = np.array([[0.0], [1], [5]])
+    probs = np.array([[0.9, 0.1], [0.4, 0.6], [0.5, 0.5]])
+    picked = pick(
+        2, probs=probs, embeddings=vectors, labelled=[0], strategy="k_center", ids=["a", "b", "c"], classes="xy"
+    )
+    assert [f["nearest"] for f in picked.facts] == ["a", "a"]
+    assert [f["class"] for f in picked.facts] == ["x", "y"]
+    assert "image, a" in picked.reasons[0]
+    with pytest.raises(SelectionError, match="but b has"):
+        pick(1, embeddings=np.array([[0], [np.nan]]), strategy="k_center", ids=["a", "b"])
+    with pytest.raises(SelectionError, match="ids 2"):
+        pick(1, embeddings=vectors, ids=["a", "b"])
+
+
+def test_ids_alone_are_enough_for_chance() -> None:
+    assert sorted(pick(3, strategy="random", ids=["a", "b", "c"]).indices) == [0, 1, 2]
+
+
+def test_another_score_and_checked_rules() -> None:
+    probs = np.random.default_rng(0).dirichlet(np.ones(4), 20)
+    by_name = pick(5, probs=probs, strategy="margin", score="entropy")
+    np.testing.assert_array_equal(by_name.indices, pick(5, probs=probs, strategy="entropy").indices)
+    with pytest.raises(ConfigError, match=r"strategy\.per_group"):
+        pick(5, probs=probs, strategy="margin", per_group="some")
+    with pytest.raises(ConfigError, match="found both"):
+        pick(5, scores=probs[:, 0], strategy="margin", score="entropy")
+
+
+def test_wide_vectors_are_never_copied_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """float16 vectors as they lie on the disk: neither the checks nor the reasons make float32 of them all."""
+    vectors = np.random.default_rng(0).normal(size=(4000, 64)).astype(np.float16)
+    tracemalloc.start()
+    pick(5, scores=np.arange(4000), embeddings=vectors, strategy="k_center")  # compiles what it needs
+    tracemalloc.reset_peak()
+    before = tracemalloc.get_traced_memory()[0]
+    pick(5, scores=np.arange(4000), embeddings=vectors)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak - before < vectors.nbytes + 2**19  # a chunk of 2,048 rows at a time

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from labelwise.embedding.folder import Embedded, embed
     from labelwise.errors import LabelwiseError
     from labelwise.picking import pick
+    from labelwise.picking_images import pick_images
     from labelwise.results import RunResult, open_run
 
 __version__ = "0.1.0"
@@ -29,6 +30,7 @@ _HOMES = {
     "open_run": "labelwise.results",
     "RunResult": "labelwise.results",
     "pick": "labelwise.picking",
+    "pick_images": "labelwise.picking_images",
     "read_predictions": "labelwise.data.predictions",
     "LabelwiseError": "labelwise.errors",
     "scoring": "",
@@ -45,6 +47,7 @@ __all__ = [
     "embed",
     "open_run",
     "pick",
+    "pick_images",
     "read_predictions",
     "run",
     "scoring",

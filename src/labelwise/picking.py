@@ -5,21 +5,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from labelwise.errors import SelectionError
+from labelwise.catalog import checked_options
+from labelwise.errors import ConfigError, SelectionError
 from labelwise.reasons import Reason, explain, sentence
 from labelwise.selection.compose import Inputs
 from labelwise.selection.owned import check_owners
-from labelwise.selection.picks import Array, Picks, Rows, check_probs, check_scores, check_stored
+from labelwise.selection.picks import Array, Picks, Rows, check_finite, check_probs, check_scores
 from labelwise.strategies import Recipe, Strategy, assemble, preset
 
-_RULES = frozenset({"shortlist", "balance", "per_group", "near_duplicates", "empty_share", "empty_by", "threshold"})
+# what options may change of a recipe; the others are options of its selection
+RULES = frozenset({field.name for field in dataclasses.fields(Recipe)} - {"select", "unit", "paper", "summary"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +55,8 @@ def pick(
     metadata: Mapping[str, ArrayLike] | None = None,
     strategy: str | Recipe | None = None,
     seed: int = 0,
+    ids: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
     **options: Any,
 ) -> Picked:
     """Choose n of N rows that are worth a label; None: as many as the rules and end conditions allow.
@@ -65,8 +69,9 @@ def pick(
     there is no array of N rows, N is the last owner + 1. ``strategy`` is a preset or a Recipe; scores given here
     replace those it would compute. Without one: the highest scores; else, from probs, margin; else, from embeddings,
     typiclust. ``options`` are the rules ``shortlist``, ``balance``, ``per_group``, ``near_duplicates``, ``threshold``,
-    ``empty_share``, ``empty_by``, and options of the selection, such as ``beta``. The same arrays, strategy and seed
-    give the same picks.
+    ``empty_share``, ``empty_by``, another ``score``, and options of the selection, such as ``beta``. With ``ids`` (N
+    names) and ``classes`` (C names) reasons and messages say names instead of numbers. The same arrays, strategy and
+    seed give the same picks.
 
     Raises SelectionError if the arrays do not fit together or hold numbers that are not finite, or fewer than n rows
     are left (rules such as ``per_group`` and end conditions alone may give fewer); ConfigError for an unknown strategy
@@ -76,7 +81,7 @@ def pick(
     arrays = {name: np.asarray(value) for name, value in given.items() if value is not None}
     boxes = _boxes(objects, owners, object_labels, object_scores)
     columns = {name: np.asarray(value) for name, value in (metadata or {}).items()}
-    total = _rows(arrays, groups, labelled, boxes, columns)
+    total = _rows(arrays, groups, labelled, boxes, columns, ids)
     known = _labelled(labelled, total)
     candidates = np.setdiff1d(np.arange(total), known)
     n = len(candidates) if n is None else n
@@ -84,9 +89,10 @@ def pick(
         raise SelectionError(
             f"asked for {n:,}, only {len(candidates):,} are not labelled; ask for {len(candidates):,} or fewer"
         )
-    _check(arrays, candidates)
+    _check(arrays, candidates, ids)
     ready = assemble(_recipe(strategy, arrays, options), given=arrays)
     arrays = _with_scores(ready, arrays)
+    words: dict[str, Any] = {name: array for name, array in arrays.items() if name != "samples"} | boxes
     inputs = Inputs(
         n=n,
         candidates=candidates,
@@ -96,11 +102,10 @@ def pick(
         groups=None if groups is None else _codes(np.asarray(groups)),
         empty=None if empty is None else _mask(empty, total),
         metadata=columns or None,
-        **{name: array for name, array in arrays.items() if name != "samples"},
-        **boxes,
+        **words,
     )
     picks = ready.select(inputs)
-    facts = explain(picks, inputs)
+    facts = explain(picks, inputs, ids=ids, classes=classes)
     return Picked(picks.rows, [sentence(reason) for reason in facts], facts, _why_short(picks, n))
 
 
@@ -131,6 +136,7 @@ def _rows(
     labelled: ArrayLike | None,
     boxes: Mapping[str, Array],
     columns: Mapping[str, Array],
+    ids: Sequence[str] | None,
 ) -> int:
     """N, on which all arrays agree."""
     lengths = {}
@@ -140,12 +146,14 @@ def _rows(
             lengths[name] = int(array.shape[axis])
     if groups is not None:
         lengths["groups"] = len(np.asarray(groups))
+    if ids is not None:
+        lengths["ids"] = len(ids)
     lengths |= {f"metadata {name!r}": len(column) for name, column in columns.items() if column.ndim}
     owners = boxes.get("owners", np.empty(0, np.int64))
     if boxes and not lengths:
         mask = np.asarray([] if labelled is None else labelled)
         return len(mask) if mask.dtype == bool else int(owners.max(initial=-1)) + 1
-    if not (arrays or columns) or not lengths:
+    if not lengths or not (arrays or columns or ids):
         raise SelectionError("expected scores, probs, samples or embeddings, but found none; give at least one")
     first = next(iter(lengths))
     for name, length in lengths.items():
@@ -177,19 +185,19 @@ def _labelled(labelled: ArrayLike | None, total: int) -> Rows:
     return rows
 
 
-def _check(arrays: Mapping[str, Array], candidates: Rows) -> None:
+def _check(arrays: Mapping[str, Array], candidates: Rows, ids: Sequence[str] | None) -> None:
     """The border: everything that came from outside is looked at here once."""
     if "scores" in arrays:
-        check_scores(arrays["scores"], candidates)
+        check_scores(arrays["scores"], candidates, ids)
     if "embeddings" in arrays:
-        check_stored(arrays["embeddings"], candidates)
+        check_finite(arrays["embeddings"], candidates, ids)
     if "probs" in arrays:
-        check_probs(arrays["probs"], candidates)
+        check_probs(arrays["probs"], candidates, ids)
     if "samples" in arrays:
         if arrays["samples"].ndim != 3:
             raise SelectionError(f"expected samples of shape (S, N, C), but found {arrays['samples'].shape}")
         for one_pass in arrays["samples"]:
-            check_probs(one_pass, candidates)
+            check_probs(one_pass, candidates, ids)
 
 
 def _recipe(strategy: str | Recipe | None, arrays: Mapping[str, Array], options: Mapping[str, Any]) -> Recipe:
@@ -199,10 +207,17 @@ def _recipe(strategy: str | Recipe | None, arrays: Mapping[str, Array], options:
         recipe = Recipe(select="top") if "scores" in arrays else preset(fallback)
     else:
         recipe = preset(strategy) if isinstance(strategy, str) else strategy
-    rules = {name: value for name, value in options.items() if name in _RULES}
     if "scores" in arrays:
-        rules |= {"score": None, "reduce": None}
-    rest = {name: value for name, value in options.items() if name not in _RULES}
+        if "score" in options:
+            raise ConfigError(f"expected scores or score={options['score']!r}, but found both; leave one out")
+        recipe = dataclasses.replace(recipe, score=None, reduce=None)
+    return changed(recipe, options)
+
+
+def changed(recipe: Recipe, options: Mapping[str, Any]) -> Recipe:
+    """The recipe with other rules or another score, and with options of its selection."""
+    rules = checked_options("strategy", Recipe, {name: value for name, value in options.items() if name in RULES})
+    rest = {name: value for name, value in options.items() if name not in RULES}
     if rest:
         select = {"name": recipe.select} if isinstance(recipe.select, str) else recipe.select
         rules["select"] = {**select, **rest}

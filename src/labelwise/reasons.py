@@ -13,7 +13,8 @@ from labelwise.selection.picks import (
     Array,
     Picks,
     Rows,
-    check_stored,
+    Vectors,
+    check_finite,
     chunks,
     descending,
     squared_distances,
@@ -159,21 +160,24 @@ def _object_classes(objects: Rows, rows: Rows, owners: Rows, labels: Rows) -> Ro
 def _nearest(embeddings: Array, rows: Rows, labelled: Rows) -> dict[str, Array]:
     """Distance to the nearest of labelled and earlier picks, and its row; NaN and -1 if there is none."""
     before = np.concatenate([labelled, rows])
-    vectors = check_stored(embeddings, before)
+    # only these rows: the others may lie on the disk
+    vectors = check_finite(embeddings, before)[before].astype(np.float32, copy=False)
     distance, nearest = np.full(len(rows), np.nan), np.full(len(rows), -1, np.int64)
     for part in chunks(len(rows), _BLOCK):
-        closest = _closest(vectors, rows[part], before, len(labelled) + part.start)
+        closest = _closest(vectors, len(labelled), part)
         for i, at in zip(range(part.start, part.stop), closest, strict=True):
             if at >= 0:
                 nearest[i] = before[at]
-                distance[i] = math.sqrt(squared_distances(vectors, before[at : at + 1], vectors[rows[i]])[0])
+                there = np.array([at])
+                distance[i] = math.sqrt(squared_distances(vectors, there, vectors[len(labelled) + i])[0])
     return {"distance": distance, "nearest": nearest}
 
 
-def _closest(vectors: Array, rows: Rows, before: Rows, known: int) -> list[int]:
-    """For each row the position in ``before`` of its nearest; row i may look at the first known + i of them."""
-    points, others = vectors[rows].astype(np.float64), vectors[before[: known + len(rows)]].astype(np.float64)
-    squared = np.einsum("ij,ij->i", others, others) - 2 * points @ others.T
+def _closest(vectors: Vectors, labelled: int, part: slice) -> list[int]:
+    """For each pick of the part the position of its nearest: the labelled come first, then the picks in their order."""
+    known = labelled + part.start
+    points, others = vectors[known : labelled + part.stop].astype(np.float64), vectors[: labelled + part.stop]
+    squared = np.einsum("ij,ij->i", others, others, dtype=np.float64) - 2 * points @ others.T
     return [int(np.argmin(line[: known + i])) if known + i else -1 for i, line in enumerate(squared)]
 
 

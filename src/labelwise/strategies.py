@@ -12,7 +12,7 @@ import numpy as np
 from labelwise import catalog
 from labelwise.errors import ConfigError, SelectionError
 from labelwise.records import Prediction
-from labelwise.scoring.images import Empty, Scored, image_score, rescaled, scored
+from labelwise.scoring.images import Empty, Scored, element_scores, image_score, rescaled, scored
 from labelwise.selection.compose import OBJECT_WORDS, SCORE_VOCABULARY, Selector, bind, checked, name_of, needs, wrap
 from labelwise.selection.conditions import condition, threshold
 from labelwise.selection.picks import Picks
@@ -90,6 +90,12 @@ class Strategy:
         if self._score is None:
             raise SelectionError("the strategy has no score; set strategy.score, for example to margin")
         return image_score(prediction, self._score, self._score_needs, self._reduce, self._weights(classes))
+
+    def score_elements(self, prediction: Prediction) -> Any:
+        """The scores ``(N,)`` of a record's objects, before class weights and ``reduce``; zeros without a score."""
+        if self._score is None:
+            return np.zeros(0 if prediction.boxes is None else len(prediction.boxes))
+        return element_scores(prediction, self._score, self._score_needs)
 
     def score_stream(self, predictions: Iterable[Prediction], classes: Sequence[str] = ()) -> Scored:
         """The scores of images as their records come by, one in memory at a time, under the rules ``empty`` and

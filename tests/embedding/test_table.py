@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -196,3 +197,17 @@ def test_a_table_from_before_there_was_a_choice_stores_float32(tmp_path):
     add(Table(tmp_path, 3, {}), [1])
     (tmp_path / "table.json").write_text('{"dim": 3}')
     assert Table(tmp_path, 3, {}, dtype="float16").dtype == np.float32
+
+
+def test_what_lies_together_stays_on_the_disk(tmp_path: Path) -> None:
+    table = Table(tmp_path / "t", 2, {})
+    digests = [f"{i:032x}" for i in range(6)]
+    table.append(digests, np.arange(12, dtype=np.float32).reshape(6, 2))
+    assert isinstance(table.lookup(digests[1:4]), np.memmap)
+    np.testing.assert_array_equal(table.lookup(digests[1:4]), [[2, 3], [4, 5], [6, 7]])
+    mixed = table.lookup([digests[4], digests[0], digests[4]])
+    assert not isinstance(mixed, np.memmap)
+    np.testing.assert_array_equal(mixed, [[8, 9], [0, 1], [8, 9]])
+    assert table.lookup([]).shape == (0, 2)
+    assert digests[5] in table
+    assert f"{7:032x}" not in table

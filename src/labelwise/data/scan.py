@@ -38,6 +38,11 @@ def scan(
         yield verdict
 
 
+def digest_of(data: bytes) -> str:
+    """The BLAKE2b digest of a file's bytes, 32 hex digits."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
 def find_duplicates(samples: Iterable[Sample]) -> list[Problem]:
     """Name every exact copy after the first, by id order, of the scanned samples.
 
@@ -58,8 +63,7 @@ def find_duplicates(samples: Iterable[Sample]) -> list[Problem]:
 def _look(sample: Sample, max_pixels: int) -> Sample:
     data = read_bytes(sample.path, name=sample.id)
     size, note = inspect_image(data, name=sample.id, max_pixels=max_pixels)
-    digest = hashlib.blake2b(data, digest_size=16).hexdigest()
-    return replace(sample, content=digest, size=size, note=note)
+    return replace(sample, content=digest_of(data), size=size, note=note)
 
 
 def _copy(sample: Sample, original: Sample) -> Problem:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import PositiveInt
 
 from labelwise.embedding import plain
 from labelwise.embedding.backbone import (
@@ -53,6 +54,24 @@ class Extractor:
     def table(self, cache: Path) -> Table:
         """The table of these vectors in a cache folder."""
         return Table(cache / self.name, self.dim, dict(self.about))
+
+
+def make_extractor(
+    *,
+    backbone: str = "convnext_nano.in12k_ft_in1k",
+    weights: str = "hub",
+    network: dict[str, Any] | None = None,
+    size: PositiveInt | None = None,
+    resize: Literal["squash", "crop"] = "squash",
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None,
+    mean: tuple[float, float, float] | None = None,
+    std: tuple[float, float, float] | None = None,
+) -> Extractor:
+    """The extractor that these words mean, those of the model ``frozen``: same words, same table."""
+    if backbone in plain.FEATURES:
+        return plain_extractor(backbone, size=size, interpolation=interpolation)
+    spec = NetworkSpec(backbone, weights, network or {})
+    return network_extractor(spec, size=size, resize=resize, interpolation=interpolation, mean=mean, std=std)
 
 
 def plain_extractor(backbone: str, *, size: int | None, interpolation: str | None) -> Extractor:

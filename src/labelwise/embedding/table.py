@@ -83,6 +83,9 @@ class Table:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def __contains__(self, digest: str) -> bool:
+        return digest in self._rows
+
     def missing(self, digests: Sequence[str]) -> list[str]:
         """The digests without a vector, each once, in their order."""
         return [d for d in dict.fromkeys(digests) if d not in self._rows]
@@ -130,12 +133,18 @@ class Table:
             ) from None
 
     def lookup(self, digests: Sequence[str]) -> NDArray[np.float32]:
-        """The vectors ``(n, dim)`` float32 of these digests, in their order. Raises DataError if one is missing."""
+        """The vectors ``(n, dim)`` of these digests, in their order, float32. Raises DataError if one is missing.
+
+        Where the digests follow each other in the table, as those of a folder do, float32 ones stay on the disk.
+        """
         try:
             rows = np.fromiter((self._rows[d] for d in digests), np.int64, len(digests))
         except KeyError as error:
             raise DataError(f"no vector for content {error} in {self.folder}: run again to compute it") from None
-        return np.asarray(self.vectors()[rows], dtype=np.float32)
+        stored = self.vectors()
+        if len(rows) and stored.dtype == np.float32 and (np.diff(rows) == 1).all():
+            return stored[rows[0] : rows[0] + len(rows)]
+        return np.asarray(stored[rows], dtype=np.float32)
 
 
 @contextmanager

@@ -14,9 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
 from labelwise import catalog
-from labelwise.embedding import plain
-from labelwise.embedding.backbone import NetworkSpec
-from labelwise.embedding.extractor import Extractor, fill, network_extractor, plain_extractor
+from labelwise.embedding.extractor import Extractor, fill, make_extractor
 from labelwise.embedding.table import Table
 from labelwise.models import Place, Plan, Progress, Want
 from labelwise.models.heads import Head, fit_calibrated, probabilities
@@ -153,11 +151,15 @@ class Frozen:
 
     @cached_property
     def _extractor(self) -> Extractor:
-        if self.backbone in plain.FEATURES:
-            return plain_extractor(self.backbone, size=self.size, interpolation=self.interpolation)
-        spec = NetworkSpec(self.backbone, self.weights, self.network)
-        return network_extractor(
-            spec, size=self.size, resize=self.resize, interpolation=self.interpolation, mean=self.mean, std=self.std
+        return make_extractor(
+            backbone=self.backbone,
+            weights=self.weights,
+            network=self.network,
+            size=self.size,
+            resize=self.resize,
+            interpolation=self.interpolation,
+            mean=self.mean,
+            std=self.std,
         )
 
     def _own_extractor(self) -> Extractor:

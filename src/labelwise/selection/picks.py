@@ -118,15 +118,19 @@ def check_embeddings(embeddings: Array, rows: Rows, names: Sequence[str] | None 
 
 def check_stored(embeddings: Array, rows: Rows, names: Sequence[str] | None = None) -> Array:
     """The embeddings as they are stored, ``(N, d)`` float32 or float16 (others as float32), checked the same way."""
+    array = check_finite(embeddings, rows, names)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return array if array.dtype == np.float16 else array.astype(np.float32, copy=False)
+
+
+def check_finite(embeddings: Array, rows: Rows, names: Sequence[str] | None = None) -> Array:
+    """The embeddings ``(N, d)`` as they are, never copied, checked the same way."""
     array = np.asarray(embeddings)
     if array.ndim != 2 or array.shape[1] == 0:
         raise SelectionError(f"expected embeddings of shape (N, d), one vector per row, but found {array.shape}")
     _check_rows("embeddings", len(array), rows)
     with np.errstate(over="ignore", invalid="ignore"):
-        vectors = array if array.dtype == np.float16 else array.astype(np.float32, copy=False)
-        norms = [
-            squared_norms(vectors[rows[part]].astype(np.float32, copy=False)) for part in chunks(len(rows), _CHUNK)
-        ]
+        norms = [squared_norms(array[rows[part]].astype(np.float32, copy=False)) for part in chunks(len(rows), _CHUNK)]
     bad = np.flatnonzero(~np.isfinite(np.concatenate([np.empty(0), *norms])))
     if len(bad):
         finite = np.isfinite(array[rows[bad[0]]]).all()
@@ -138,7 +142,7 @@ def check_stored(embeddings: Array, rows: Rows, names: Sequence[str] | None = No
         raise SelectionError(
             f"expected finite embeddings, but {_which(rows, bad, names)} has {what}{_others(bad)}; {remedy}"
         )
-    return vectors
+    return array
 
 
 def check_probs(probs: Array, rows: Rows, names: Sequence[str] | None = None) -> Doubles:
