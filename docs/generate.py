@@ -150,6 +150,13 @@ MEANINGS: dict[str, dict[str, str]] = {
         "share": "share of the boxes or pixels, rounded up",
         "k": "their number, instead of a share",
     },
+    "engine ray": {
+        "address": "`host:port` of a cluster, `auto` for the one this machine belongs to, or empty to start one here",
+        "workers": "most workers; 0: as many as the cluster has room for",
+        "cpus": "cores of each worker",
+        "gpus": "GPUs of each worker; a share such as 0.5 lets two workers use one",
+        "retries": "how often a batch is done again when its worker dies",
+    },
     "select stochastic": {
         "kind": "what the chances grow with: the score (`power`), its exponential (`softmax`), the rank (`softrank`)",
         "beta": "how strongly; 0 draws uniformly",
@@ -246,6 +253,14 @@ MEANINGS: dict[str, dict[str, str]] = {
     },
     "select class_balanced": {
         "target": "wanted share of each class; default: the same for each class seen",
+    },
+    "select two_round_k_center": {
+        "partitions": "parts that are selected from by themselves first",
+        "factor": "how many times n each part gives, from 1; more comes nearer to one round, and costs more",
+    },
+    "select two_round_facility_location": {
+        "partitions": "random parts that are selected from by themselves first",
+        "clients": "images drawn from the pool that stand for it",
     },
     "select margin_cluster_mean": {
         "width": "images are inside the margin where log p1 - log p2 is below this",

@@ -87,6 +87,8 @@ TABLES: dict[str, dict[str, str]] = {
         "object_coverage": "labelwise.selection.object_cover:object_coverage",
         "ppal": "labelwise.selection.matching:ppal",
         "class_balanced": "labelwise.selection.class_balance:class_balanced",
+        "two_round_k_center": "labelwise.selection.distributed:two_round_k_center",
+        "two_round_facility_location": "labelwise.selection.distributed:two_round_facility_location",
     },
     "annotator": {
         "oracle": "labelwise.annotators.oracle:Oracle",
@@ -94,6 +96,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "engine": {
         "local": "labelwise.engine.local:Local",
+        "ray": "labelwise.engine.ray:Ray",
     },
     "predictions": {
         "coco": "labelwise.data.predictions.coco:read",

@@ -122,11 +122,12 @@ def _progress(quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
 
 
 def _plain_progress() -> Callable[[int, int, str], None]:
-    last = [time.monotonic()]
+    last: list[float] = []  # when something was said, from the first call on
     begun: dict[str, tuple[float, int]] = {}  # when each kind of work began, and how far it was
 
     def show(done: int, total: int, what: str) -> None:
         now = time.monotonic()
+        last[:] = last or [now]
         start, before = begun.setdefault(what, (now, done))
         if now - last[0] >= 5:
             last[0] = now

@@ -9,6 +9,7 @@ import hashlib
 import pickle
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from labelwise.annotators import Annotator, Desk
-from labelwise.errors import LabelwiseError
-from labelwise.models import Model, Place, Plan, Want
+from labelwise.engine import Engine, Work
+from labelwise.errors import DataError, LabelwiseError
+from labelwise.models import Model, Place, Plan, Progress, Want
 from labelwise.models.heads import Head
 from labelwise.records import Labelled, Prediction, Query, Sample, Target, Task
 from labelwise.selection.compose import OBJECT_WORDS, SCORE_VOCABULARY, Inputs, Selector, bind, name_of, needs
@@ -383,6 +385,64 @@ def _check_answers(annotator: Annotator, queries: Sequence[Query], desk: Desk) -
         known = a.target is None or set(a.target.classes) <= set(desk.classes)
         _require(known, f"expected classes of {desk.classes}, found {a.target}")
         _require(answers[a.query_id].target == a.target, "expected the same answers when collected again")
+
+
+def check_engine(make: Callable[[], Engine]) -> None:
+    """An engine gives all rows in the order of the items, errors after the rows before them, and can be used again."""
+    engine = make()
+    for _ in range(2):  # the second time after it was closed
+        rows = list(engine.map_batches(_made_squares, list(range(11)), batch_size=3))
+        expected = [(x * x, 2 if x > 8 else 3) for x in range(11)]
+        _require(rows == expected, f"expected the rows of all items in their order, found {rows}")
+        _require(list(engine.map_batches(_made_squares, [], batch_size=3)) == [], "expected no rows of no items")
+        rows, error = [], None
+        try:
+            for row in engine.map_batches(_made_failing, list(range(8)), batch_size=2):
+                rows.append(row)
+        except LabelwiseError as caught:
+            error = caught
+        _require(
+            type(error) is DataError and str(error) == "five is odd", f"expected the error of the work, found {error!r}"
+        )
+        _require(rows == [0, 1, 2, 3], f"expected the rows before the error, found {rows}")
+        _require(engine.run(_job) == "done", "expected the result of a job")
+        told: list[tuple[Any, ...]] = []
+        _require(
+            engine.run(_job, progress=partial(_note, told)) == "done",
+            "expected the result of a job",
+        )
+        _require(told[-1:] == [(3, 3, "steps")], f"expected to hear of the job's last step, found {told}")
+        copy = pickle.loads(pickle.dumps(engine))
+        _require(isinstance(copy, type(engine)), "expected an engine that can be pickled while it is in use")
+        engine.close()
+
+
+def _made_squares() -> Work:
+    return _squares
+
+
+def _squares(batch: Sequence[int]) -> list[tuple[int, int]]:
+    return [(x * x, len(batch)) for x in batch]
+
+
+def _made_failing() -> Work:
+    return _failing
+
+
+def _failing(batch: Sequence[int]) -> list[int]:
+    if 5 in batch:
+        raise DataError("five is odd")
+    return list(batch)
+
+
+def _note(told: list[tuple[Any, ...]], *message: Any) -> None:
+    told.append(message)
+
+
+def _job(progress: Progress = quiet) -> str:
+    for step in range(3):
+        progress(step + 1, 3, "steps")
+    return "done"
 
 
 def _accepted(call: Callable[[], Any], who: str) -> Any:

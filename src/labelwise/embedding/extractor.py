@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,11 +28,14 @@ from labelwise.embedding.backbone import (
     to_input,
 )
 from labelwise.embedding.table import Table
+from labelwise.engine import Engine, Work
+from labelwise.engine.local import Local
 from labelwise.errors import ModelError
 from labelwise.records import Sample
 
 Vectors = NDArray[np.float32]
 BATCH = 32
+CHUNK = 16 * BATCH  # images of one batch of an engine: whole batches, so that vectors do not depend on the engine
 
 
 @dataclass(frozen=True)
@@ -101,25 +104,36 @@ def fill(
     *,
     threads: int,
     progress: Callable[[int, int, str], None],
+    engine: Engine | None = None,
+    make: Callable[[], Extractor] | None = None,
 ) -> None:
     """Compute the vectors of these samples and append them, batch by batch: what is done stays done.
 
-    Raises ModelError naming the image whose vector is not finite.
+    With an ``engine`` its workers compute, each with an extractor of its own from ``make()``, and only this process
+    writes. Raises ModelError naming the image whose vector is not finite.
     """
-    waiting: list[Pixels] = []
     done = 0
-    for pixels in read_pixels(samples, extractor.prepare, threads=threads):
-        waiting.append(pixels)
-        if len(waiting) == BATCH or done + len(waiting) == len(samples):
-            batch = samples[done : done + len(waiting)]
-            vectors = extractor.compute(waiting)
-            for sample, vector in zip(batch, vectors, strict=True):
-                if not np.isfinite(vector).all():
-                    raise ModelError(f"{extractor.name} gives no finite features for {sample.id}: look at the image")
-            table.append([s.content for s in batch], vectors)
-            done += len(waiting)
-            waiting = []
-            progress(done, len(samples), "features")
+    work = partial(_extraction, make or (lambda: extractor), threads)
+    for digests, vectors in (engine or Local()).map_batches(work, samples, batch_size=CHUNK):
+        table.append(digests, vectors)
+        done += len(digests)
+        progress(done, len(samples), "features")
+
+
+def _extraction(make: Callable[[], Extractor], threads: int) -> Work:
+    return partial(_extract, make(), threads)
+
+
+def _extract(extractor: Extractor, threads: int, samples: Sequence[Sample]) -> Iterator[tuple[list[str], Vectors]]:
+    """Digests and vectors of ``BATCH`` samples after the other; pictures are read ahead."""
+    pixels = read_pixels(samples, extractor.prepare, threads=threads)
+    for first in range(0, len(samples), BATCH):
+        batch = samples[first : first + BATCH]
+        vectors = extractor.compute([next(pixels) for _ in batch])
+        for sample, vector in zip(batch, vectors, strict=True):
+            if not np.isfinite(vector).all():
+                raise ModelError(f"{extractor.name} gives no finite features for {sample.id}: look at the image")
+        yield [s.content for s in batch], vectors
 
 
 def _forward(network: Any, preprocessing: Preprocessing, pixels: Sequence[Pixels]) -> Vectors:

@@ -82,6 +82,7 @@ def _choose(context: Context, round: int, free: Sequence[Sample], wanted: int) -
         groups=_group_numbers(samples),
         metadata=_metadata(samples),
         rewards=_rewards(context, round),
+        engine=context.parts.engine,
         **arrays,
     )
     picks = strategy.select(inputs)

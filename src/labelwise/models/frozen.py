@@ -76,7 +76,15 @@ class Frozen:
         missing = set(self._table.missing([s.content for s in [*pool, *others]]))
         first = {s.content: s for s in [*pool, *others] if s.content in missing}
         if first:
-            fill(self._table, list(first.values()), self._extractor, threads=place.threads, progress=progress)
+            fill(
+                self._table,
+                list(first.values()),
+                self._extractor,
+                threads=place.threads,
+                progress=progress,
+                engine=place.engine,
+                make=self._own_extractor,
+            )
         moments = place.home / "standard.npz"
         if not moments.exists():
             features = self._table.lookup([s.content for s in pool])
@@ -154,10 +162,17 @@ class Frozen:
             std=self.std,
         )
 
+    def _own_extractor(self) -> Extractor:
+        # As a method it can be sent to a worker, whose copy of this object builds the network for itself.
+        return self._extractor
+
     @cached_property
     def _table(self) -> Table:
         assert self._place is not None, "prepare comes first"
-        return Table(*self._table_at, {}) if self._table_at else self._extractor.table(self._place.cache)
+        if self._table_at is None:
+            return self._extractor.table(self._place.cache)
+        (self._table_at[0] / "table.json").stat()  # where a worker cannot see the cache, none must be made
+        return Table(*self._table_at, {})
 
 
 def _load(checkpoint: Path) -> tuple[dict[str, NDArray[Any]], int]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from labelwise.selection.conditions import threshold
     from labelwise.selection.coverage import facility_location, herding, max_herding
     from labelwise.selection.density import centroids, typiclust
+    from labelwise.selection.distributed import two_round_facility_location, two_round_k_center
     from labelwise.selection.gradient import badge
     from labelwise.selection.graph import graph_density
     from labelwise.selection.likeness import most_similar, most_typical
@@ -92,6 +93,8 @@ _HOME = {
     "superpixels": "segments",
     "top": "ranking",
     "top_pixels": "pixels",
+    "two_round_facility_location": "distributed",
+    "two_round_k_center": "distributed",
     "typiclust": "density",
     "within": "regions",
     "wrap": "compose",
@@ -155,6 +158,8 @@ __all__ = [
     "threshold",
     "top",
     "top_pixels",
+    "two_round_facility_location",
+    "two_round_k_center",
     "typiclust",
     "within",
     "wrap",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -31,6 +31,7 @@ VOCABULARY: Mapping[str, str] = {
     "object_scores": "(M,) how much each box counts, 0 or more",
     "metadata": "by name, (N,) numbers or words about each row",
     "rng": "numpy random generator",
+    "engine": "where batches run: `map_batches(make, items, batch_size=...)`",
 }
 SCORE_VOCABULARY: Mapping[str, str] = {
     "probs": "(..., C) class probabilities, class axis last",
@@ -43,6 +44,28 @@ SCORE_VOCABULARY: Mapping[str, str] = {
 OBJECT_WORDS = frozenset({"boxes", "confidences", "box_labels", "keypoints"})
 _WRAPPER_WORDS = ("inner", "inputs")
 _OPTION = inspect.Parameter.KEYWORD_ONLY
+
+
+class Batches(Protocol):
+    """What a selection may use of an engine; see `labelwise.engine`."""
+
+    def map_batches(
+        self, make: Callable[[], Callable[[Sequence[Any]], Iterable[Any]]], items: Sequence[Any], *, batch_size: int
+    ) -> Iterator[Any]:
+        """Rows of all items, in their order."""
+        ...
+
+
+class Here:
+    """Batches in this process: what a selection gets where there is no run."""
+
+    def map_batches(
+        self, make: Callable[[], Callable[[Sequence[Any]], Iterable[Any]]], items: Sequence[Any], *, batch_size: int
+    ) -> Iterator[Any]:
+        """Rows of all items, in their order."""
+        work = make()
+        for first in range(0, len(items), batch_size):
+            yield from work(items[first : first + batch_size])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +94,7 @@ class Inputs:
     object_labels: Rows | None = None
     object_scores: Array | None = None
     rewards: tuple[Mapping[str, float], ...] = ()
+    engine: Batches = field(default_factory=Here)
 
     def __post_init__(self) -> None:
         for name in ("candidates", "labelled", "picked"):
