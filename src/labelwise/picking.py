@@ -83,30 +83,43 @@ def pick(
     columns = {name: np.asarray(value) for name, value in (metadata or {}).items()}
     total = _rows(arrays, groups, labelled, boxes, columns, ids)
     known = _labelled(labelled, total)
+    candidates, n = _candidates(total, known, n)
+    _check(arrays, candidates, ids)
+    ready = assemble(_recipe(strategy, arrays, options), given=arrays)
+    arrays = _with_scores(ready, arrays)
+    rest = {name: array for name, array in arrays.items() if name != "samples"}
+    rest |= boxes | _told(labels, groups, empty, columns, total)
+    inputs = Inputs(n, candidates, np.random.default_rng(seed), known, **rest)
+    picks = ready.select(inputs)
+    facts = explain(picks, inputs, ids=ids, classes=classes)
+    return Picked(picks.rows, [sentence(reason) for reason in facts], facts, _why_short(picks, n))
+
+
+def _told(
+    labels: ArrayLike | None,
+    groups: ArrayLike | None,
+    empty: ArrayLike | None,
+    columns: Mapping[str, Array],
+    total: int,
+) -> dict[str, Any]:
+    """What else is given about rows, as selections take it."""
+    return {
+        "labels": None if labels is None else np.asarray(labels, dtype=np.int64),
+        "groups": None if groups is None else _codes(np.asarray(groups)),
+        "empty": None if empty is None else _mask(empty, total),
+        "metadata": columns or None,
+    }
+
+
+def _candidates(total: int, known: Rows, n: int | None) -> tuple[Rows, int]:
+    """The rows that are not labelled, and how many of them to pick. Raises SelectionError if there are fewer."""
     candidates = np.setdiff1d(np.arange(total), known)
     n = len(candidates) if n is None else n
     if n > len(candidates):
         raise SelectionError(
             f"asked for {n:,}, only {len(candidates):,} are not labelled; ask for {len(candidates):,} or fewer"
         )
-    _check(arrays, candidates, ids)
-    ready = assemble(_recipe(strategy, arrays, options), given=arrays)
-    arrays = _with_scores(ready, arrays)
-    words: dict[str, Any] = {name: array for name, array in arrays.items() if name != "samples"} | boxes
-    inputs = Inputs(
-        n=n,
-        candidates=candidates,
-        rng=np.random.default_rng(seed),
-        labelled=known,
-        labels=None if labels is None else np.asarray(labels, dtype=np.int64),
-        groups=None if groups is None else _codes(np.asarray(groups)),
-        empty=None if empty is None else _mask(empty, total),
-        metadata=columns or None,
-        **words,
-    )
-    picks = ready.select(inputs)
-    facts = explain(picks, inputs, ids=ids, classes=classes)
-    return Picked(picks.rows, [sentence(reason) for reason in facts], facts, _why_short(picks, n))
+    return candidates, n
 
 
 def _why_short(picks: Picks, n: int) -> str:

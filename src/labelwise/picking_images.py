@@ -172,7 +172,7 @@ def _picked(
     pool: Pool, n: int, labelled: list[int], recipe: Recipe, ready: Strategy, guessed: Predicted | None, seed: int
 ) -> tuple[list[Row], list[str]]:
     """The picks with their reasons, and what is worth a word."""
-    arrays: dict[str, Any] = {} if guessed is None else dict(guessed.arrays(pool.ids, ready))
+    arrays: dict[str, Any] = {} if guessed is None else guessed.arrays(pool.ids, ready)
     groups: Any = [s.group for s in pool.samples] if "groups" in ready.uses else None
     if "empty" not in ready.uses:
         arrays.pop("empty", None)
