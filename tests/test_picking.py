@@ -162,6 +162,21 @@ def test_labelled_rows_need_no_score_or_prediction():
     assert pick(2, probs=probs, labelled=[0]).indices.tolist() == [1, 2]
 
 
+@pytest.mark.parametrize("strategy", ["k_center", "coral"])
+def test_half_precision_vectors_on_the_disk_are_not_copied(strategy, tmp_path):
+    x = np.random.default_rng(0).normal(size=(40_000, 128)).astype(np.float16)
+    np.save(tmp_path / "x.npy", x)
+    mapped, scores = np.load(tmp_path / "x.npy", mmap_mode="r"), np.random.default_rng(1).random(40_000)
+    given = {"scores": scores} if strategy == "coral" else {}
+    pick(2, embeddings=x[:200], strategy=Recipe(select=strategy), **{k: v[:200] for k, v in given.items()})
+    tracemalloc.start()
+    found = pick(20, embeddings=mapped, strategy=Recipe(select=strategy), **given)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(found.indices) == 20
+    assert most < x.nbytes  # a float32 copy would be twice that
+
+
 def test_ids_and_classes_name_what_reasons_speak_of() -> None:
     vectors = np.array([[0.0], [1], [5]])
     probs = np.array([[0.9, 0.1], [0.4, 0.6], [0.5, 0.5]])

@@ -8,7 +8,7 @@ from labelwise.selection import kernels
 from labelwise.selection.nearest import Bounds
 from labelwise.selection.picks import Doubles, Rows
 
-_BLOCK = 1024  # points that picks are made among without a look at the others
+_BLOCK = 512  # points that picks are made among without a look at the others
 _SMALL = 1e-25  # squared distances at which float32 tells nothing any more
 FIRST_STEP = 0.02  # how far the limit is lowered at first, as a share of the largest bound
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from labelwise.errors import SelectionError
 from labelwise.selection import object_kernels
@@ -118,7 +119,8 @@ def matching_distances(one: Boxes, two: Boxes) -> Vectors:
         for mine, theirs in classes:
             _match(mine.part(part), theirs, same, there, back)
 
-    in_threads(match, list(chunks(one.images, _IMAGES)), blas=True)
+    # small products cost more to share out than to do
+    in_threads(match, list(chunks(one.images, _IMAGES)), lambda: threadpool_limits(1, "blas"))
     if same:
         there += back.T
         back = there.T

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours of every row, in blocks: float32 products find them, float64 distances decide."""
+"""Exact nearest neighbours of every row: rounded products rule out most pairs, float64 distances decide the others."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+from threadpoolctl import threadpool_limits
 
-from labelwise.selection.kernels import exact, slack
+from labelwise.selection import halves
+from labelwise.selection.kernels import TINY, exact, slack
 from labelwise.selection.nearest import in_threads
-from labelwise.selection.picks import Array, Doubles, Rows, Vectors, check_embeddings, chunks, squared_norms
+from labelwise.selection.picks import Array, Doubles, Rows, Vectors, check_stored, chunks, squared_norms
 
-_CELLS = 2**23  # distances held at a time
-_SPARE = 16  # neighbours that are looked at exactly beyond those wanted
+_POINTS = 1024  # rows of a product
+_OTHERS = 2048  # columns of a product
+_ROOM = 160  # others of a row that wait for their exact distance
 
 _compiled = njit(cache=True, nogil=True)
 
@@ -21,70 +24,152 @@ def nearest_others(embeddings: Array, rows: Rows, k: int) -> tuple[Rows, Doubles
     """The k nearest other rows of each of ``rows``, as positions in ``rows``, and their squared distances, ``(m, k)``.
 
     k is at most m - 1. Nearest first, ties to the lowest position; distances are Euclidean, in float64, on the
-    vectors as given. Work grows with m squared, memory with m times k. Raises SelectionError if a vector is not finite.
+    vectors as given. ``embeddings`` is ``(N, d)`` float32, read where it lies, or float16, of which ``rows`` are copied
+    as float32. Work grows with m squared; memory is 2 bytes for each number of ``rows`` (or 4), and the result. Raises
+    SelectionError if a vector is not finite.
     """
-    points = check_embeddings(embeddings, rows)[rows]
-    k = max(0, min(k, len(rows) - 1))
-    nearest, squared = np.empty((len(rows), k), np.int64), np.empty((len(rows), k))
+    vectors = check_stored(embeddings, rows)
+    total, k = len(rows), max(0, min(k, len(rows) - 1))
+    nearest, squared = np.empty((total, k), np.int64), np.empty((total, k))
     if k == 0:
         return nearest, squared
-    centred = points - points.mean(axis=0, dtype=np.float64).astype(np.float32)
-    norms = squared_norms(centred)
-    # a rounded |x|^2 + |y|^2 - 2xy is off by no more than this share of (|x| + |y|)^2
-    margin = 2 * slack(points.shape[1])
-    longest = float(np.sqrt(norms.max()))
-    for part in chunks(len(rows), max(1, _CELLS // len(rows))):
-        rounded = norms - 2 * (centred[part] @ centred.T)
-        _search(points, norms, rounded, part, margin, longest, nearest, squared)
+    own = np.asarray(rows, np.int64)
+    if vectors.dtype != np.float32 or not vectors.flags.c_contiguous:
+        vectors, own = vectors[own].astype(np.float32, copy=False), np.arange(total)
+    device = halves.device(float(total) ** 2 * vectors.shape[1])
+    products = _Halved(vectors, own, device) if device else _Plain(vectors, own)
+
+    def work(part: slice) -> None:
+        _search(part, products, vectors, own, nearest[part], squared[part])
+
+    settings = halves.settings if device else lambda: threadpool_limits(1, user_api="blas")
+    in_threads(work, list(chunks(total, _POINTS)), settings)
     return nearest, squared
 
 
+class _Halved:
+    """Products of vectors rounded to bfloat16: fast on some processors."""
+
+    lost_bits, rounding = np.uint32(16), halves.ROUNDING
+
+    def __init__(self, vectors: Vectors, rows: Rows, device: str) -> None:
+        self.halves = halves.Halves(vectors[rows[:: max(1, len(rows) // 1024)]], len(rows), device)
+        for part in chunks(len(rows), _POINTS):
+            self.halves.add(vectors[rows[part]])
+        self.squared = self.halves.squared
+        self.error = self.halves.error(self.halves.squared, self.halves.lost)
+
+    def of(self, part: slice, others: slice) -> Array:
+        """The bits of the products of some rows with others."""
+        return self.halves.products(self.halves.matrix[part], others)
+
+
+class _Plain:
+    """Products in float32: on every processor."""
+
+    lost_bits, rounding = np.uint32(0), np.float32(0)
+
+    def __init__(self, vectors: Vectors, rows: Rows) -> None:
+        self.centred = vectors[rows]
+        self.centred -= self.centred.mean(axis=0)
+        self.squared = squared_norms(self.centred)
+        length = np.sqrt(self.squared) * 1.001
+        most = 4 * slack(vectors.shape[1]) * (length + length.max()) ** 2 + TINY
+        self.error: Vectors = most.astype(np.float32)
+
+    def of(self, part: slice, others: slice) -> Array:
+        """The bits of the products of some rows with others."""
+        return (self.centred[part] @ self.centred[others].T).view(np.uint32)
+
+
 def _search(
-    points: Vectors, norms: Vectors, rounded: Vectors, part: slice, margin: float, longest: float, nearest: Rows,
-    squared: Doubles,
+    part: slice, products: _Halved | _Plain, vectors: Vectors, rows: Rows, nearest: Rows, squared: Doubles
+) -> None:
+    """The nearest others of some rows."""
+    size, k = nearest.shape
+    nearest[:], squared[:] = -1, np.inf
+    most = np.full((size, k), np.inf, np.float32)
+    waiting, lows = np.empty((size, _ROOM), np.int64), np.empty((size, _ROOM), np.float32)
+    state = most, waiting, lows, np.zeros(size, np.int64), nearest, squared
+    error, own = products.error[part], products.squared[part] - products.error[part]
+    for others in chunks(len(rows), _OTHERS):
+        _meet(
+            products.of(part, others), products.lost_bits, products.rounding, own, error, products.squared[others],
+            part.start, others.start, vectors, rows, *state,
+        )  # fmt: skip
+    for u in range(size):
+        _decide(u, part.start, vectors, rows, *state)
+
+
+@_compiled
+def _meet(
+    product: Any, lost_bits: Any, rounding: Any, own: Any, error: Any, others: Any, first: int, first_other: int,
+    vectors: Any, rows: Any, most: Any, waiting: Any, lows: Any, count: Any, nearest: Any, squared: Any,
 ) -> None:  # fmt: skip
-    rounded += norms[part, None]
-    doubt = margin * (np.sqrt(norms[part].astype(np.float64)) + longest) ** 2
+    """Look through the products of some rows with others.
 
-    def work(piece: slice) -> None:
-        here = slice(part.start + piece.start, part.start + piece.stop)
-        _nearest_of_rows(points, rounded[piece], here.start, doubt[piece], nearest[here], squared[here])
-
-    size = max(1, len(rounded) // 16)
-    in_threads(work, [slice(p.start, p.stop) for p in chunks(len(rounded), size)])
-
-
-@_compiled
-def _place(values: Any, who: Any, n: int, value: float, j: int) -> Any:
-    """Put ``j`` in its place among the ``n`` least so far, if it belongs there; returns how many there are now."""
-    room = values.shape[0]
-    if n == room and not (value < values[n - 1] or (value == values[n - 1] and j < who[n - 1])):
-        return n
-    at = min(n, room - 1)
-    while at > 0 and (values[at - 1] > value or (values[at - 1] == value and who[at - 1] > j)):
-        values[at], who[at] = values[at - 1], who[at - 1]
-        at -= 1
-    values[at], who[at] = value, j
-    return min(n + 1, room)
-
-
-@_compiled
-def _nearest_of_rows(points: Any, rounded: Any, first: int, doubt: Any, nearest: Any, squared: Any) -> None:
-    """Of each row the ``k`` nearest others; ``rounded`` ``(b, m)`` are squared distances that are off by ``doubt``."""
-    k, total = nearest.shape[1], points.shape[0]
-    room = min(k + _SPARE, total - 1)
-    rough, found = np.empty(room), np.empty(room, np.int64)
-    for i in range(rounded.shape[0]):
-        n = 0
-        for j in range(total):
-            if j != first + i:
-                n = _place(rough, found, n, rounded[i, j], j)
-        n = 0
-        for u in range(room):
-            n = _place(squared[i], nearest[i], n, exact(points[first + i], points[found[u]]), found[u])
-        least = squared[i, k - 1] + doubt[i]
-        if room == total - 1 or rough[room - 1] > least:
+    Of each row: ``most`` ``(k,)`` what its k nearest are at most, ``waiting`` which others may be among them, with what
+    they are at least in ``lows``; ``nearest`` and ``squared`` what is decided.
+    """
+    width, k = product.shape[1], most.shape[1]
+    wide, low = np.empty(width, np.float32), np.empty(width, np.float32)
+    wide_bits = wide.view(np.uint32)
+    for u in range(product.shape[0]):
+        limit = _limit(u, most, squared)
+        if halves.lowest(product[u], lost_bits, rounding, own[u], others, wide, wide_bits, low) > limit:
             continue
-        for j in range(total):  # more could be as near: look at all of them
-            if j != first + i and rounded[i, j] <= least and not (found == j).any():
-                _place(squared[i], nearest[i], k, exact(points[first + i], points[j]), j)
+        for j in range(width):
+            if low[j] > limit or first_other + j == first + u:
+                continue
+            high = low[j] + np.float32(2.001) * (error[u] + abs(wide[j]) * rounding)
+            if high < most[u, k - 1]:
+                at = k - 1
+                while at > 0 and most[u, at - 1] > high:
+                    most[u, at] = most[u, at - 1]
+                    at -= 1
+                most[u, at] = high
+                limit = _limit(u, most, squared)
+            if count[u] == waiting.shape[1]:
+                _drop(u, limit, waiting, lows, count)
+                if 2 * count[u] > waiting.shape[1]:
+                    _decide(u, first, vectors, rows, most, waiting, lows, count, nearest, squared)
+                    limit = _limit(u, most, squared)
+            waiting[u, count[u]], lows[u, count[u]] = first_other + j, low[j]
+            count[u] += 1
+
+
+@_compiled
+def _limit(u: int, most: Any, squared: Any) -> Any:
+    """What the last of a row's nearest is at most."""
+    return min(most[u, -1], np.float32(squared[u, -1] * (1 + 2.0**-20)))
+
+
+@_compiled
+def _drop(u: int, limit: Any, waiting: Any, lows: Any, count: Any) -> None:
+    keep = 0
+    for w in range(count[u]):
+        if not lows[u, w] > limit:
+            waiting[u, keep], lows[u, keep] = waiting[u, w], lows[u, w]
+            keep += 1
+    count[u] = keep
+
+
+@_compiled
+def _decide(
+    u: int, first: int, vectors: Any, rows: Any, most: Any, waiting: Any, lows: Any, count: Any, nearest: Any,
+    squared: Any,
+) -> None:  # fmt: skip
+    """Give those that wait their places by exact distance; of equal ones the lowest position comes first."""
+    k = nearest.shape[1]
+    _drop(u, _limit(u, most, squared), waiting, lows, count)
+    for w in range(count[u]):
+        j = waiting[u, w]
+        value = exact(vectors[rows[first + u]], vectors[rows[j]])
+        if value > squared[u, k - 1] or (value == squared[u, k - 1] and j > nearest[u, k - 1] >= 0):
+            continue
+        at = k - 1
+        while at > 0 and (squared[u, at - 1] > value or (squared[u, at - 1] == value and nearest[u, at - 1] > j)):
+            squared[u, at], nearest[u, at] = squared[u, at - 1], nearest[u, at - 1]
+            at -= 1
+        squared[u, at], nearest[u, at] = value, j
+    count[u] = 0

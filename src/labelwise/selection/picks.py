@@ -179,7 +179,7 @@ def unit(vectors: Vectors) -> Vectors:
     return np.asarray(vectors / lengths[:, None], dtype=np.float32)
 
 
-def squared_distances(vectors: Vectors, rows: Rows, point: Array) -> Doubles:
+def squared_distances(vectors: Array, rows: Rows, point: Array) -> Doubles:
     """Squared Euclidean distance from each of ``rows`` to ``point``, by differences in float64: 0 for equal ones."""
     out = np.empty(len(rows))
     centre = point.astype(np.float64)
