@@ -87,7 +87,7 @@ def pick(
     _check(arrays, candidates, ids)
     ready = assemble(_recipe(strategy, arrays, options), given=arrays)
     arrays = _with_scores(ready, arrays)
-    rest = {name: array for name, array in arrays.items() if name != "samples"}
+    rest: dict[str, Any] = {name: array for name, array in arrays.items() if name != "samples"}
     rest |= boxes | _told(labels, groups, empty, columns, total)
     inputs = Inputs(n, candidates, np.random.default_rng(seed), known, **rest)
     picks = ready.select(inputs)
