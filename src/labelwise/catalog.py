@@ -26,11 +26,13 @@ TABLES: dict[str, dict[str, str]] = {
         "class_folders": "labelwise.data.class_folders:read",
         "csv_table": "labelwise.data.csv_table:read",
         "images_folder": "labelwise.data.images_folder:read",
+        "image_masks": "labelwise.data.image_masks:read",
         "digits": "labelwise.data.digits:read",
     },
     "model": {
         "frozen": "labelwise.models.frozen:Frozen",
         "finetune": "labelwise.models.finetune:Finetune",
+        "fpn": "labelwise.models.fpn:Fpn",
     },
     "head": {
         "logistic": "labelwise.models.heads:Logistic",

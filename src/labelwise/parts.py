@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from labelwise.config import Config, StrategyConfig
 from labelwise.engine import Engine
 from labelwise.errors import ConfigError
 from labelwise.models import Model
+from labelwise.records import Unit
 from labelwise.strategies import Strategy
 
 SEAMS = {"model": Model, "annotator": Annotator, "engine": Engine}
@@ -30,6 +31,7 @@ class Parts:
     cold_start: Strategy
     annotator: Annotator
     engine: Engine
+    unit: Unit = "image"
 
 
 def build(config: Config) -> Parts:
@@ -43,6 +45,7 @@ def build(config: Config) -> Parts:
     strategy, cold_start = strategy_of("strategy", config.strategy), strategy_of("cold_start", config.cold_start)
     _check_needs("strategy", strategy, model.provides, f"model {config.model.name!r}")
     _check_needs("cold_start", cold_start, model.provides & {"embeddings"}, "a run before its first training")
+    unit = _unit(config, {"strategy": strategy, "cold_start": cold_start})
     return Parts(
         partial(reader, config.data.path, **options),
         model,
@@ -50,7 +53,18 @@ def build(config: Config) -> Parts:
         cold_start,
         _made("annotator", config.annotator),
         _made("engine", config.engine),
+        unit,
     )
+
+
+def _unit(config: Config, used: Mapping[str, Strategy]) -> Unit:
+    """What is asked: as the budget says, else as the strategy asks, else whole images."""
+    unit = config.budget.unit or used["strategy"].recipe.unit or "image"
+    if unit != "image" and config.task != "segment":
+        raise ConfigError(f"budget.unit={unit} needs task=segment, found task={config.task}: ask for images")
+    for key, strategy in used.items():
+        strategy.check_unit(key, unit)
+    return unit
 
 
 def strategy_of(key: str, config: StrategyConfig) -> Strategy:

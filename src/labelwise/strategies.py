@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from labelwise import catalog
 from labelwise.errors import ConfigError, SelectionError
+from labelwise.records import UNITS, Prediction, Unit
 from labelwise.selection.compose import SCORE_VOCABULARY, Selector, bind, checked, name_of, needs, wrap
 from labelwise.selection.picks import Picks
 from labelwise.selection.wrappers import apart, balanced, per_group, shortlist
@@ -15,6 +16,7 @@ from labelwise.selection.wrappers import apart, balanced, per_group, shortlist
 Spec = str | Mapping[str, Any]  # "name", or {"name": ..., option: value, ...}
 
 _PREDICTED = frozenset({"probs", "samples", "embeddings"})
+MAP_FIELDS = {"maps": "probs"}  # what scores of maps are called, and the prediction they are made of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +31,15 @@ class Recipe:
 
     select: Spec = "top"
     score: Spec | None = None
-    unit: Literal["image"] = "image"
+    unit: Unit | None = None
     reduce: None = None
     shortlist: float | None = None
     balance: bool = False
     per_group: int | None = None
     near_duplicates: float | None = None
+    share: float | None = None
+    apart: int | None = None
+    evenly: bool = True
     paper: str = ""
     summary: str = ""
 
@@ -78,6 +83,29 @@ class Strategy:
                 )
         return result
 
+    def score_map(self, prediction: Prediction) -> Any:
+        """Scores ``(h, w)`` of the pixels of one image. Raises SelectionError if the score gives something else."""
+        assert self._score is not None
+        given = {name: getattr(prediction, MAP_FIELDS.get(name, name)) for name in self._score_needs}
+        result = self._score(**given)
+        expected = next(iter(given.values())).shape[-3:-1]
+        if tuple(result.shape) != tuple(expected):
+            raise SelectionError(
+                f"score {self.recipe.score!r}: expected a map of shape {tuple(expected)}, found {tuple(result.shape)}"
+            )
+        return result
+
+    def check_unit(self, key: str, unit: Unit) -> None:
+        """Raises ConfigError, naming the ``key``, if the strategy cannot choose what is asked."""
+        recipe = self.recipe
+        if recipe.unit not in (None, unit):
+            raise ConfigError(f"{key} chooses {UNITS[recipe.unit]}, but budget.unit={unit}: give one that chooses these")
+        if unit == "image" and "maps" in self._score_needs:
+            raise ConfigError(f"{key}: score {recipe.score!r} looks at pixels, but whole images are asked")
+        select = catalog.split_spec(recipe.select)[0]
+        if unit != "image" and select not in ("top", "random"):
+            raise ConfigError(f"{key}: expected select=top or random inside images, but found {select!r}")
+
 
 def assemble(recipe: Recipe, given: Collection[str] = ()) -> Strategy:
     """Look up a recipe's parts and check that they fit, before anything runs.
@@ -85,10 +113,6 @@ def assemble(recipe: Recipe, given: Collection[str] = ()) -> Strategy:
     ``given`` names selection inputs that come from elsewhere (``pick`` may be given scores).
     Raises ConfigError for an unknown name, option or parameter, and if scores are needed but nothing gives them.
     """
-    if recipe.unit != "image" or recipe.reduce is not None:
-        raise ConfigError(
-            f"strategy: expected unit 'image' without reduce, but found {recipe.unit!r}, {recipe.reduce!r}"
-        )
     select, uses = _selector(recipe)
     if "scores" in uses and recipe.score is None and "scores" not in given:
         raise ConfigError(
@@ -97,7 +121,8 @@ def assemble(recipe: Recipe, given: Collection[str] = ()) -> Strategy:
     if recipe.score is None:
         return Strategy(recipe, uses & _PREDICTED, uses, select)
     score, score_needs = _scorer(recipe.score)
-    return Strategy(recipe, (uses | score_needs) & _PREDICTED, uses, select, score, score_needs)
+    predicted = frozenset(MAP_FIELDS.get(name, name) for name in score_needs)
+    return Strategy(recipe, (uses | predicted) & _PREDICTED, uses, select, score, score_needs)
 
 
 def preset(name: str) -> Recipe:
@@ -219,6 +244,29 @@ PRESETS: dict[str, Recipe] = {
         select="herding",
         paper="Bae, Sutherland & Oliveira 2025, Uncertainty herding; classes after Bengar et al. 2022",
         summary="As herding, and classes with few labels weigh more. The default.",
+    ),
+    "pixelpick": Recipe(
+        score="margin",
+        unit="pixel",
+        select="random",
+        share=0.05,
+        paper="Shin, Xie & Albanie 2021, All you need are a few pixels",
+        summary="Drawn by chance among the twentieth of an image's pixels with the smallest gaps.",
+    ),
+    "ripu_pixel": Recipe(
+        score={"name": "ripu_pixel", "radius": 32},
+        unit="pixel",
+        select="top",
+        apart=32,
+        paper="Xie et al. 2022, Towards fewer annotations: active learning via region impurity and prediction uncertainty",
+        summary="The most uncertain pixels among many classes, none near another one of its image.",
+    ),
+    "ripu_region": Recipe(
+        score={"name": "ripu", "radius": 1},
+        unit="region",
+        select="top",
+        paper="Xie et al. 2022, Towards fewer annotations: active learning via region impurity and prediction uncertainty",
+        summary="The windows where many classes meet and the model is uncertain, none over another.",
     ),
     "balanced_margin": Recipe(
         score="margin",

@@ -160,11 +160,11 @@ class Training:
 
     def save(self, out: Path) -> None:
         """Write network, optimiser and what is needed to use them; nothing is pickled."""
-        _save(self.network.state_dict(), out / "network.safetensors")
+        save_tensors(self.network.state_dict(), out / "network.safetensors")
         if self.options.start == "continue":
             state = self.optimizer.state_dict()["state"]
             flat = {f"{i}.{k}": v for i, values in state.items() for k, v in values.items()}
-            _save(flat, out / "optimizer.safetensors")
+            save_tensors(flat, out / "optimizer.safetensors")
         about = {
             "classes": self.classes,
             "backbone": self.options.backbone,
@@ -189,7 +189,8 @@ class Training:
         self.first_epoch = json.loads((checkpoint / "about.json").read_text(encoding="utf-8"))["epochs"]
 
 
-def _save(tensors: Mapping[str, Any], path: Path) -> None:
+def save_tensors(tensors: Mapping[str, Any], path: Path) -> None:
+    """Write tensors by name to a .safetensors file; a full disk is an OSError."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 

@@ -28,6 +28,7 @@ VOCABULARY: Mapping[str, str] = {
 SCORE_VOCABULARY: Mapping[str, str] = {
     "probs": "(..., C) class probabilities, class axis last",
     "samples": "(S, ..., C) class probabilities of S stochastic passes",
+    "maps": "(h, w, C) class probabilities of the pixels of one image",
 }
 _WRAPPER_WORDS = ("inner", "inputs")
 _OPTION = inspect.Parameter.KEYWORD_ONLY
