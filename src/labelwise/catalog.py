@@ -47,6 +47,8 @@ TABLES: dict[str, dict[str, str]] = {
         "mean_std": "labelwise.scoring.uncertainty:mean_std",
         "variation_ratio": "labelwise.scoring.uncertainty:variation_ratio",
         "vote_entropy": "labelwise.scoring.uncertainty:vote_entropy",
+        "ripu": "labelwise.scoring.impurity:ripu",
+        "ripu_pixel": "labelwise.scoring.impurity:ripu_pixel",
     },
     "select": {
         "top": "labelwise.selection.ranking:top",

@@ -15,8 +15,8 @@ import numpy as np
 from labelwise import config as configuration
 from labelwise.catalog import suggest
 from labelwise.config import Config
-from labelwise.data.masks import class_counts
 from labelwise.curves import Curve, Saved, labels_saved
+from labelwise.data.masks import class_counts
 from labelwise.errors import RunError
 from labelwise.evaluate import METRICS
 from labelwise.records import UNITS, Annotation, Problem, Query, Sample

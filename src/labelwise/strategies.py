@@ -99,7 +99,9 @@ class Strategy:
         """Raises ConfigError, naming the ``key``, if the strategy cannot choose what is asked."""
         recipe = self.recipe
         if recipe.unit not in (None, unit):
-            raise ConfigError(f"{key} chooses {UNITS[recipe.unit]}, but budget.unit={unit}: give one that chooses these")
+            raise ConfigError(
+                f"{key} chooses {UNITS[recipe.unit]}, but budget.unit={unit}: give one that chooses these"
+            )
         if unit == "image" and "maps" in self._score_needs:
             raise ConfigError(f"{key}: score {recipe.score!r} looks at pixels, but whole images are asked")
         select = catalog.split_spec(recipe.select)[0]
@@ -258,14 +260,14 @@ PRESETS: dict[str, Recipe] = {
         unit="pixel",
         select="top",
         apart=32,
-        paper="Xie et al. 2022, Towards fewer annotations: active learning via region impurity and prediction uncertainty",
+        paper="Xie et al. 2022, Towards fewer annotations (RIPU)",
         summary="The most uncertain pixels among many classes, none near another one of its image.",
     ),
     "ripu_region": Recipe(
         score={"name": "ripu", "radius": 1},
         unit="region",
         select="top",
-        paper="Xie et al. 2022, Towards fewer annotations: active learning via region impurity and prediction uncertainty",
+        paper="Xie et al. 2022, Towards fewer annotations (RIPU)",
         summary="The windows where many classes meet and the model is uncertain, none over another.",
     ),
     "balanced_margin": Recipe(

@@ -55,7 +55,6 @@ class Oracle:
             return Target((wrong[int(other * len(wrong))],))
         return truth
 
-
     def _pixels(self, query: Query, sample: Sample, truth: Target) -> Target:
         """The truth of the pixels that are asked for; the whole mask file for a whole image."""
         assert truth.mask is not None

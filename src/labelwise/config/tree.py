@@ -109,7 +109,9 @@ class Budget(Node):
     )
     radius: int = Field(default=1, ge=1, le=1000, description="a region is a window of 2 x radius + 1 pixels a side")
     initial: Amount = Field(default=50, description="images, regions or pixels in round 0")
-    per_round: Amounts = Field(default=50, description="the same in each later round, or a list with one amount a round")
+    per_round: Amounts = Field(
+        default=50, description="the same in each later round, or a list with one amount a round"
+    )
     rounds: int | None = Field(
         default=None,
         ge=1,
@@ -164,7 +166,10 @@ class StrategyConfig(Node):
         default=None, ge=0, le=2, description="no two picks closer than this cosine distance"
     )
     share: float | None = Field(
-        default=None, gt=0, le=1, description="of an image's pixels or regions only this best-scored share is chosen from"
+        default=None,
+        gt=0,
+        le=1,
+        description="of an image's pixels or regions only this best-scored share is chosen from",
     )
     apart: int | None = Field(
         default=None, ge=0, description="pixels: none within this many pixels of another one of the image"

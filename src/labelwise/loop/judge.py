@@ -80,13 +80,9 @@ class Confusion:
         return evaluate.pixel_confusion(prediction.probs.argmax(axis=-1), truth, len(self.classes))
 
 
-def _segmented(
-    context: Context, checkpoint: Path, items: Sequence[Labelled], split: str, round: int
-) -> dict[str, Any]:
+def _segmented(context: Context, checkpoint: Path, items: Sequence[Labelled], split: str, round: int) -> dict[str, Any]:
     classes, model = context.store.classes(), context.parts.model
-    counts = context.parts.engine.map_batches(
-        Confusion(model, checkpoint, classes), items, batch_size=model.batch_size
-    )
+    counts = context.parts.engine.map_batches(Confusion(model, checkpoint, classes), items, batch_size=model.batch_size)
     total = np.zeros((len(classes), len(classes)), dtype=np.int64)
     for done, count in enumerate(counts, start=1):
         total += count

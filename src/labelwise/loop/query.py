@@ -16,7 +16,7 @@ from labelwise.loop.context import Context, labelled_images, last_checkpoint
 from labelwise.loop.inside import Choice, ChooseInside, Item, choose
 from labelwise.loop.inside import facts as inside_facts
 from labelwise.records import UNITS, Annotation, Query, Sample, Target
-from labelwise.report.maps import write_chosen
+from labelwise.report.maps import CHOSEN, map_folder, write_chosen
 from labelwise.selection.compose import Inputs
 
 
@@ -78,6 +78,8 @@ def _choose(context: Context, round: int, free: Sequence[Sample], wanted: int) -
     # The labelled images are looked at again only where distances to them count.
     rows = np.arange(len(samples)) if "embeddings" in strategy.needs else candidates
     keep = strategy.needs - {"samples"} | (frozenset({"probs"}) if checkpoint else frozenset())
+    if context.config.task == "segment":  # maps never leave the worker
+        keep = frozenset()
     outputs = acquire(
         context.parts.engine, context.parts.model, checkpoint, [samples[i] for i in rows], strategy=strategy, keep=keep
     )
@@ -131,7 +133,7 @@ def _choose_inside(context: Context, round: int, wanted: int) -> list[Query]:
             tuple(asked.get(s.id, ())),
             (context.config.seed, round, i),
             void=parts.annotator.simulated,
-            picture=context.folder(round) / "maps" / f"{i:05d}.png" if i in drawn else None,
+            picture=map_folder(context.config.folder, round) / f"{s.content}.png" if i in drawn else None,
         )
         for i, (s, n) in enumerate(zip(samples, amounts, strict=True))
     ]
@@ -161,7 +163,7 @@ def _draw_chosen(items: Sequence[Item], choices: Sequence[Choice]) -> None:
     for item in items:
         if item.picture is not None and item.sample.id in by_id:
             image = open_image(item.sample.path, name=item.sample.id)[0]
-            place = item.picture.with_name(f"{item.picture.stem}_chosen.png")
+            place = item.picture.with_name(f"{item.picture.stem}{CHOSEN}.png")
             write_chosen(place, image, by_id[item.sample.id].geometry)
 
 

@@ -15,11 +15,13 @@ from labelwise.data.masks import class_counts
 from labelwise.reasons import sentence
 from labelwise.records import Query, Target
 from labelwise.report.compare import compare_page
+from labelwise.report.maps import CHOSEN, map_folder
 from labelwise.report.run import run_page
-from labelwise.report.views import CompareView, PickView, RoundView, RunView
+from labelwise.report.views import CompareView, MapView, PickView, RoundView, RunView
 from labelwise.results import Comparison, RunResult
 from labelwise.store import SETUP
 
+_JUDGED = {"classify": "images", "segment": "pixels", "detect": "boxes"}
 _SHOWN = ("labelwise", "torch", "torchvision", "timm", "scikit-learn", "numpy", "pillow")
 
 
@@ -41,6 +43,7 @@ def run_view(result: RunResult) -> RunView:
         state=f"{result.state}: {result.message}",
         task=result.config.task,
         unit=result.unit,
+        judged=_JUDGED[result.config.task],
         classes=result.classes,
         strategy=f"{strategy}, round 0 by {configuration.strategy_text(result.config.cold_start)}",
         model=_model_text(result),
@@ -118,6 +121,7 @@ def _round_view(result: RunResult, round: int) -> RoundView:
         class_counts=dict(result.class_counts(round)),
         seconds=result.seconds.get(round, {}) | (result.seconds.get(SETUP, {}) if round == 0 else {}),
         picks=tuple(_pick(result, q) for q in result.queries.get(round, [])),
+        maps=_maps(result, round),
     )
 
 
@@ -127,6 +131,20 @@ def _confusion(scores: dict[str, Any], size: int) -> Any:
     for truth, prediction, count in scores["confusion"]:
         matrix[truth, prediction] = count
     return matrix
+
+
+def _maps(result: RunResult, round: int) -> tuple[MapView, ...]:
+    """The pictures that the query step drew, by image."""
+    folder = map_folder(result.folder, round)
+    if not folder.is_dir():
+        return ()
+    by_content = {s.content: s.id for s in result.samples.values()}
+    names = sorted({file.stem.removesuffix(CHOSEN) for file in folder.glob("*.png")} & by_content.keys())
+    found = [(folder / f"{name}.png", folder / f"{name}{CHOSEN}.png", by_content[name]) for name in names]
+    return tuple(
+        MapView(id, score if score.is_file() else None, chosen if chosen.is_file() else None)
+        for score, chosen, id in sorted(found, key=lambda row: row[2])
+    )
 
 
 def _answer(target: Target) -> str:
@@ -144,6 +162,6 @@ def _pick(result: RunResult, query: Query) -> PickView:
         path=result.samples[query.sample_id].path,
         rank=query.rank,
         reason=sentence(query.reason),
-        proposal=_answer(query.proposal) if query.proposal else None,
+        proposal=_answer(query.proposal) if query.proposal and query.geometry is None else None,
         answer=_answer(answer.target) if answer and answer.target else None,
     )

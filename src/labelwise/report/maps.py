@@ -11,8 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+CHOSEN = "_chosen"  # after the name of a score map: what was chosen there
 MARK = (255, 64, 32)  # seen on roads, trees and sky alike
 _EDGE = 1024  # no picture is drawn larger
+
+
+def map_folder(run: Path, round: int) -> Path:
+    """Where a round's pictures lie."""
+    return run / "rounds" / f"{round:03d}" / "maps"
 
 
 def write_score_map(path: Path, scores: NDArray[np.floating[Any]]) -> None:

@@ -9,10 +9,12 @@ import warnings
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import repeat
 from pathlib import Path
 
 from PIL import Image, ImageOps
 
+LARGE = 320  # where something inside the picture is to be seen
 EDGE = 96  # pixels on screen; drawn from EDGE x DENSITY for sharp screens
 DENSITY = 1.5
 PER_ROUND, IN_ALL = 60, 1200
@@ -26,12 +28,12 @@ def allowance(rounds: int) -> int:
     return max(1, min(PER_ROUND, IN_ALL // max(rounds, 1)))
 
 
-def data_uris(paths: Iterable[Path], budget: int = BYTES_IN_ALL) -> list[str | None]:
+def data_uris(paths: Iterable[Path], budget: int = BYTES_IN_ALL, *, edge: int = EDGE) -> list[str | None]:
     """One JPEG data URI per path; None where the file cannot be shown, or once ``budget`` bytes are used up."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of damaged metadata, which is no matter for a thumbnail
         with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-            pictures = list(pool.map(_cached, map(str, paths)))
+            pictures = list(pool.map(_cached, map(str, paths), repeat(edge)))
     uris: list[str | None] = []
     for picture in pictures:
         uri = "data:image/jpeg;base64," + base64.b64encode(picture).decode() if picture else None
@@ -40,16 +42,16 @@ def data_uris(paths: Iterable[Path], budget: int = BYTES_IN_ALL) -> list[str | N
     return uris
 
 
-def thumbnail(path: Path) -> bytes | None:
+def thumbnail(path: Path, edge: int = EDGE) -> bytes | None:
     """The picture as a small JPEG, turned as its EXIF says; None if it cannot be read. No pixel is stretched or cut."""
     try:
         with Image.open(path) as image:
             if image.width * image.height > _LARGEST:
                 return None
-            edge = round(EDGE * DENSITY)
-            image.draft("RGB", (edge, edge))
+            side = round(edge * DENSITY)
+            image.draft("RGB", (side, side))
             small = _in_colour(ImageOps.exif_transpose(image))
-            small.thumbnail((edge, edge), Image.Resampling.BICUBIC, reducing_gap=2.0)
+            small.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
             out = io.BytesIO()
             small.save(out, "JPEG", quality=68, optimize=True)
             return out.getvalue()
@@ -57,18 +59,18 @@ def thumbnail(path: Path) -> bytes | None:
         return None
 
 
-def _cached(path: str) -> bytes | None:
+def _cached(path: str, edge: int) -> bytes | None:
     try:
         found = Path(path).stat()
     except (OSError, ValueError):
         return None
-    return _by_state(path, found.st_mtime_ns, found.st_size)
+    return _by_state(path, edge, found.st_mtime_ns, found.st_size)
 
 
 @lru_cache(maxsize=2 * IN_ALL)
-def _by_state(path: str, _changed: int, _size: int) -> bytes | None:
+def _by_state(path: str, edge: int, _changed: int, _size: int) -> bytes | None:
     """A run writes its report after every round: the pictures of earlier rounds need not be read again."""
-    return thumbnail(Path(path))
+    return thumbnail(Path(path), edge)
 
 
 def _in_colour(image: Image.Image) -> Image.Image:

@@ -12,7 +12,9 @@ Map = NDArray[np.floating[Any]]
 Flags = NDArray[np.bool_]
 
 
-def choose(scores: Map, free: Flags, n: int, *, radius: int, share: float = 1.0, apart: int | None = None, rng: Any = None) -> Points:
+def choose(
+    scores: Map, free: Flags, n: int, *, radius: int, share: float = 1.0, apart: int | None = None, rng: Any = None
+) -> Points:
     apart = 2 * radius if apart is None else apart
     left = np.where(free, scores, -np.inf).astype(np.float64)
     if radius:
@@ -32,7 +34,15 @@ def choose(scores: Map, free: Flags, n: int, *, radius: int, share: float = 1.0,
 def windows(centres: Points, shape: tuple[int, int], radius: int) -> Points:
     x, y = centres.T
     h, w = shape
-    return np.stack([np.maximum(x - radius, 0), np.maximum(y - radius, 0), np.minimum(x + radius + 1, w), np.minimum(y + radius + 1, h)], axis=1).astype(np.int32)
+    return np.stack(
+        [
+            np.maximum(x - radius, 0),
+            np.maximum(y - radius, 0),
+            np.minimum(x + radius + 1, w),
+            np.minimum(y + radius + 1, h),
+        ],
+        axis=1,
+    ).astype(np.int32)
 
 
 def means(probs: Map, geometry: Points) -> NDArray[np.float32]:
