@@ -37,6 +37,7 @@ LAYERS = (
     ("errors",),
     ("records", "catalog", "ownership"),
     ("data", "scoring", "selection", "evaluate", "store", "engine", "config"),
+    ("units",),
     ("embedding", "curves", "reasons", "strategies"),
     ("models", "annotators", "picking", "results", "starter"),
     ("parts", "report", "testing"),

@@ -37,7 +37,7 @@ def test_defaults_follow_what_is_given():
     assert pick(5, samples=given["samples"]).indices.tolist() == bald.indices.tolist()
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", [name for name, recipe in PRESETS.items() if recipe.reduce is None])
 def test_every_preset_gives_n_rows_and_a_sentence_for_each(name):
     labels = np.arange(3)
     picked = pick(9, **arrays(), labelled=[4, 2, 9], labels=labels, strategy=name, seed=3)
@@ -56,6 +56,29 @@ def test_given_scores_take_the_place_of_the_strategys():
     assert top.indices.tolist() == np.argsort(-scores)[:3].tolist()
     spread = pick(3, scores=scores, embeddings=given["embeddings"], strategy="margin_spread", shortlist=2)
     assert set(spread.indices) <= set(np.argsort(-scores)[:6])
+
+
+@pytest.mark.parametrize("name", [name for name, recipe in PRESETS.items() if recipe.reduce is not None])
+def test_presets_for_objects_take_scores_and_refuse_one_prediction_an_image(name):
+    with pytest.raises(SelectionError) as error:
+        pick(3, probs=arrays()["probs"], strategy=name, empty=np.zeros(30, bool))
+    assert "\n" not in str(error.value)
+    empty = np.arange(30) >= 20
+    picked = pick(10, scores=rng(1).random(30), empty=empty, strategy=name, seed=1)
+    assert int(empty[picked.indices].sum()) == 1 or PRESETS[name].empty != "quota"
+    json.dumps(picked.facts, allow_nan=False)
+
+
+def test_a_share_of_images_without_detection():
+    scores, empty = np.linspace(1, 0, 40), np.arange(40) % 2 == 1
+    picked = pick(8, scores=scores, empty=empty, strategy="box_margin", empty_share=0.5)
+    assert picked.indices[~empty[picked.indices]].tolist() == [0, 2, 4, 6]
+    told = [fact.get("drawn") for fact in picked.facts]
+    assert told == [None if not e else "from the images without detection" for e in empty[picked.indices]]
+    with pytest.raises(SelectionError, match="needs empty"):
+        pick(8, scores=scores, strategy="box_margin")
+    with pytest.raises(SelectionError, match=r"mask of shape \(40,\)"):
+        pick(8, scores=scores, empty=[1, 2], strategy="box_margin")
 
 
 def test_rules_and_options():

@@ -50,6 +50,47 @@ def test_predictions_hold_only_what_was_asked_for():
     assert Prediction("x", probs=np.array([0.5, 0.5])).embedding is None
 
 
+def objects(n=2, **changes):
+    fields = {
+        "boxes": np.array([[0, 0, 4, 4]] * n, float).reshape(n, 4),
+        "labels": np.zeros(n, int),
+        "confidences": np.full(n, 0.5),
+        "keypoints": np.full((n, 3, 3), 0.5),
+        "probs": np.full((n, 2), 0.5),
+    }
+    return Prediction("a/b.png", **{**fields, **changes})
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_predictions_of_objects(n):
+    assert objects(n).of_objects
+    assert not Prediction("x", probs=np.array([0.5, 0.5])).of_objects
+    assert pickle.loads(pickle.dumps(objects(n))).boxes.shape == (n, 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"boxes": np.zeros((2, 3))}, r"boxes for a/b.png must have shape \(N, 4\)"),
+        ({"boxes": np.zeros(4)}, "boxes for a/b.png must have shape"),
+        ({"keypoints": np.zeros((2, 3))}, "keypoints for a/b.png must have shape"),
+        ({"labels": np.zeros(3, int)}, "labels for a/b.png must be as many as its boxes, 2, but found 3"),
+        ({"probs": np.zeros((3, 2))}, "probs for a/b.png must be as many"),
+        ({"boxes": np.array([[4, 0, 0, 4]] * 2)}, "x0 <= x1"),
+        ({"confidences": np.array([0.5, 1.5])}, "0 to 1, but found 0.5 to 1.5"),
+        ({"confidences": np.array([0.5, np.nan])}, "confidences for a/b.png hold a number that is not finite"),
+        ({"keypoints": np.full((2, 3, 3), 7.0)}, "keypoints for a/b.png must have confidences"),
+        ({"labels": np.array([0, 2])}, "labels for a/b.png must be 0 to 1"),
+        ({"labels": np.array([0, -1])}, "labels for a/b.png must be 0 to 1"),
+        ({"labels": np.array([0.0, 1.0])}, "class indices"),
+    ],
+)
+def test_predictions_of_objects_that_do_not_fit_together(changes, said):
+    with pytest.raises(ModelError, match=said) as error:
+        objects(**changes)
+    assert "\n" not in str(error.value)
+
+
 def test_an_annotation_without_target_is_skipped():
     assert Annotation("q", None).skipped
     assert not Annotation("q", Target(("cat",))).skipped

@@ -49,6 +49,17 @@ TABLES: dict[str, dict[str, str]] = {
         "vote_entropy": "labelwise.scoring.uncertainty:vote_entropy",
         "ripu": "labelwise.scoring.impurity:ripu",
         "ripu_pixel": "labelwise.scoring.impurity:ripu_pixel",
+        "variance": "labelwise.scoring.uncertainty:variance",
+        "objectness_least_confidence": "labelwise.scoring.objects:objectness_least_confidence",
+        "object_frequency": "labelwise.scoring.objects:object_frequency",
+        "keypoint_uncertainty": "labelwise.scoring.objects:keypoint_uncertainty",
+        "missed_objects": "labelwise.scoring.objects:missed_objects",
+    },
+    "reduce": {
+        "mean": "labelwise.units:mean",
+        "max": "labelwise.units:highest",
+        "sum": "labelwise.units:total",
+        "top": "labelwise.units:top",
     },
     "select": {
         "top": "labelwise.selection.ranking:top",
@@ -75,6 +86,13 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "engine": {
         "local": "labelwise.engine.local:Local",
+    },
+    "predictions": {
+        "coco": "labelwise.data.predictions.coco:read",
+        "yolo": "labelwise.data.predictions.yolo:read",
+        "probs_table": "labelwise.data.predictions.probs_table:read",
+        "maps": "labelwise.data.predictions.maps:read",
+        "lightly": "labelwise.data.predictions.lightly:read",
     },
 }
 

@@ -118,7 +118,7 @@ class MapScores:
     confusion: Ints
 
 
-def pixel_confusion(predicted: Ints, truth: Ints, classes: int) -> Ints:
+def pixel_confusion(predicted: Ints, truth: Ints, classes: int) -> NDArray[np.int64]:
     """Counts ``(C, C)`` of one image, rows truth, columns prediction.
 
     ``predicted`` and ``truth`` are ``(h, w)`` class indices; where the truth is no class (void) nothing is counted.
@@ -207,7 +207,7 @@ def _check(probs: Floats, truth: Ints, count: int) -> None:
         raise DataError(f"truth must be whole numbers from -1 to {count - 1}, found {truth.min()} to {truth.max()}")
 
 
-def _confusion(truth: Ints, predicted: Ints, count: int) -> Ints:
+def _confusion(truth: Ints, predicted: Ints, count: int) -> NDArray[np.int64]:
     return np.asarray(np.bincount(truth * count + predicted, minlength=count * count).reshape(count, count))
 
 

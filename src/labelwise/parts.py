@@ -43,6 +43,8 @@ def build(config: Config) -> Parts:
     if config.task not in model.tasks:
         raise ConfigError(f"model {config.model.name!r} cannot {config.task}: it can {', '.join(sorted(model.tasks))}")
     strategy, cold_start = strategy_of("strategy", config.strategy), strategy_of("cold_start", config.cold_start)
+    for key, chosen in (("strategy", strategy), ("cold_start", cold_start)):
+        _check_elements(key, chosen, config.task)
     _check_needs("strategy", strategy, model.provides, f"model {config.model.name!r}")
     _check_needs("cold_start", cold_start, model.provides & {"embeddings"}, "a run before its first training")
     unit = _unit(config, {"strategy": strategy, "cold_start": cold_start})
@@ -98,6 +100,17 @@ def _made(kind: str, part: Any) -> Any:
     if lacking:
         raise ConfigError(f"{kind} {part.name!r} is no {kind}: it lacks {', '.join(lacking)}; see labelwise.testing")
     return made
+
+
+def _check_elements(key: str, strategy: Strategy, task: str) -> None:
+    recipe = strategy.recipe
+    wrong = [name for name in ("reduce", "class_weights") if getattr(recipe, name) is not None]
+    wrong += ["empty"] if recipe.empty == "quota" else []
+    if task == "classify" and wrong:
+        raise ConfigError(
+            f"{key}: {wrong[0]} ({getattr(recipe, wrong[0])}) is for boxes or pixels, but the task is classify: "
+            f"choose another {key}"
+        )
 
 
 def _check_needs(key: str, strategy: Strategy, provided: frozenset[str], who: str) -> None:

@@ -18,7 +18,7 @@ from labelwise.selection.compose import Inputs
 from labelwise.selection.picks import Array, Rows, check_embeddings, check_probs, check_scores
 from labelwise.strategies import Recipe, assemble, preset
 
-_RULES = frozenset({"shortlist", "balance", "per_group", "near_duplicates"})
+_RULES = frozenset({"shortlist", "balance", "per_group", "near_duplicates", "empty_share", "empty_by"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +40,7 @@ def pick(
     labelled: ArrayLike | None = None,
     labels: ArrayLike | None = None,
     groups: ArrayLike | None = None,
+    empty: ArrayLike | None = None,
     strategy: str | Recipe | None = None,
     seed: int = 0,
     **options: Any,
@@ -48,7 +49,8 @@ def pick(
 
     ``scores`` ``(N,)`` (higher = more wanted), ``embeddings`` ``(N, d)``, ``probs`` ``(N, C)`` and ``samples`` ``(S,
     N, C)`` are what you have; ``labelled`` are row numbers or a ``(N,)`` mask, ``labels`` their class indices in the
-    same order; ``groups`` ``(N,)`` numbers (-1 = none) or strings. ``strategy`` is a preset or a Recipe; scores given
+    same order; ``groups`` ``(N,)`` numbers (-1 = none) or strings; ``empty`` ``(N,)`` is True
+    where a detector found nothing. ``strategy`` is a preset or a Recipe; scores given
     here replace those it would compute. Without one: the highest scores; else, from probs, margin; else, from
     embeddings, typiclust. ``options`` are the rules ``shortlist``, ``balance``, ``per_group``, ``near_duplicates``,
     and options of the selection, such as ``beta``. The same arrays, strategy and seed give the same picks.
@@ -69,7 +71,7 @@ def pick(
     ready = assemble(_recipe(strategy, arrays, options), given=arrays)
     if "scores" not in arrays:
         computed = ready.score({name: array for name, array in arrays.items() if name in ("probs", "samples")})
-        arrays |= {} if computed is None else {"scores": computed}
+        arrays |= {} if computed is None else {"scores": ready.finish(computed)}
     inputs = Inputs(
         n=n,
         candidates=candidates,
@@ -77,6 +79,7 @@ def pick(
         labelled=known,
         labels=None if labels is None else np.asarray(labels, dtype=np.int64),
         groups=None if groups is None else _codes(np.asarray(groups)),
+        empty=None if empty is None else _mask(empty, total),
         scores=arrays.get("scores"),
         probs=arrays.get("probs"),
         embeddings=arrays.get("embeddings"),
@@ -149,12 +152,19 @@ def _recipe(strategy: str | Recipe | None, arrays: Mapping[str, Array], options:
         recipe = preset(strategy) if isinstance(strategy, str) else strategy
     rules = {name: value for name, value in options.items() if name in _RULES}
     if "scores" in arrays:
-        rules["score"] = None
+        rules |= {"score": None, "reduce": None}
     rest = {name: value for name, value in options.items() if name not in _RULES}
     if rest:
         select = {"name": recipe.select} if isinstance(recipe.select, str) else recipe.select
         rules["select"] = {**select, **rest}
     return dataclasses.replace(recipe, **rules)
+
+
+def _mask(empty: ArrayLike, total: int) -> NDArray[np.bool_]:
+    mask = np.asarray(empty)
+    if mask.dtype != bool or mask.shape != (total,):
+        raise SelectionError(f"expected empty as a mask of shape ({total},), found {mask.dtype} of {mask.shape}")
+    return mask
 
 
 def _codes(groups: Array) -> Rows:

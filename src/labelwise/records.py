@@ -87,11 +87,13 @@ class Problem:
 class Prediction:
     """What a model says about one image; only what was asked for is filled.
 
-    Class axis last: ``probs`` is ``(C,)`` classify, ``(N, C)`` detect, ``(h, w, C)`` segment, each row summing to 1;
-    ``samples`` has a leading axis ``(S, ...)`` of stochastic passes; ``embedding`` is ``(d,)`` or ``(N, d)``; ``boxes``
-    is ``(N, 4)``.
+    Class axis last: ``probs`` is ``(C,)`` classify, ``(N, C)`` detect, ``(h, w, C)`` segment, each row summing to 1,
+    or, if ``independent``, each the probability of its class alone (sigmoid heads). ``samples`` has a leading axis
+    ``(S, ...)`` of stochastic passes; ``embedding`` is ``(d,)`` or ``(N, d)``. Of N objects: ``boxes`` ``(N, 4)`` are
+    ``x0, y0, x1, y1`` in pixels of the image as shown, ``labels`` ``(N,)`` class indices, ``confidences`` ``(N,)`` 0
+    to 1, ``keypoints`` ``(N, K, 3)`` hold x, y and a confidence of 0 to 1. Nothing found: arrays with N = 0.
 
-    Raises ModelError, naming the image, if a number is not finite.
+    Raises ModelError, naming the image, if a number is not finite or out of its range, or shapes do not agree.
     """
 
     id: str
@@ -99,15 +101,73 @@ class Prediction:
     samples: Floats | None = None
     embedding: Floats | None = None
     boxes: Floats | None = None
+    labels: NDArray[np.integer[Any]] | None = None
+    confidences: Floats | None = None
+    keypoints: Floats | None = None
+    independent: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("probs", "samples", "embedding", "boxes"):
+        for name in ("probs", "samples", "embedding", "boxes", "confidences", "keypoints"):
             value = getattr(self, name)
             if value is not None and not np.isfinite(value).all():
                 raise ModelError(
                     f"the model's {name} for {self.id} hold a number that is not finite; look at the image or lower "
                     "the learning rate"
                 )
+        if self.of_objects:
+            _check_shapes(self)
+            _check_ranges(self)
+
+    @property
+    def of_objects(self) -> bool:
+        """True if this is about objects in the image (boxes, say), perhaps none of them."""
+        return any(value is not None for value in (self.boxes, self.labels, self.confidences, self.keypoints))
+
+
+_SHAPES = {"boxes": "(N, 4)", "labels": "(N,)", "confidences": "(N,)", "keypoints": "(N, K, 3)", "probs": "(N, C)"}
+
+
+def _check_shapes(prediction: Prediction) -> None:
+    """Raise ModelError unless all arrays are about the same N objects."""
+    first = ""
+    for name, shape in _SHAPES.items():
+        value = getattr(prediction, name)
+        if value is None:
+            continue
+        axes = {"boxes": 2, "keypoints": 3, "probs": 2}.get(name, 1)
+        last = {"boxes": 4, "keypoints": 3}.get(name)
+        if value.ndim != axes or (last is not None and value.shape[-1] != last):
+            raise ModelError(f"the model's {name} for {prediction.id} must have shape {shape}, but found {value.shape}")
+        first = first or name
+        if len(value) != len(getattr(prediction, first)):
+            raise ModelError(
+                f"the model's {name} for {prediction.id} must be as many as its {first}, "
+                f"{len(getattr(prediction, first))}, but found {len(value)}"
+            )
+
+
+def _check_ranges(prediction: Prediction) -> None:
+    """Raise ModelError for boxes turned over, confidences that are none, or labels that are no class."""
+    id, boxes, labels, points = prediction.id, prediction.boxes, prediction.labels, prediction.keypoints
+    if boxes is not None and (boxes[:, 2:] < boxes[:, :2]).any():
+        raise ModelError(f"the model's boxes for {id} must be x0, y0, x1, y1 with x0 <= x1 and y0 <= y1")
+    for name, values in (
+        ("confidences", prediction.confidences),
+        ("keypoints", None if points is None else points[..., 2]),
+    ):
+        if values is not None and values.size and not (values.min() >= 0 and values.max() <= 1):
+            raise ModelError(
+                f"the model's {name} for {id} must have confidences of 0 to 1, but found {values.min():g} to "
+                f"{values.max():g}"
+            )
+    if labels is not None and labels.dtype.kind not in "iu":
+        raise ModelError(f"the model's labels for {id} must be class indices, but found {labels.dtype}")
+    if labels is not None and labels.size:
+        classes = np.inf if prediction.probs is None else prediction.probs.shape[-1]
+        if labels.min() < 0 or labels.max() >= classes:
+            raise ModelError(
+                f"the model's labels for {id} must be 0 to {classes - 1:g}, but found {labels.min()} to {labels.max()}"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,8 +198,8 @@ def compared(results: Iterable[RunResult], baseline: str = "random") -> Comparis
         first = first or result
         if result.config.task != first.config.task or result.unit != first.unit:
             raise RunError(
-                f"{first.folder} and {result.folder} cannot be compared: one counts {first.unit} ({first.config.task}), "
-                f"the other {result.unit} ({result.config.task})"
+                f"{first.folder} and {result.folder} cannot be compared: one counts {first.unit} "
+                f"({first.config.task}), the other {result.unit} ({result.config.task})"
             )
         if _judged_on(result) != _judged_on(first):
             raise RunError(

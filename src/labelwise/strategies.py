@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
+
+import numpy as np
 
 from labelwise import catalog
 from labelwise.errors import ConfigError, SelectionError
 from labelwise.records import UNITS, Prediction, Unit
-from labelwise.selection.compose import SCORE_VOCABULARY, Selector, bind, checked, name_of, needs, wrap
+from labelwise.scoring.images import Empty, Scored, element_scores, image_score, rescaled, scored
+from labelwise.selection.compose import OBJECT_WORDS, SCORE_VOCABULARY, Selector, bind, checked, name_of, needs, wrap
 from labelwise.selection.picks import Picks
-from labelwise.selection.wrappers import apart, balanced, per_group, shortlist
+from labelwise.selection.wrappers import apart, balanced, empty_quota, per_group, shortlist
 
 Spec = str | Mapping[str, Any]  # "name", or {"name": ..., option: value, ...}
 
-_PREDICTED = frozenset({"probs", "samples", "embeddings"})
-MAP_FIELDS = {"maps": "probs"}  # what scores of maps are called, and the prediction they are made of
+_PREDICTED = frozenset({"probs", "samples", "embeddings", "boxes", "keypoints"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +30,24 @@ class Recipe:
     ``shortlist`` lets only that many times n of the best-scored candidates reach the selection; ``balance`` shares n
     over the predicted classes; ``per_group`` is the most picks of one group in a round; ``near_duplicates`` the least
     cosine distance between picks. None (or False) leaves a rule out. They apply in this order, from the inside out.
+
+    ``reduce`` makes one score of those of an image's boxes or pixels, each times its class's weight in
+    ``class_weights`` (by name, 1 if not named). ``rescale`` then maps the scores of the pool to (lowest, highest).
+    ``empty`` says what an image without detection is worth: ``lowest`` 0, ``highest`` or ``mean`` that of the others,
+    or ``quota``: ``empty_share`` of the picks are such images, drawn as ``empty_by`` says (at random, or by their
+    missed-object score). An image is empty if no box has a confidence of ``shown`` or more.
     """
 
     select: Spec = "top"
     score: Spec | None = None
     unit: Unit | None = None
-    reduce: None = None
+    reduce: Spec | None = None
+    class_weights: Mapping[str, float] | None = None
+    rescale: tuple[float, float] | None = None
+    empty: Empty = "mean"
+    empty_share: float = 0.1
+    empty_by: Literal["random", "missed"] = "random"
+    shown: float = 0.0
     shortlist: float | None = None
     balance: bool = False
     per_group: int | None = None
@@ -48,8 +63,8 @@ class Recipe:
 class Strategy:
     """A recipe made ready: what to ask the model for, how to score, how to select.
 
-    ``needs`` names the predictions the model must provide, of probs, samples and embeddings; ``uses`` all words of the
-    selection's vocabulary that are asked for (groups among them, if a rule wants them).
+    ``needs`` names the predictions the model must provide, of probs, samples, embeddings, boxes and keypoints; ``uses``
+    all words of the selection's vocabulary that are asked for (groups among them, if a rule wants them).
     """
 
     recipe: Recipe
@@ -58,10 +73,52 @@ class Strategy:
     select: Selector
     _score: Callable[..., Any] | None = None
     _score_needs: frozenset[str] = field(default=frozenset())
+    _reduce: Callable[..., Any] | None = None
+
+    def score_prediction(self, prediction: Prediction, classes: Sequence[str] = ()) -> float:
+        """The score of one image from a model's record of it; 0 if there is nothing in it to score.
+
+        ``classes`` are the names of the record's classes, which ``class_weights`` need. Raises SelectionError, naming
+        the image, if the record lacks what the score asks for or the score is not finite; ConfigError for an unknown
+        class.
+        """
+        if self._score is None:
+            raise SelectionError("the strategy has no score; set strategy.score, for example to margin")
+        return image_score(prediction, self._score, self._score_needs, self._reduce, self._weights(classes))
+
+    def score_stream(self, predictions: Iterable[Prediction], classes: Sequence[str] = ()) -> Scored:
+        """The scores of images as their records come by, one in memory at a time, under the rules ``empty`` and
+        ``rescale``.
+
+        Returns ids, values ``(N,)`` and the mask ``empty`` ``(N,)`` in the order of the stream; the last two are what
+        ``select`` asks for as scores and empty. Raises as ``score_prediction``.
+        """
+        self._weights(classes)  # refuses an unknown class before anything is read
+        found = scored(
+            predictions,
+            lambda prediction: self.score_prediction(prediction, classes),
+            empty=self.recipe.empty,
+            shown=self.recipe.shown,
+        )
+        return Scored(found.ids, self.finish(found.values), found.empty)
+
+    def finish(self, scores: Any) -> Any:
+        """The scores ``(N,)`` of the whole pool, mapped to the range that the recipe's ``rescale`` wants, if any."""
+        return scores if self.recipe.rescale is None else rescaled(scores, *self.recipe.rescale)
+
+    def _weights(self, classes: Sequence[str]) -> Any:
+        wanted = self.recipe.class_weights
+        if wanted is None:
+            return None
+        for name in wanted:
+            if name not in classes:
+                raise ConfigError(f"strategy.class_weights: unknown class {name!r}: {catalog.suggest(name, classes)}")
+        return np.array([float(wanted.get(name, 1.0)) for name in classes])
 
     def score(self, arrays: Mapping[str, Any]) -> Any:
         """Scores ``(N,)`` from prediction arrays by name (rows after the passes in ``samples``), or None.
 
+        With ``reduce`` each row is an image with its elements, such as ``(N, h, w, C)`` pixels.
         Arrays are numpy or tensors, the result is of the same kind. Raises SelectionError if an array is missing or the
         score does not give one number per row.
         """
@@ -74,6 +131,8 @@ class Strategy:
             )
         given = {name: arrays[name] for name in sorted(self._score_needs)}
         result = self._score(**given)
+        if self._reduce is not None:
+            result = self._reduced(result)
         for name, array in given.items():
             rows = array.shape[1] if name == "samples" else array.shape[0]
             if tuple(result.shape) != (rows,):
@@ -86,14 +145,7 @@ class Strategy:
     def score_map(self, prediction: Prediction) -> Any:
         """Scores ``(h, w)`` of the pixels of one image. Raises SelectionError if the score gives something else."""
         assert self._score is not None
-        given = {name: getattr(prediction, MAP_FIELDS.get(name, name)) for name in self._score_needs}
-        result = self._score(**given)
-        expected = next(iter(given.values())).shape[-3:-1]
-        if tuple(result.shape) != tuple(expected):
-            raise SelectionError(
-                f"score {self.recipe.score!r}: expected a map of shape {tuple(expected)}, found {tuple(result.shape)}"
-            )
-        return result
+        return element_scores(prediction, self._score, self._score_needs)
 
     def check_unit(self, key: str, unit: Unit) -> None:
         """Raises ConfigError, naming the ``key``, if the strategy cannot choose what is asked."""
@@ -102,11 +154,22 @@ class Strategy:
             raise ConfigError(
                 f"{key} chooses {UNITS[recipe.unit]}, but budget.unit={unit}: give one that chooses these"
             )
-        if unit == "image" and "maps" in self._score_needs:
-            raise ConfigError(f"{key}: score {recipe.score!r} looks at pixels, but whole images are asked")
         select = catalog.split_spec(recipe.select)[0]
         if unit != "image" and select not in ("top", "random"):
             raise ConfigError(f"{key}: expected select=top or random inside images, but found {select!r}")
+
+    def _reduced(self, values: Any) -> Any:
+        assert self._reduce is not None
+        if values.ndim < 2:
+            raise SelectionError(
+                f"reduce {self.recipe.reduce!r}: expected the boxes or pixels of each image, but found one prediction "
+                "an image; leave reduce out, or choose a strategy for whole images"
+            )
+        if isinstance(values, np.ndarray):
+            return np.array([self._reduce(row) for row in values], dtype=values.dtype)
+        import torch
+
+        return torch.stack([self._reduce(row) for row in values]) if len(values) else values.new_zeros(0)
 
 
 def assemble(recipe: Recipe, given: Collection[str] = ()) -> Strategy:
@@ -115,6 +178,7 @@ def assemble(recipe: Recipe, given: Collection[str] = ()) -> Strategy:
     ``given`` names selection inputs that come from elsewhere (``pick`` may be given scores).
     Raises ConfigError for an unknown name, option or parameter, and if scores are needed but nothing gives them.
     """
+    _check_numbers(recipe)
     select, uses = _selector(recipe)
     if "scores" in uses and recipe.score is None and "scores" not in given:
         raise ConfigError(
@@ -123,8 +187,15 @@ def assemble(recipe: Recipe, given: Collection[str] = ()) -> Strategy:
     if recipe.score is None:
         return Strategy(recipe, uses & _PREDICTED, uses, select)
     score, score_needs = _scorer(recipe.score)
-    predicted = frozenset(MAP_FIELDS.get(name, name) for name in score_needs)
-    return Strategy(recipe, (uses | predicted) & _PREDICTED, uses, select, score, score_needs)
+    if score_needs & OBJECT_WORDS and recipe.reduce is None:
+        raise ConfigError(
+            f"strategy: score {catalog.split_spec(recipe.score)[0]!r} gives one number per object; set strategy.reduce "
+            f"to one of {', '.join(catalog.TABLES['reduce'])}"
+        )
+    asked = score_needs | ({"boxes"} if score_needs & {"confidences", "box_labels"} else set())
+    asked |= {"probs"} if "maps" in score_needs else set()
+    reduce = None if recipe.reduce is None else _reducer(recipe.reduce)
+    return Strategy(recipe, (uses | asked) & _PREDICTED, uses, select, score, score_needs, reduce)
 
 
 def preset(name: str) -> Recipe:
@@ -149,11 +220,35 @@ def _rules(recipe: Recipe) -> list[tuple[Callable[..., Picks], dict[str, Any]]]:
         rules.append((shortlist, {"factor": recipe.shortlist}))
     if recipe.balance:
         rules.append((balanced, {}))
+    if recipe.empty == "quota":
+        rules.append((empty_quota, {"share": recipe.empty_share, "by": recipe.empty_by}))
     if recipe.near_duplicates is not None:
         rules.append((apart, {"distance": recipe.near_duplicates}))
     if recipe.per_group is not None:
         rules.append((per_group, {"cap": recipe.per_group}))
     return rules
+
+
+def _check_numbers(recipe: Recipe) -> None:
+    """Refuse what no image can be scored by."""
+    for name, value in (("empty_share", recipe.empty_share), ("shown", recipe.shown)):
+        if not 0 <= value <= 1:
+            raise ConfigError(f"strategy.{name}: expected a number from 0 to 1, but found {value}")
+    if recipe.empty not in get_args(Empty):
+        raise ConfigError(f"strategy.empty: expected {', '.join(get_args(Empty))}, but found {recipe.empty!r}")
+    if recipe.rescale is not None and not -math.inf < recipe.rescale[0] <= recipe.rescale[1] < math.inf:
+        raise ConfigError(f"strategy.rescale: expected lowest and highest in this order, but found {recipe.rescale}")
+    for name, value in (recipe.class_weights or {}).items():
+        if not 0 <= value < math.inf:
+            raise ConfigError(f"strategy.class_weights.{name}: expected a weight of 0 or more, but found {value}")
+
+
+def _reducer(spec: Spec) -> Callable[..., Any]:
+    function, options = _resolve("reduce", spec)
+    if needs(function, ("values",)) != {"values"}:
+        raise ConfigError(f"reduce {name_of(function)}: expected a parameter named values, found none")
+    options = checked(function, options, ("values",))
+    return lambda values: function(values, **options)
 
 
 def _scorer(spec: Spec) -> tuple[Callable[..., Any], frozenset[str]]:
@@ -336,5 +431,62 @@ PRESETS: dict[str, Recipe] = {
         select="hierarchical",
         paper="Dasgupta & Hsu 2008, Hierarchical sampling for active learning",
         summary="Drawn from a tree of clusters, more often where labels within a cluster differ.",
+    ),
+    "box_least_confidence": Recipe(
+        score="least_confidence",
+        reduce="max",
+        empty="quota",
+        paper="Lightly's uncertainty_least_confidence for detection; after Lewis & Gale 1994",
+        summary="Detection: the box whose best class is least sure.",
+    ),
+    "box_margin": Recipe(
+        score="margin",
+        reduce="max",
+        empty="quota",
+        paper="Brust, Käding & Denzler 2019, Active learning for deep object detection; Lightly's uncertainty_margin",
+        summary="Detection: the box with the smallest gap between its two best classes.",
+    ),
+    "box_entropy": Recipe(
+        score="entropy",
+        reduce="max",
+        empty="quota",
+        paper="Lightly's uncertainty_entropy for detection; after Settles 2009",
+        summary="Detection: the box with the highest entropy.",
+    ),
+    "box_entropy_sum": Recipe(
+        score="entropy",
+        reduce="sum",
+        empty="quota",
+        paper="Yang, Huang & Crowley 2024, Plug and play active learning for object detection, first stage",
+        summary="Detection: the most entropy in all boxes together; set class_weights for difficult classes.",
+    ),
+    "objectness_least_confidence": Recipe(
+        score="objectness_least_confidence",
+        reduce="mean",
+        empty="quota",
+        paper="Lightly's objectness_least_confidence",
+        summary="Detection: boxes of low confidence on average.",
+    ),
+    "object_frequency": Recipe(
+        score="object_frequency",
+        reduce="sum",
+        rescale=(0.9, 1.0),
+        empty="lowest",
+        paper="Lightly's object_frequency",
+        summary="Detection: many objects of many classes; an image without any comes last.",
+    ),
+    "keypoint_uncertainty": Recipe(
+        score="keypoint_uncertainty",
+        reduce="mean",
+        empty="quota",
+        paper="Lightly's mean_uncertainty for keypoints",
+        summary="Keypoints of low confidence on average.",
+    ),
+    "missed_objects": Recipe(
+        score="missed_objects",
+        reduce="sum",
+        empty="quota",
+        paper="the doubt about what a detector does not show; compare Haussmann et al. 2020, Scalable active learning",
+        summary="Detection: the most faint boxes that no shown box explains.",
     ),
 }

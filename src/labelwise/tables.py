@@ -21,12 +21,14 @@ from labelwise.strategies import PRESETS
 
 _KINDS = {
     "scores": "score",
+    "reduces": "reduce",
     "selects": "select",
     "models": "model",
     "heads": "head",
     "annotators": "annotator",
     "engines": "engine",
     "data": "data",
+    "predictions": "predictions",
 }
 
 

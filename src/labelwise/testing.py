@@ -21,7 +21,7 @@ from labelwise.errors import LabelwiseError
 from labelwise.models import Model, Place, Plan, Want
 from labelwise.models.heads import Head
 from labelwise.records import Labelled, Prediction, Query, Sample, Target, Task
-from labelwise.selection.compose import SCORE_VOCABULARY, Inputs, Selector, bind, name_of, needs
+from labelwise.selection.compose import OBJECT_WORDS, SCORE_VOCABULARY, Inputs, Selector, bind, name_of, needs
 from labelwise.strategies import Recipe, Strategy, assemble, preset
 
 COLOURS = {"blue": (40, 60, 200), "red": (200, 50, 40), "green": (40, 180, 60)}
@@ -94,7 +94,8 @@ def make_inputs(n: int, *, rows: int = 30, labelled: int = 4, seed: int = 0) -> 
         values[known] = np.nan
     labels, groups = rng.integers(0, 3, labelled), np.arange(rows) // 4 - 1
     picker = np.random.default_rng(seed)
-    return Inputs(n, candidates, picker, known, labels, scores, probs, embeddings, groups)
+    empty = np.arange(rows) % 5 == 1
+    return Inputs(n, candidates, picker, known, labels, scores, probs, embeddings, groups, empty=empty)
 
 
 def check_score(function: Callable[..., Any], **options: Any) -> None:
@@ -102,6 +103,9 @@ def check_score(function: Callable[..., Any], **options: Any) -> None:
     who = name_of(function)
     names = _accepted(lambda: needs(function, SCORE_VOCABULARY), who)
     _require(bool(names), f"{who}: expected a parameter named {' or '.join(SCORE_VOCABULARY)}, found none")
+    if names & OBJECT_WORDS:
+        _check_object_score(lambda **given: function(**given, **options), names, who)
+        return
     rng = np.random.default_rng(0)
     passes = rng.dirichlet(np.full(4, 0.5), (5, 6)).astype(np.float32)
     passes[:, 0], passes[:, 1] = np.eye(4)[2], 0.25  # certain, and knowing nothing
@@ -128,6 +132,52 @@ def check_score(function: Callable[..., Any], **options: Any) -> None:
     )
 
 
+def make_objects(count: int = 6, *, seed: int = 0) -> dict[str, NDArray[Any]]:
+    """All that a score of objects may ask for: ``count`` boxes of one image of 100 x 100 pixels, of 4 classes."""
+    rng = np.random.default_rng(seed)
+    corners = rng.uniform(0, 100, (count, 2, 2)).astype(np.float32)
+    return {
+        "boxes": np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1),
+        "confidences": rng.random(count).astype(np.float32),
+        "box_labels": rng.integers(0, 4, count),
+        "keypoints": rng.random((count, 3, 3)).astype(np.float32),
+        "probs": rng.dirichlet(np.full(4, 0.5), count).astype(np.float32),
+        "samples": rng.dirichlet(np.full(4, 0.5), (5, count)).astype(np.float32),
+    }
+
+
+def _check_object_score(function: Callable[..., Any], names: frozenset[str], who: str) -> None:
+    """A score of objects gives one finite number each, none for none, whatever their order."""
+    for count in (6, 1, 0):
+        arrays = {name: array for name, array in make_objects(count).items() if name in names}
+        kept = {name: array.copy() for name, array in arrays.items()}
+        whole = np.asarray(function(**arrays))
+        _require(whole.shape == (count,), f"{who}: expected a score for each of {count} boxes, found {whole.shape}")
+        _require(bool(np.isfinite(whole).all()), f"{who}: expected finite scores, found {whole.tolist()}")
+        for name, array in arrays.items():
+            _require(np.array_equal(array, kept[name]), f"{who}: expected {name} to stay as it is, but it was changed")
+        order = np.random.default_rng(1).permutation(count)
+        turned = {n: a[:, order] if n == "samples" else a[order] for n, a in arrays.items()}
+        same = np.allclose(np.asarray(function(**turned)), whole[order], atol=1e-5)
+        _require(same, f"{who}: the scores depend on the order of the boxes")
+
+
+def check_reduce(function: Callable[..., Any], **options: Any) -> None:
+    """A reduction gives one finite number for the elements of a unit, whatever their order; also for none or one."""
+    who = name_of(function)
+    _require(_accepted(lambda: needs(function, ("values",)), who) == {"values"}, f"{who}: expected values alone")
+    for shape in ((0,), (0, 3), (1,), (7,), (3, 4)):
+        values = np.random.default_rng(0).random(shape)
+        kept = values.copy()
+        result = np.asarray(function(values, **options))
+        _require(result.shape == (), f"{who}: expected one number for elements {shape}, found shape {result.shape}")
+        _require(bool(np.isfinite(result)), f"{who}: expected a finite number for elements {shape}, found {result}")
+        _require(np.array_equal(values, kept), f"{who}: expected values to stay as they are, but they were changed")
+        turned = np.random.default_rng(1).permutation(values.reshape(-1)).reshape(shape)
+        same = np.allclose(np.asarray(function(turned, **options)), result, atol=1e-6)
+        _require(same, f"{who}: the result depends on the order of the elements")
+
+
 def check_select(function: Callable[..., Any], **options: Any) -> None:
     """A selection gives exactly min(n, candidates) different candidates, the same from the same random numbers."""
     selector = _accepted(lambda: bind(function, options), name_of(function))
@@ -141,10 +191,26 @@ def check_strategy(strategy: str | Recipe) -> Strategy:
     hard = recipe.per_group is not None or recipe.near_duplicates is not None
     _check_selector(ready.select, str(strategy), exact=not hard)
     probs = np.random.default_rng(0).dirichlet(np.ones(3), (5, 8))
+    if ready.recipe.reduce is not None:
+        _check_images(ready, str(strategy))
+        return ready
     arrays = {"samples": probs, "probs": probs.mean(axis=0), "embeddings": probs[0].astype(np.float32)}
     scores = ready.score({name: arrays[name] for name in ready.needs})
     _require(scores is None or np.shape(scores) == (8,), f"{strategy}: expected 8 scores, found {np.shape(scores)}")
     return ready
+
+
+def _check_images(ready: Strategy, who: str) -> None:
+    """A strategy for boxes scores images with several, one and no objects."""
+    names = {"box_labels": "labels"}
+    records = []
+    for count in (0, 1, 4, 6):
+        fields: dict[str, Any] = {names.get(n, n): a for n, a in make_objects(count, seed=count).items()}
+        records.append(Prediction(str(count), **fields))
+    found = _accepted(lambda: ready.score_stream(records, ["a", "b", "c", "d"]), who)
+    _require(found.ids == ("0", "1", "4", "6"), f"{who}: expected scores in the order of the images, found {found.ids}")
+    _require(bool(np.isfinite(found.values).all()), f"{who}: expected finite scores, found {found.values.tolist()}")
+    _require(found.empty.tolist() == [True, False, False, False], f"{who}: expected one empty image")
 
 
 def _check_selector(select: Selector, who: str, *, exact: bool) -> None:
@@ -161,7 +227,7 @@ def _check_selector(select: Selector, who: str, *, exact: bool) -> None:
             same = rows.tolist() == select(again).rows.tolist()
             _require(same, f"{what}found other picks from the same random numbers; draw only from rng")
             fresh = make_inputs(n, labelled=labelled)
-            for name in ("candidates", "labelled", "labels", "scores", "probs", "embeddings", "groups"):
+            for name in ("candidates", "labelled", "labels", "scores", "probs", "embeddings", "groups", "empty"):
                 kept = np.array_equal(getattr(inputs, name), getattr(fresh, name), equal_nan=True)
                 _require(kept, f"{who}: expected {name} to stay as it is, but it was changed")
 
@@ -236,7 +302,7 @@ def check_model(make: Callable[[], Model], folder: Path, *, classes: int = 2) ->
 
 def _check_facts(model: Model) -> None:
     _require(bool(model.tasks) and model.tasks <= set(get_args(Task)), f"tasks: found {set(model.tasks)}")
-    known = {*FIELDS, "boxes"}
+    known = {*FIELDS, "boxes", "keypoints"}
     _require("probs" in model.provides and model.provides <= known, f"provides: found {set(model.provides)}")
     _require(0 <= model.validation < 1, f"validation: expected a share, found {model.validation}")
     _require(model.batch_size >= 1, f"batch_size: expected 1 or more, found {model.batch_size}")

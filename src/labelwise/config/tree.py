@@ -151,8 +151,28 @@ class StrategyConfig(Node):
 
     name: str | None = Field(default=None, description="preset to begin with")
     score: Spec = Field(default=None, description="how much one element wants a label")
-    reduce: str | None = Field(
-        default=None, description="how the scores inside a unit become one (images of a classification need none)"
+    reduce: Spec = Field(
+        default=None, description="how the scores of an image's boxes or pixels become one (classification needs none)"
+    )
+    class_weights: dict[str, float] | None = Field(
+        default=None, description="what the scores of a class's boxes or pixels are multiplied by, by name; others: 1"
+    )
+    rescale: tuple[float, float] | None = Field(
+        default=None, description="map the pool's scores so that these are the lowest and the highest"
+    )
+    empty: Literal["lowest", "highest", "mean", "quota"] | None = Field(
+        default=None,
+        description="what an image without detection is worth; quota: a share of the picks are such images",
+    )
+    empty_share: float | None = Field(default=None, ge=0, le=1, description="that share")
+    empty_by: Literal["random", "missed"] | None = Field(
+        default=None, description="which of them: drawn at random, or by their missed-object score"
+    )
+    shown: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="an image is without detection if no box is this sure; 0: if it has no box",
     )
     select: Spec = Field(default=None, description="which candidates to take")
     shortlist: float | None = Field(

@@ -19,7 +19,7 @@ from labelwise.data.listing import shown
 from labelwise.errors import DataError
 from labelwise.records import Target
 
-Mask = NDArray[np.uint8] | NDArray[np.uint16]
+Mask = NDArray[np.unsignedinteger[Any]]  # uint8, or uint16 for more than 255 classes
 
 
 def void_of(mask: Mask) -> int:
@@ -59,7 +59,7 @@ def read_mask(path: Path, classes: int, *, size: tuple[int, int] | None = None, 
             "save it without scaling"
         )
     kind: type[np.uint8] | type[np.uint16] = np.uint8 if classes <= 255 else np.uint16
-    mask = found.astype(kind) if found.dtype != kind else found
+    mask: Mask = found.astype(kind, copy=False)
     wrong = found[(found >= classes) & (found != np.iinfo(kind).max)]
     if wrong.size:
         raise DataError(

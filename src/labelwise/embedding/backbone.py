@@ -93,7 +93,7 @@ def create_network(spec: NetworkSpec, *, num_classes: int, size: int | None = No
         # The untrained parts are drawn from a seed of their own; nobody's random state is touched.
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             torch.manual_seed(0)
-            kind = {} if spec.options.get("features_only") else {"num_classes": num_classes}
+            kind: dict[str, Any] = {} if spec.options.get("features_only") else {"num_classes": num_classes}
             with _quiet_about_heads():
                 return timm.create_model(spec.name, **kind, **weights, **(fixed | spec.options))
 

@@ -66,7 +66,10 @@ def acquire(
         return {}
     work = Acquire(model, checkpoint, strategy.recipe if strategy else None, needs | keep, keep)
     parts = list(engine.map_batches(work, samples, batch_size=model.batch_size))
-    return {name: np.concatenate([p[name] for p in parts]) for name in (parts[0] if parts else ())}
+    outputs = {name: np.concatenate([p[name] for p in parts]) for name in (parts[0] if parts else ())}
+    if strategy and "scores" in outputs:
+        outputs["scores"] = strategy.finish(outputs["scores"])
+    return outputs
 
 
 def _stacked(predictions: Sequence[Prediction], field: str) -> NDArray[Any]:

@@ -127,7 +127,7 @@ class Fpn:
         with torch.inference_mode():
             for sample, pixels in zip(samples, pictures, strict=True):
                 fused = network.fused(padded([pixels], preprocessing))
-                outputs: dict[str, NDArray[Any]] = {}
+                outputs: dict[str, Any] = {}
                 if "probs" in want:
                     outputs["probs"] = self._probs(network, fused, pixels.shape[:2], sample.size)
                 if "samples" in want:

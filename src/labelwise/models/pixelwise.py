@@ -71,7 +71,7 @@ class Pyramid(nn.Module):
 
 
 def padded(pictures: Sequence[NDArray[np.uint8]], preprocessing: Preprocessing) -> Tensor:
-    """Pictures ``(h, w, 3)`` as one input, filled up at the right and below with the mean colour to a multiple of 32."""
+    """Pictures ``(h, w, 3)`` as one input, filled up at the right and below with the mean colour to 32s."""
     height = -(-max(p.shape[0] for p in pictures) // STRIDE) * STRIDE
     width = -(-max(p.shape[1] for p in pictures) // STRIDE) * STRIDE
     fill = np.array(preprocessing.mean) * 255

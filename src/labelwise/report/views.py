@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from labelwise.curves import Curve
-from labelwise.records import Problem
+from labelwise.records import Problem, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class RunView:
 
     name: str
     state: str
-    task: str
+    task: Task
     unit: str
     judged: str
     classes: tuple[str, ...]

@@ -6,12 +6,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from labelwise.scoring.objects import (
+        keypoint_uncertainty,
+        missed_objects,
+        object_frequency,
+        objectness_least_confidence,
+    )
     from labelwise.scoring.uncertainty import (
         bald,
         entropy,
         least_confidence,
         margin,
         mean_std,
+        variance,
         variation_ratio,
         vote_entropy,
     )
@@ -19,14 +26,32 @@ if TYPE_CHECKING:
 _HOME = {
     "bald": "uncertainty",
     "entropy": "uncertainty",
+    "keypoint_uncertainty": "objects",
     "least_confidence": "uncertainty",
     "margin": "uncertainty",
     "mean_std": "uncertainty",
+    "missed_objects": "objects",
+    "object_frequency": "objects",
+    "objectness_least_confidence": "objects",
+    "variance": "uncertainty",
     "variation_ratio": "uncertainty",
     "vote_entropy": "uncertainty",
 }
 
-__all__ = ["bald", "entropy", "least_confidence", "margin", "mean_std", "variation_ratio", "vote_entropy"]
+__all__ = [
+    "bald",
+    "entropy",
+    "keypoint_uncertainty",
+    "least_confidence",
+    "margin",
+    "mean_std",
+    "missed_objects",
+    "object_frequency",
+    "objectness_least_confidence",
+    "variance",
+    "variation_ratio",
+    "vote_entropy",
+]
 
 
 def __getattr__(name: str) -> Any:

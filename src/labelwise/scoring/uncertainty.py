@@ -130,6 +130,17 @@ def mean_std(samples: Tensor) -> Tensor:
 
 
 @on_arrays
+def variance(samples: Tensor) -> Tensor:
+    """Variance over the passes, averaged over the classes.
+
+    ``samples`` is ``(S, ..., C)``: S stochastic passes first, class axis last; returns ``(...)`` in 0 to 0.25.
+    Kendall, Badrinarayanan & Cipolla 2017, Bayesian SegNet (there per pixel).
+    """
+    _check("samples", samples, 2)
+    return samples.var(0, correction=0).mean(-1)
+
+
+@on_arrays
 def variation_ratio(samples: Tensor) -> Tensor:
     """Share of the passes that do not vote for the most voted class.
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from labelwise.selection.ranking import random, stochastic, top
     from labelwise.selection.spread import coral, k_center
     from labelwise.selection.tree import hierarchical
-    from labelwise.selection.wrappers import apart, balanced, per_group, shortlist
+    from labelwise.selection.wrappers import apart, balanced, empty_quota, per_group, shortlist
 
 _HOME = {
     "Inputs": "compose",
@@ -32,6 +32,7 @@ _HOME = {
     "check_probs": "picks",
     "check_scores": "picks",
     "cluster_margin": "clustered",
+    "empty_quota": "wrappers",
     "facility_location": "coverage",
     "graph_density": "graph",
     "coral": "spread",
@@ -66,6 +67,7 @@ __all__ = [
     "check_scores",
     "cluster_margin",
     "coral",
+    "empty_quota",
     "facility_location",
     "graph_density",
     "herding",

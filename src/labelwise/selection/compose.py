@@ -23,13 +23,19 @@ VOCABULARY: Mapping[str, str] = {
     "probs": "(N, C) class probabilities",
     "embeddings": "(N, d) float32 vectors",
     "groups": "(N,) group number, -1 = none",
+    "empty": "(N,) True where the model found no object",
     "rng": "numpy random generator",
 }
 SCORE_VOCABULARY: Mapping[str, str] = {
     "probs": "(..., C) class probabilities, class axis last",
     "samples": "(S, ..., C) class probabilities of S stochastic passes",
     "maps": "(h, w, C) class probabilities of the pixels of one image",
+    "boxes": "(N, 4) x0, y0, x1, y1 of one image's objects, in pixels",
+    "confidences": "(N,) 0 to 1, of one image's objects",
+    "box_labels": "(N,) class indices of one image's objects",
+    "keypoints": "(N, K, 3) x, y and confidence of one image's objects",
 }
+OBJECT_WORDS = frozenset({"boxes", "confidences", "box_labels", "keypoints"})
 _WRAPPER_WORDS = ("inner", "inputs")
 _OPTION = inspect.Parameter.KEYWORD_ONLY
 
@@ -52,6 +58,7 @@ class Inputs:
     embeddings: Array | None = None
     groups: Rows | None = None
     picked: Rows = field(default_factory=no_rows)
+    empty: Array | None = None
 
     def __post_init__(self) -> None:
         for name in ("candidates", "labelled", "picked"):

@@ -1,4 +1,5 @@
-"""Rules that any selection can be put under: shortlist, class balance, caps per group, no near-duplicates.
+"""Rules that any selection can be put under: shortlist, class balance, a share of empty images, caps per group, no
+near-duplicates.
 
 Each takes the selector it constrains and the inputs first, then the words of the vocabulary it needs; see compose.wrap.
 """
@@ -10,6 +11,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,6 +109,64 @@ def _per_class(inner: Selector, inputs: Inputs, predicted: Array, order: Array) 
         positions.append(places[: len(picks.rows)])
         so_far = so_far.after(picks.rows)
     return join(parts).take(np.argsort(np.concatenate(positions), kind="stable")), short
+
+
+def empty_quota(
+    inner: Selector,
+    inputs: Inputs,
+    empty: Array,
+    rng: np.random.Generator,
+    *,
+    share: float = 0.1,
+    by: Literal["random", "missed"] = "random",
+) -> Picks:
+    """Take ``share`` of the picks from the images where the model found nothing, the others by the inner selection.
+
+    ``empty`` is ``(N,)`` bool. Of every beginning of t picks floor(share t + 1/2) are empty, those of earlier rules in
+    the same call counted in; never more than there are, and more only if nothing else is left. They are drawn at
+    random, or (``missed``) by their score, equal ones at random. Fact: ``drawn``. Raises SelectionError if ``share`` is
+    not 0 to 1. Why: a model blind to a scene has no box to be unsure about.
+    """
+    if not 0 <= share <= 1:
+        raise SelectionError(f"empty_quota: expected a share of 0 to 1, but found {share}")
+    count(inputs.n, inputs.candidates)  # refuses a negative n
+    mask = np.asarray(empty, dtype=bool)
+    blank = rng.permutation(inputs.candidates[mask[inputs.candidates]])
+    others = inputs.candidates[~mask[inputs.candidates]]
+    if by == "missed" and len(blank):
+        scores = inputs.named(("scores",), "empty_quota")["scores"]
+        order = np.sort(blank)
+        wanted = dict(zip(order.tolist(), check_scores(scores, order).tolist(), strict=True))
+        blank = blank[descending(np.array([wanted[row] for row in blank.tolist()]))]
+    turns = _turns(inputs.n, share, len(inputs.picked), int(mask[inputs.picked].sum()), len(blank), len(others))
+    rest = inner(inputs.replace(n=int((~turns).sum()), candidates=others))
+    return _woven(turns, blank[: int(turns.sum())], rest)
+
+
+def _turns(n: int, share: float, before: int, have: int, blank: int, others: int) -> Mask:
+    """For each of n picks, whether it is an empty image; ``before`` picks came earlier, ``have`` of them empty."""
+    turns: list[bool] = []
+    for t in range(before + 1, before + 1 + min(n, blank + others)):
+        due = have < math.floor(share * t + 0.5 + 1e-9)
+        turn = bool(blank and (due or not others))
+        turns.append(turn)
+        have, blank, others = have + turn, blank - turn, others - (not turn)
+    return np.array(turns, dtype=bool)
+
+
+def _woven(turns: Mask, blank: Rows, rest: Picks) -> Picks:
+    """Both kinds of picks in their turns; a fact of one kind is NaN for the other."""
+    if not len(blank):
+        return rest
+    places = np.argsort(turns, kind="stable")  # the others' turns, then the empty ones'
+    places = np.concatenate([places[: len(rest.rows)], places[len(turns) - len(blank) :]])
+    drawn = np.full(len(places), math.nan, dtype=object)
+    drawn[len(rest.rows) :] = "from the images without detection"
+    facts = {"drawn": drawn}
+    for name, told in rest.facts.items():
+        values = facts.setdefault(name, np.full(len(places), math.nan, dtype=object))
+        values[: len(rest.rows)] = told.tolist()
+    return Picks(np.concatenate([rest.rows, blank]), facts).take(np.argsort(places))
 
 
 def per_group(inner: Selector, inputs: Inputs, groups: Rows, *, cap: int = 1) -> Picks:
