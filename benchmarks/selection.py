@@ -1,203 +1,224 @@
-"""k-centre and CORAL against the plain greedy in numpy and lightly-mundig, on synthetic vectors.
+"""Selections against their peers: k-centre, CORAL, typicality and facility location, with loading and memory told.
 
-    python benchmarks/selection.py [--quick] [--size 100000] [--width 512] [--picks 1000] [--repeat 3]
+    python benchmarks/selection.py [--quick] [--only kcenter,million] [--repeat 3] [--cache FOLDER]
 
-Sets: A has independent Gaussian vectors, B 2,000 clusters of uneven size with a falling spectrum; all of length 1.
-All take their turns in one process; vectors are in memory before the clock starts. The peers need minutes, so their
-turns are shorter: what they need for ``--peer-picks`` picks is scaled to all picks, at a constant time per pick.
+Every turn is a process of its own; the contestants of a part take turns, so that all meet the same machine. Before the
+clock starts, code is compiled, a small problem is solved, and the vectors are read (or mapped); what a contestant does
+to take them in is told as its loading, apart from its run. A peer that is too slow for all picks makes fewer, and its
+run is extrapolated at a constant time per pick; the table says from how many. Own memory is the most beside mapped
+files and what was there before. Sets: A independent Gaussian vectors, B clusters, both of length 1; C features of
+CIFAR-10 test pictures. Peers that are not installed are left out and named.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
+import dataclasses
+import json
+import os
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
-import tracemalloc
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from common import finish, parser, write_table
-from labelwise.selection import coral, k_center
+from contestants.vectors import made
 
-try:
-    import lightly_mundig
-except ImportError:
-    lightly_mundig = None
+TURN = Path(__file__).parent / "contestants" / "turn.py"
+LIMIT = 3600  # seconds of a turn
 
-Vectors = NDArray[np.float32]
-Picker = Callable[[Vectors, NDArray[np.float64], int], list[int]]
-NOTHING = np.array([], np.int64)
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One comparison: each contestant with the number of picks it makes, None for all."""
+
+    task: str
+    about: str
+    sets: str
+    size: int
+    picks: int
+    by: dict[str, int | None]
+    width: int = 512
+    mapped: bool = False
+    turns: int | None = None  # None: as many as asked for
+
+
+K_CENTER = {"labelwise": None, "numpy": None, "lightly-mundig": None, "scikit-activeml": 10}
+PARTS = {
+    "kcenter": Part("k_center", "k-centre", "AB", 100_000, 1000, K_CENTER),
+    "features": Part("k_center", "k-centre", "C", 10_000, 1000, K_CENTER, width=1280),
+    "kcenter10k": Part(
+        "k_center", "k-centre", "AB", 100_000, 10_000, {"labelwise": None, "numpy": 1000, "lightly-mundig": 1000}
+    ),
+    "million": Part(
+        "k_center",
+        "k-centre, mapped",
+        "AB",
+        1_000_000,
+        1000,
+        {"labelwise": None, "numpy": 40, "lightly-mundig": 40},
+        mapped=True,
+    ),
+    "million10k": Part(
+        "k_center", "k-centre, mapped", "B", 1_000_000, 10_000, {"labelwise": None, "numpy": 40}, mapped=True, turns=1
+    ),
+    "coral": Part("coral", "CORAL", "AB", 100_000, 1000, {"labelwise": None, "numpy": None, "lightly-mundig": None}),
+    "typicality": Part(
+        "typicality",
+        "typicality",
+        "B",
+        20_000,
+        0,
+        {"labelwise": None, "faiss flat": None, "scikit-learn": None, "lightly-mundig": None},
+    ),
+    "facility": Part(
+        "facility_location",
+        "facility location",
+        "B",
+        20_000,
+        1000,
+        {"labelwise": None, "apricot, 64 neighbours": None, "apricot, dense": None},
+        turns=1,
+    ),
+}
+QUICK = {"kcenter": (8000, 200), "coral": (8000, 200), "million": (20_000, 100), "typicality": (3000, 0)}
+HEAD = (
+    "| selection | set | by | run, seconds (range) | labelwise is faster by | loading, seconds "
+    "| with loading, faster by | own memory, MB | agrees |\n|---|---|---|---|---|---|---|---|---|"
+)
 
 
 def main() -> None:
-    """Let all take their turns on both sets and print the table."""
+    """Let all take their turns and print the table."""
     options = parser(__doc__)
-    options.add_argument("--size", type=int, default=100_000)
-    options.add_argument("--width", type=int, default=512)
-    options.add_argument("--picks", type=int, default=1000)
-    options.add_argument("--peer-picks", type=int, default=1000, help="picks of a peer's turn; scaled if fewer")
-    options.add_argument("--repeat", type=int, default=3)
+    options.add_argument("--only", default="", help=f"parts, of {','.join(PARTS)}")
+    options.add_argument("--repeat", type=int, default=3, help="turns of each contestant")
+    options.add_argument("--scale", type=float, default=1.0, help="share of the rows, to try a part out")
+    options.add_argument("--cache", type=Path, help="folder of the vectors, kept; up to 5 GB")
+    options.add_argument("--weights", type=Path, default=Path("../shared/weights"))
     given = options.parse_args()
+    if unknown := set(given.only.split(",")) - {*PARTS, ""}:
+        options.error(f"--only: no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    began, load, figures = time.perf_counter(), os.getloadavg()[0], {}
+    with tempfile.TemporaryDirectory() as temporary:
+        for name in given.only.split(",") if given.only else QUICK if given.quick else PARTS:
+            for letter in PARTS[name].sets[-1:] if given.quick else PARTS[name].sets:
+                part = _sized(name, given)
+                file = made(letter, part.size, part.width, given.cache or Path(temporary), given.data, given.weights)
+                if file is None:
+                    print(f"{name} {letter}: left out, the pictures or the weights are absent", flush=True)
+                    continue
+                figures[f"{name} {letter}"] = _part(f"{name} {letter}", part, file, given.repeat)
+                if given.cache is None and part.size > 500_000:
+                    file.unlink()  # two of them may not fit
+    table = "\n".join([HEAD, *(line for found in figures.values() for line in found.pop("lines"))])
+    note = _note(given, figures, load)
+    if not given.quick and not given.only and given.scale == 1:
+        write_table("selection", table, note)
+    print(table, note, sep="\n\n")
+    finish("selection", {"quick": given.quick, "seconds": time.perf_counter() - began, "parts": figures})
+
+
+def _sized(name: str, given: argparse.Namespace) -> Part:
+    part = PARTS[name]
     if given.quick:
-        given.size, given.width, given.picks, given.peer_picks, given.repeat = 10_000, 128, 200, 50, 1
-    began = time.perf_counter()
-    figures = {
-        name: _set(make(given.size, given.width), given) for name, make in {"A": gaussian, "B": clusters}.items()
+        size, picks = QUICK.get(name, (4000, 50))
+        by = {one: n and min(n, picks) for one, n in part.by.items() if one != "scikit-activeml"}
+        return dataclasses.replace(part, size=size, picks=picks, width=128, by=by, turns=1)
+    size = int(part.size * given.scale)
+    return dataclasses.replace(part, size=size, picks=min(part.picks, size))
+
+
+def _part(name: str, part: Part, file: Path, repeat: int) -> dict[str, Any]:
+    turns: dict[str, list[dict[str, Any]]] = {by: [] for by in part.by}
+    for turn in range(part.turns or repeat):
+        for by, fewer in part.by.items():
+            if turns[by] and "absent" in turns[by][0]:
+                continue
+            n = min(fewer or part.picks, part.picks)
+            result = _turn(part, by, file, n, check=turn == 0 and (by == "labelwise" or part.task != "k_center"))
+            turns[by].append(result)
+            if "absent" in result:
+                print(f"{name} {by}: left out: {result['absent']}", flush=True)
+                continue
+            result["run"] = result["seconds"] * (part.picks / n if n else 1)
+            print(f"{name} {by}: {result['run']:.2f} s{_from(part, by)}, loading {result['loading']:.2f} s", flush=True)
+    present = {by: found for by, found in turns.items() if "absent" not in found[0]}
+    ours = present["labelwise"][0]["found"]
+    found = {by: _summary(results, ours) for by, results in present.items()}
+    lines = [_row(part, file.name[0], by, found) for by in found]
+    absent = {by: results[0]["absent"] for by, results in turns.items() if by not in present}
+    return {"by": found, "absent": absent, "lines": lines}
+
+
+def _turn(part: Part, by: str, file: Path, n: int, *, check: bool) -> dict[str, Any]:
+    words = [part.task, by, str(file), str(n), *["--mapped"] * part.mapped, *["--check"] * check]
+    done = subprocess.run(
+        [sys.executable, str(TURN), *words], capture_output=True, text=True, timeout=LIMIT, env=dict(os.environ)
+    )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
+        if by == "labelwise":
+            raise SystemExit(f"{part.task} {by}: {lines[-1]}")
+        return {"absent": lines[-1][:200]}
+    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return result
+
+
+def _summary(results: list[dict[str, Any]], ours: list[Any]) -> dict[str, Any]:
+    runs = [r["run"] for r in results]
+    theirs = results[0]["found"]
+    both = list(zip(ours, theirs, strict=False))
+    return {
+        "seconds": statistics.median(runs),
+        "low": min(runs),
+        "high": max(runs),
+        "loading": statistics.median(r["loading"] for r in results),
+        "reading": statistics.median(r["reading"] for r in results),
+        "own_mb": max(r["own_mb"] for r in results),
+        "rss_mb": max(r["rss_mb"] for r in results),
+        "check": results[0].get("check"),
+        "equal": next((i for i, (a, b) in enumerate(both) if a != b), len(both)),
+        "difference": max((abs(a - b) for a, b in both), default=0.0),
+        "compared": len(both),
     }
-    lines = [
-        "| set | selection | by | seconds, median (range) | labelwise is faster by | own memory, MB |",
-        "|---|---|---|---|---|---|",
-    ]
-    lines += [_row(name, task, by, f[task]) for name, f in figures.items() for task in f for by in f[task]]
-    scaled = "" if given.peer_picks >= given.picks else f"; peers made {given.peer_picks} picks, scaled"
-    note = (
-        f"{given.size:,} x {given.width}, {given.picks:,} picks, {given.repeat} turns{scaled}; "
-        f"`python benchmarks/selection.py --peer-picks {given.peer_picks} --repeat {given.repeat}`"
+
+
+def _from(part: Part, by: str) -> str:
+    fewer = part.by[by]
+    return "" if fewer is None or fewer >= part.picks else f", extrapolated from k={fewer:,}"
+
+
+def _row(part: Part, letter: str, by: str, found: dict[str, dict[str, Any]]) -> str:
+    f, ours = found[by], found["labelwise"]
+    peer = by != "labelwise"
+    faster = f"{f['seconds'] / ours['seconds']:.1f}" if peer else ""
+    total = f"{(f['seconds'] + f['loading']) / (ours['seconds'] + ours['loading']):.1f}" if peer else ""
+    if part.task == "typicality":
+        agrees = f"within {f['difference']:.0e}" if peer else ""
+    elif part.task == "facility_location":
+        agrees = f"mean similarity {f['check']:.4f}"
+    elif peer:
+        agrees = f"{f['equal']:,} of {f['compared']:,} picks"
+    else:
+        agrees = f"proved, excess {f['check']:.0e}" if part.task == "k_center" else ""
+    picks = f", k={part.picks:,}" if part.picks else ""
+    run = f"{f['seconds']:.2f} ({f['low']:.2f} to {f['high']:.2f}){_from(part, by)}"
+    return (
+        f"| {part.about}, {part.size:,} x {part.width}{picks} | {letter} | {by} | {run} | {faster} "
+        f"| {f['loading']:.2f} | {total} | {f['own_mb']:.0f} | {agrees} |"
     )
-    if not given.quick:
-        write_table("selection", "\n".join(lines), note)
-    print("\n".join(lines), note, sep="\n\n")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    finish(
-        "selection", {"quick": given.quick, "seconds": time.perf_counter() - began, "peak_mb": peak, "sets": figures}
-    )
 
 
-def gaussian(size: int, width: int) -> Vectors:
-    """Set A."""
-    found = np.random.default_rng(0).standard_normal((size, width), dtype=np.float32)
-    return _unit(found)
-
-
-def clusters(size: int, width: int, number: int = 2000) -> Vectors:
-    """Set B: cluster sizes fall as rank^-0.7, variances as 1/i; 35 % of the variance is within; rotated, off-centre."""
-    rng = np.random.default_rng(0)
-    scale = (1 / np.sqrt(np.arange(1, width + 1))).astype(np.float32)
-    chances = np.arange(1, number + 1) ** -0.7
-    centres = rng.standard_normal((number, width), dtype=np.float32) * scale * np.float32(0.65**0.5)
-    found = centres[rng.choice(number, size, p=chances / chances.sum())]
-    found += rng.standard_normal((size, width), dtype=np.float32) * scale * np.float32(0.35**0.5)
-    found += 0.1 * rng.standard_normal(width, dtype=np.float32)
-    return _unit(found @ np.linalg.qr(rng.standard_normal((width, width)))[0].astype(np.float32))
-
-
-def _unit(vectors: Vectors) -> Vectors:
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors
-
-
-def our_k_center(x: Vectors, scores: NDArray[np.float64], n: int) -> list[int]:
-    """labelwise, the first row labelled."""
-    return [0, *k_center(n - 1, np.arange(1, len(x)), np.array([0]), x).rows.tolist()]
-
-
-def numpy_k_center(x: Vectors, scores: NDArray[np.float64], n: int) -> list[int]:
-    """One product of a matrix and a vector per pick, in float32."""
-    norms, nearest, picks = np.einsum("ij,ij->i", x, x), np.full(len(x), np.inf, np.float32), [0]
-    while len(picks) < n:
-        centre = picks[-1]
-        np.minimum(nearest, norms + norms[centre] - 2 * (x @ x[centre]), out=nearest)
-        nearest[centre] = -1
-        picks.append(int(nearest.argmax()))
-    return picks
-
-
-def mundig_k_center(x: Vectors, scores: NDArray[np.float64], n: int) -> list[int]:
-    """Lightly's engine, diversity alone."""
-    selection = lightly_mundig.Selection()
-    selection.add_diversifying_strategy(x, 1.0)
-    return list(selection.run_selection([], len(x), n))
-
-
-def our_coral(x: Vectors, scores: NDArray[np.float64], n: int) -> list[int]:
-    """labelwise."""
-    return coral(n, np.arange(len(x)), NOTHING, scores, x).rows.tolist()
-
-
-def numpy_coral(x: Vectors, scores: NDArray[np.float64], n: int) -> list[int]:
-    """The formula with one product of a matrix and a vector per pick, in float32."""
-    norms, nearest = np.einsum("ij,ij->i", x, x), np.full(len(x), np.inf, np.float32)
-    picks = [int(scores.argmax())]
-    apart = np.full(n, np.inf)
-    while len(picks) < n:
-        centre = picks[-1]
-        squared = np.maximum(norms + norms[centre] - 2 * (x @ x[centre]), 0)
-        if len(picks) > 1:
-            others = squared[picks[:-1]]
-            apart[: len(picks) - 1] = np.minimum(apart[: len(picks) - 1], others)
-            apart[len(picks) - 1] = others.min()
-        np.minimum(nearest, squared, out=nearest)
-        distances = apart[: len(picks)].sum() if len(picks) > 1 else 0.0
-        gains = (distances + nearest) * (scores[picks].sum() + scores)
-        gains[picks] = -1
-        picks.append(int(gains.argmax()))
-    return picks
-
-
-def mundig_coral(x: Vectors, scores: NDArray[np.float64], n: int) -> list[int]:
-    """Lightly's engine, diversity and weights."""
-    selection = lightly_mundig.Selection()
-    selection.add_diversifying_strategy(x, 1.0)
-    selection.add_weighting_strategy(scores, 1.0)
-    return list(selection.run_selection([], len(x), n))
-
-
-TASKS: dict[str, dict[str, Picker]] = {
-    "k_center": {"labelwise": our_k_center, "numpy": numpy_k_center, "lightly-mundig": mundig_k_center},
-    "coral": {"labelwise": our_coral, "numpy": numpy_coral, "lightly-mundig": mundig_coral},
-}
-
-
-def _set(x: Vectors, given: argparse.Namespace) -> dict[str, dict[str, dict[str, float]]]:
-    scores = np.random.default_rng(1).beta(1, 4, len(x))
-    return {task: _task(task, pickers, x, scores, given) for task, pickers in TASKS.items()}
-
-
-def _task(
-    task: str, pickers: dict[str, Picker], x: Vectors, scores: NDArray[np.float64], given: argparse.Namespace
-) -> dict[str, dict[str, float]]:
-    pickers = {by: p for by, p in pickers.items() if by != "lightly-mundig" or lightly_mundig is not None}
-    turns: dict[str, list[float]] = {by: [] for by in pickers}
-    pickers["labelwise"](x[:3000], scores[:3000], 20)  # compiled beforehand
-    for _ in range(given.repeat):
-        picks = {}
-        for by, picker in pickers.items():
-            n = given.picks if by == "labelwise" else min(given.picks, given.peer_picks)
-            began = time.perf_counter()
-            picks[by] = picker(x, scores, n)
-            turns[by].append((time.perf_counter() - began) * given.picks / n)
-            print(f"{task} {by}: {turns[by][-1]:.2f} s for {given.picks} picks", flush=True)
-    found: dict[str, dict[str, float]] = {}
-    for by, seconds in turns.items():
-        found[by] = {"seconds": statistics.median(seconds), "low": min(seconds), "high": max(seconds)}
-        found[by]["times"] = found[by]["seconds"] / found["labelwise"]["seconds"]
-        found[by]["equal_until"] = _equal(picks["labelwise"], picks[by])
-    found["labelwise"]["own_mb"] = _own_memory(lambda: pickers["labelwise"](x, scores, given.picks))
-    return found
-
-
-def _equal(ours: list[int], theirs: list[int]) -> int:
-    return next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), len(theirs))
-
-
-def _own_memory(call: Callable[[], Any]) -> float:
-    """Most MB that arrays take beside what was there before."""
-    tracemalloc.start()
-    call()
-    _, most = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    return most / 1e6
-
-
-def _row(name: str, task: str, by: str, all_of_task: dict[str, dict[str, float]]) -> str:
-    f = all_of_task[by]
-    own = f"{f['own_mb']:.0f}" if "own_mb" in f else ""
-    times = "" if by == "labelwise" else f"{f['times']:.1f}"
-    return f"| {name} | {task} | {by} | {f['seconds']:.2f} ({f['low']:.2f} to {f['high']:.2f}) | {times} | {own} |"
+def _note(given: argparse.Namespace, figures: dict[str, dict[str, Any]], load: float) -> str:
+    absent = {by: why for found in figures.values() for by, why in found["absent"].items()}
+    left = "".join(f"; without {by} ({why})" for by, why in absent.items())
+    machine = f"{os.cpu_count()} processors, load {load:.1f} before"
+    turns = f"{given.repeat} turns each, one for facility location and the largest"
+    return f"{turns}; {machine}{left}; `python benchmarks/selection.py`"
 
 
 if __name__ == "__main__":

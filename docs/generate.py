@@ -9,6 +9,7 @@ A region lies between ``<!-- generated:NAME -->`` and ``<!-- /generated:NAME -->
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 import re
 import sys
@@ -104,13 +105,94 @@ MEANINGS: dict[str, dict[str, str]] = {
     "engine local": {
         "workers": "processes; 0 works in this one",
     },
+    "predictions coco": {
+        "annotations": "JSON with `images` and `categories`; needed where `image_id` is a number",
+        "absent": "an image without an entry has no detection (`empty`), no prediction (`missing`), or what "
+        "`annotations` say (`auto`)",
+        "first": "`category_id` of the first of the listed `classes`",
+        "root": "beginning of the names in the file that is cut off",
+        "independent": "class vectors come from a sigmoid head: they need not sum to 1",
+        "vectors": "a box without class vector is scored on [1 - s, s] (`binary`), or its label gets s and the other "
+        "classes share the rest (`spread`)",
+    },
+    "predictions yolo": {
+        "names": "YAML with `names`, or a text with a name a line; default: `data.yaml` beside or above the labels",
+        "absent": "an image without a file has no detection (`empty`), or no prediction",
+        "root": "as for `coco`",
+        "vectors": "as for `coco`",
+    },
+    "predictions probs_table": {
+        "logits": "the numbers are logits: softmax comes first (sigmoid, if `independent`)",
+        "independent": "each class stands alone (sigmoid): rows need not sum to 1",
+        "root": "as for `coco`",
+    },
+    "predictions maps": {
+        "logits": "as for `probs_table`",
+        "independent": "as for `probs_table`",
+        "channels": "where the class axis of the arrays is",
+        "root": "as for `coco`",
+    },
+    "predictions lightly": {
+        "absent": "as for `yolo`",
+        "root": "as for `coco`",
+        "independent": "as for `coco`",
+        "vectors": "as for `coco`",
+    },
+    "score object_frequency": {
+        "penalty": "what each further object of a class counts, 0 to 1",
+    },
+    "score missed_objects": {
+        "low": "a box below this confidence says nothing",
+        "shown": "a box from this confidence on counts as found",
+        "iou": "overlap from which one box explains another",
+    },
+    "reduce top": {
+        "share": "share of the boxes or pixels, rounded up",
+        "k": "their number, instead of a share",
+    },
+    "engine ray": {
+        "address": "`host:port` of a cluster, `auto` for the one this machine belongs to, or empty to start one here",
+        "workers": "most workers; 0: as many as the cluster has room for",
+        "cpus": "cores of each worker",
+        "gpus": "GPUs of each worker; a share such as 0.5 lets two workers use one",
+        "retries": "how often a batch is done again when its worker dies",
+    },
     "select stochastic": {
         "kind": "what the chances grow with: the score (`power`), its exponential (`softmax`), the rank (`softrank`)",
         "beta": "how strongly; 0 draws uniformly",
     },
+    "select k_center": {
+        "least_distance": "ends before a pick that would be nearer than this",
+    },
+    "select combined": {
+        "parts": "each `{by: ..., strength: 1, ...}`; see [combining](#combining)",
+        "least_distance": "ends before a pick that would be nearer than this; needs a part by diversity",
+    },
+    "select most_similar": {
+        "like": "classes (indices) whose labelled images are asked for; default: all labelled images",
+        "queries": "row numbers that are asked for instead; for arrays only",
+    },
+    "select most_typical": {
+        "neighbours": "nearest images that typicality is measured on",
+    },
+    "select deduplicate": {
+        "distance": "images nearer than this (Euclidean) are near-duplicates",
+    },
+    "select robust_k_center": {
+        "outliers": "share of the candidates that need not be covered",
+        "limit": "of more candidates than this, that many stand for the others",
+    },
+    "select mixture": {
+        "parts": "each `{select: name or mapping, weight: 1}`; see [mixing](#mixing)",
+    },
+    "select bandit": {
+        "parts": "each `{select: name or mapping}`; default: five mixtures of `top` and `random`",
+        "gamma": "how fast it learns and how much it still tries, above 0 to 1",
+    },
     "select coral": {
         "diversity": "strength of the distances; 0 leaves them out",
         "weight": "strength of the scores; 0 leaves them out",
+        "least_distance": "ends before a pick that would be nearer than this",
     },
     "select typiclust": {
         "max_clusters": "most clusters",
@@ -139,6 +221,7 @@ MEANINGS: dict[str, dict[str, str]] = {
     "select facility_location": {
         "neighbours": "nearest images that one image can serve",
         "limit": "of more candidates than this a random sample is used",
+        "chance": "above 0 only some candidates are looked at for each pick; how much is given away on average",
     },
     "select cluster_margin": {
         "factor": "this many times n best-scored candidates are shared out",
@@ -150,6 +233,34 @@ MEANINGS: dict[str, dict[str, str]] = {
     "select hierarchical": {
         "beta": "how much surer than its rivals a class must be, from 1; higher splits the tree sooner",
         "limit": "of more candidates than this a random sample is used",
+    },
+    "score difficulty_entropy": {
+        "difficulty": "of each class, 0 (easy) to 1; default: 1 for all",
+        "strength": "how much more the most difficult class weighs than the easiest",
+        "alpha": "how soon a weight rises with the difficulty; smaller is sooner",
+    },
+    "select object_k_center": {
+        "over": "what stands for an image: its farthest object (`max`) or the mean over its objects (`mean`)",
+    },
+    "select object_coverage": {
+        "neighbours": "nearest objects of its class that an object can serve",
+        "limit": "of images with more objects than this in all a random sample is used",
+    },
+    "select ppal": {
+        "threshold": "objects with a score not above this are left out",
+        "updates": "most times the centres are moved to the medoids; 0 leaves them where farthest first put them",
+        "limit": "of more candidates than this a random sample is used",
+    },
+    "select class_balanced": {
+        "target": "wanted share of each class; default: the same for each class seen",
+    },
+    "select two_round_k_center": {
+        "partitions": "parts that are selected from by themselves first",
+        "factor": "how many times n each part gives, from 1; more comes nearer to one round, and costs more",
+    },
+    "select two_round_facility_location": {
+        "partitions": "random parts that are selected from by themselves first",
+        "clients": "images drawn from the pool that stand for it",
     },
     "select margin_cluster_mean": {
         "width": "images are inside the margin where log p1 - log p2 is below this",
@@ -195,10 +306,12 @@ def regions() -> dict[str, dict[str, str]]:
         "strategies.md": {
             "presets": _presets(),
             "scores": _functions("score", compose.SCORE_VOCABULARY),
+            "reduces": _functions("reduce", {}),
             "selects": _functions("select", compose.VOCABULARY),
             "words": _words(),
         },
         "cli.md": {"verbs": _verbs()},
+        "predictions.md": {"formats": _formats()},
         "plugins.md": {name: _example(name) for name in ("own_strategy.py", "own_model.py", "own_annotator.py")},
         "architecture.md": {"files": _files()},
     }
@@ -254,8 +367,19 @@ def _shown(value: Any) -> str:
         return ""
     if value.__class__.__name__ == "_HAS_DEFAULT_FACTORY_CLASS":
         return ""
+    if isinstance(value, tuple) and dataclasses.is_dataclass(value[0]):
+        return f"`[{', '.join(_compact(item) for item in value)}]`"
     text = {True: "true", False: "false"}.get(value) if isinstance(value, bool) else None
     return f"`{text or (list(value) if isinstance(value, tuple) else value)}`"
+
+
+def _compact(item: Any) -> str:
+    """A mapping of options as one would write it, without what is at its default."""
+    if dataclasses.is_dataclass(item):
+        item = {f.name: getattr(item, f.name) for f in dataclasses.fields(item) if getattr(item, f.name) != f.default}
+    if isinstance(item, Mapping):
+        return "{" + ", ".join(f"{name}: {_compact(value)}" for name, value in item.items()) + "}"
+    return f"[{', '.join(_compact(value) for value in item)}]" if isinstance(item, list | tuple) else str(item)
 
 
 def _plain(annotation: Any) -> Any:
@@ -294,12 +418,14 @@ def _noun(annotation: Any) -> str:
         return "mapping"
     if origin is not None and arguments:
         return f"list of {_plural(_type(arguments[0]))}"
+    if dataclasses.is_dataclass(annotation):
+        return "mapping"
     words = {int: "whole number", float: "number", str: "text", bool: "true or false", Path: "path"}
     return words[annotation]
 
 
 def _plural(noun: str) -> str:
-    return re.sub(r"\b(number|text)\b", r"\1s", noun)
+    return re.sub(r"\b(number|text|mapping)\b", r"\1s", noun)
 
 
 def _bounds(metadata: Iterable[Any]) -> str:
@@ -343,6 +469,14 @@ def _all_options() -> str:
     return "\n\n".join(parts)
 
 
+def _formats() -> str:
+    parts = []
+    for name in catalog.TABLES["predictions"]:
+        about = _markdown(inspect.getdoc(catalog.resolve("predictions", name)) or "")
+        parts.append(f"### `{name}`\n\n{about}\n\n{_option_table('predictions', name)}")
+    return "\n\n".join(parts)
+
+
 # --- strategies ---------------------------------------------------------------------------------------
 
 
@@ -359,7 +493,9 @@ def _presets() -> str:
 def _recipe(recipe: strategies.Recipe) -> str:
     parts = [f"score {_spec(recipe.score)}"] if recipe.score else []
     parts.append(f"select {_spec(recipe.select)}")
-    for rule in ("shortlist", "balance", "per_group", "near_duplicates"):
+    parts += [f"reduce {_spec(recipe.reduce)}"] if recipe.reduce else []
+    parts += [f"empty `{recipe.empty}`"] if recipe.reduce else []
+    for rule in ("rescale", "shortlist", "balance", "per_group", "near_duplicates", "threshold"):
         value = getattr(recipe, rule)
         parts += [f"{rule} {_shown(value)}"] if value else []
     return ", ".join(parts)
@@ -367,7 +503,7 @@ def _recipe(recipe: strategies.Recipe) -> str:
 
 def _spec(spec: strategies.Spec) -> str:
     name, given = catalog.split_spec(spec)
-    return f"`{name}`" + (f" ({', '.join(f'{k} {v}' for k, v in given.items())})" if given else "")
+    return f"`{name}`" + (f" ({', '.join(f'{k} {_compact(v)}' for k, v in given.items())})" if given else "")
 
 
 def _functions(kind: str, vocabulary: Mapping[str, str]) -> str:
@@ -375,13 +511,11 @@ def _functions(kind: str, vocabulary: Mapping[str, str]) -> str:
     for name in catalog.TABLES[kind]:
         function = catalog.resolve(kind, name)
         about = _markdown(inspect.getdoc(function) or "")
-        asks = [
-            word
-            for word in vocabulary
-            if word in compose.needs(function, vocabulary) and word not in ("n", "candidates", "rng")
-        ]
+        asked = compose.needs(function, vocabulary) if vocabulary else frozenset()
+        asks = [word for word in vocabulary if word in asked and word not in ("n", "candidates", "rng")]
+        told = f"\n\nAsks for: {', '.join(asks) or 'nothing'}." if vocabulary else ""
         table = f"\n\n{_option_table(kind, name)}" if options(kind, name) else ""
-        parts.append(f"### `{name}`\n\n{about}\n\nAsks for: {', '.join(asks) or 'nothing'}.{table}")
+        parts.append(f"### `{name}`\n\n{about}{told}{table}")
     return "\n\n".join(parts)
 
 

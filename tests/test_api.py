@@ -120,6 +120,7 @@ def test_another_strategy_in_the_file_does_not_matter(tree: dict[str, Any]) -> N
         (["margni"], {}, "did you mean 'margin'"),
         (["margin+margin"], {}, "cold_start needs probs"),
         (["bald"], {}, "strategy needs samples"),
+        (["object_k_center"], {}, "strategy needs boxes, objects, but model 'frozen' gives embeddings, probs"),
         (["margin"], {"annotator": "files"}, "annotator=oracle"),
     ],
 )

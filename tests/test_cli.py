@@ -15,7 +15,7 @@ import yaml
 from labelwise import cli
 from labelwise.data.digits import make_scenes
 
-VERBS = ("demo", "init", "check", "run", "step", "status", "simulate", "compare", "list")
+VERBS = ("demo", "init", "check", "run", "step", "status", "simulate", "compare", "embed", "pick", "list")
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +102,9 @@ def test_help_of_a_verb(call: Any, verb: str) -> None:
         ("simulate", "c.yaml", "--seeds", "two"),
         ("compare",),
         ("status",),
+        ("embed",),
+        ("embed", "empty", "--train", "-1"),
+        ("embed", "empty", "--mean", "0.5"),
     ],
 )
 def test_wrong_usage_is_2(call: Any, words: tuple[str, ...]) -> None:
@@ -210,6 +213,10 @@ MISTAKES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "a wrong key below": (("check", "c.yaml", "budget.round=2"), ("budget.round", "did you mean 'rounds'")),
     "a wrong value": (("check", "c.yaml", "budget.rounds=many"), ("budget.rounds", "'many'")),
     "a wrong name": (("check", "c.yaml", "strategy=marign"), ("did you mean 'margin'",)),
+    "boxes in a classification": (("check", "c.yaml", "strategy=box_margin"), ("reduce (max)", "task is classify")),
+    "faint boxes there": (("check", "c.yaml", "strategy=missed_objects"), ("reduce (sum)", "task is classify")),
+    "empty images there": (("check", "c.yaml", "strategy.empty=quota"), ("empty (quota)", "task is classify")),
+    "a wrong reduction": (("check", "c.yaml", "strategy.reduce=meen"), ("did you mean 'mean'",)),
     "no equals sign": (("run", "c.yaml", "seed"), ("key=value", "'seed'")),
     "bad yaml": (("run", "c.yaml", "seed=[1"), ("'seed'", "[1")),
     "no data": (("run", "c.yaml", "data.path=nowhere.csv"), ("nowhere.csv",)),
@@ -226,6 +233,34 @@ MISTAKES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "simulate without strategies": (("simulate", "c.yaml", "--strategies", ","), ("strateg",)),
     "simulate unknown": (("simulate", "c.yaml", "--strategies", "margin,rendom"), ("did you mean 'random'",)),
     "simulate with people": (("simulate", "c.yaml", "annotator=files"), ("annotator=oracle",)),
+    "embed nothing": (("embed", "nowhere", "--backbone", "edges"), ("nowhere",)),
+    "embed an empty folder": (("embed", "empty", "--backbone", "edges"), ("found none",)),
+    "embed a picture": (("embed", "picture.png", "--backbone", "edges"), ("a file",)),
+    "embed by a wrong network": (("embed", "data", "--backbone", "resnet1"), ("resnet1",)),
+    "embed with a wrong option": (
+        ("embed", "data", "--backbone", "test_resnet", "--weights", "none", "--option", "pad=same"),
+        ("pad",),
+    ),
+    "embed without equals sign": (("embed", "data", "--backbone", "edges", "--option", "pad"), ("key=value",)),
+    "embed without weights": (
+        ("embed", "data", "--backbone", "test_resnet", "--weights", "nowhere.pth"),
+        ("nowhere.pth",),
+    ),
+    "embed into a strange file": (("embed", "data", "--backbone", "edges", "-o", "x.xlsx"), (".parquet",)),
+    "embed into a folder": (("embed", "data", "--backbone", "edges", "-o", "folder.csv"), ("a folder",)),
+    "train edges": (("embed", "data", "--backbone", "edges", "--train", "1"), ("edges", "--train")),
+    "train by a wrong method": (
+        ("embed", "data", "--backbone", "test_resnet", "--weights", "none", "--train", "1", "--method", "simklr"),
+        ("did you mean 'simclr'",),
+    ),
+    "train by a wrong setting": (
+        ("embed", "data", "--backbone", "test_resnet", "--weights", "none", "--train", "1", "--setting", "lrr=1"),
+        ("did you mean 'lr'",),
+    ),
+    "train on one picture": (
+        ("embed", "data", "--backbone", "test_resnet", "--weights", "none", "--size", "32", "--train", "1"),
+        ("two images or more", "found 1"),
+    ),
     "demo in a file": (("demo", "c.yaml", "--seeds", "1"), ("c.yaml",)),
 }
 
@@ -238,10 +273,41 @@ def test_every_mistake_is_one_line(call: Any, config: Path, table: Path, what: s
     Path("picture.yaml").write_bytes(png)
     Path("empty.yaml").write_text("# nothing\n")
     Path("empty").mkdir()
+    Path("folder.csv").mkdir()
     Path("data").mkdir()
     Path("data/a.png").write_bytes(png)
     code, _, err = call(*words)
     assert_one_line(code, err, *parts)
+
+
+def test_embed(call: Any, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LABELWISE_CACHE", str(tmp_path / "cache"))
+    code, out, err = call("embed", table.parent, "--backbone", "edges")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "60 images, 128 numbers each (60 computed, 0 known or copies; 0 left out)",
+        "embeddings: embeddings.parquet",
+    ]
+    code, out, _ = call("embed", table.parent, "--backbone", "edges", "--json", "--half", "-o", "x/y.npy")
+    facts = json.loads(out)
+    assert (code, facts["computed"], facts["dim"], facts["dtype"]) == (0, 0, 128, "float16")
+    assert Path("x/y.npy").is_file()
+    assert call("embed", table.parent, "--backbone", "pixels", "-q", "-o", "z.csv") == (0, "", "")
+
+
+def test_remaining_time_where_there_is_no_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(cli.time, "monotonic", lambda: clock[0])
+    show = cli._plain_progress()
+    for second in range(301):
+        clock[0] = float(second)
+        show(1000 + second * 2, 3000, "training")  # it continues, and 1000 were done before it began
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "training: 1010 of 3000, about 17 min left"
+    assert lines[-1] == "training: 1600 of 3000, about 12 min left"
 
 
 def test_running_out_of_memory_is_one_line(call: Any, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:

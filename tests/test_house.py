@@ -39,11 +39,11 @@ LAYERS = (
     ("data", "scoring", "selection", "evaluate", "store", "engine", "config"),
     ("units",),
     ("embedding", "curves", "reasons", "strategies"),
-    ("models", "annotators", "picking", "results", "starter"),
-    ("parts", "report", "testing"),
-    ("loop", "tables"),
+    ("models", "annotators", "picking", "pool", "predicted", "results", "starter"),
+    ("parts", "picking_images", "report", "testing"),
+    ("loop", "pick_output", "tables"),
     ("api",),
-    ("demo",),
+    ("demo", "verb_pick"),
     ("cli",),
 )
 

@@ -16,14 +16,15 @@ ROOT = Path(labelwise.__file__).parent
 # What only these rooms may import, wherever in the file.
 KEPT_IN = {
     "timm": {"embedding", "models"},
-    "torch": {"scoring", "embedding", "models", "engine"},
+    "torch": {"scoring", "units", "embedding", "models", "engine"},
     "torchvision": {"embedding", "models"},
     "sklearn": {"selection", "models", "data", "embedding", "evaluate", "curves"},
     "plotly": {"report", "web"},
+    "skimage": {"selection"},
     "jinja2": {"report", "web", "starter"},
     "fastapi": {"web"},
     "typer": {"cli"},
-    "yaml": {"config", "starter", "loop", "results", "api", "report", "demo", "tables", "cli"},
+    "yaml": {"config", "data", "starter", "loop", "results", "api", "report", "demo", "tables", "cli"},
     "pickle": {"engine", "testing"},
     "PIL": {"data", "embedding", "models", "report", "web", "testing", "demo"},
 }

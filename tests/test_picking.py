@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -37,11 +38,22 @@ def test_defaults_follow_what_is_given():
     assert pick(5, samples=given["samples"]).indices.tolist() == bald.indices.tolist()
 
 
+def boxes(size=30):
+    owners = np.arange(size).repeat(np.arange(size) % 3)
+    vectors = rng(2).normal(size=(len(owners), 4))
+    return {
+        "objects": vectors,
+        "owners": owners,
+        "object_labels": owners % 2,
+        "object_scores": rng(3).random(len(owners)),
+    }
+
+
 @pytest.mark.parametrize("name", [name for name, recipe in PRESETS.items() if recipe.reduce is None])
 def test_every_preset_gives_n_rows_and_a_sentence_for_each(name):
     labels = np.arange(3)
-    picked = pick(9, **arrays(), labelled=[4, 2, 9], labels=labels, strategy=name, seed=3)
-    again = pick(9, **arrays(), labelled=[4, 2, 9], labels=labels, strategy=name, seed=3)
+    picked = pick(9, **arrays(), **boxes(), labelled=[4, 2, 9], labels=labels, strategy=name, seed=3)
+    again = pick(9, **arrays(), **boxes(), labelled=[4, 2, 9], labels=labels, strategy=name, seed=3)
     assert picked.indices.tolist() == again.indices.tolist()
     assert picked.reasons == again.reasons
     assert len(set(picked.indices.tolist()) - {2, 4, 9}) == 9
@@ -64,7 +76,7 @@ def test_presets_for_objects_take_scores_and_refuse_one_prediction_an_image(name
         pick(3, probs=arrays()["probs"], strategy=name, empty=np.zeros(30, bool))
     assert "\n" not in str(error.value)
     empty = np.arange(30) >= 20
-    picked = pick(10, scores=rng(1).random(30), empty=empty, strategy=name, seed=1)
+    picked = pick(10, scores=rng(1).random(30), empty=empty, **boxes(), strategy=name, seed=1)
     assert int(empty[picked.indices].sum()) == 1 or PRESETS[name].empty != "quota"
     json.dumps(picked.facts, allow_nan=False)
 
@@ -148,3 +160,60 @@ def test_labelled_rows_need_no_score_or_prediction():
     probs = np.array([[np.nan, np.nan], [0.5, 0.5], [0.9, 0.1]])
     assert pick(2, scores=scores, labelled=[0]).indices.tolist() == [2, 1]
     assert pick(2, probs=probs, labelled=[0]).indices.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("strategy", ["k_center", "coral"])
+def test_half_precision_vectors_on_the_disk_are_not_copied(strategy, tmp_path):
+    x = np.random.default_rng(0).normal(size=(40_000, 128)).astype(np.float16)
+    np.save(tmp_path / "x.npy", x)
+    mapped, scores = np.load(tmp_path / "x.npy", mmap_mode="r"), np.random.default_rng(1).random(40_000)
+    given = {"scores": scores} if strategy == "coral" else {}
+    pick(2, embeddings=x[:200], strategy=Recipe(select=strategy), **{k: v[:200] for k, v in given.items()})
+    tracemalloc.start()
+    found = pick(20, embeddings=mapped, strategy=Recipe(select=strategy), **given)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(found.indices) == 20
+    assert most < x.nbytes  # a float32 copy would be twice that
+
+
+def test_ids_and_classes_name_what_reasons_speak_of() -> None:
+    vectors = np.array([[0.0], [1], [5]])
+    probs = np.array([[0.9, 0.1], [0.4, 0.6], [0.5, 0.5]])
+    picked = pick(
+        2, probs=probs, embeddings=vectors, labelled=[0], strategy="k_center", ids=["a", "b", "c"], classes="xy"
+    )
+    assert [f["nearest"] for f in picked.facts] == ["a", "a"]
+    assert [f["class"] for f in picked.facts] == ["x", "y"]
+    assert "image, a" in picked.reasons[0]
+    with pytest.raises(SelectionError, match="but b has"):
+        pick(1, embeddings=np.array([[0], [np.nan]]), strategy="k_center", ids=["a", "b"])
+    with pytest.raises(SelectionError, match="ids 2"):
+        pick(1, embeddings=vectors, ids=["a", "b"])
+
+
+def test_ids_alone_are_enough_for_chance() -> None:
+    assert sorted(pick(3, strategy="random", ids=["a", "b", "c"]).indices) == [0, 1, 2]
+
+
+def test_another_score_and_checked_rules() -> None:
+    probs = np.random.default_rng(0).dirichlet(np.ones(4), 20)
+    by_name = pick(5, probs=probs, strategy="margin", score="entropy")
+    np.testing.assert_array_equal(by_name.indices, pick(5, probs=probs, strategy="entropy").indices)
+    with pytest.raises(ConfigError, match=r"strategy\.per_group"):
+        pick(5, probs=probs, strategy="margin", per_group="some")
+    with pytest.raises(ConfigError, match="found both"):
+        pick(5, scores=probs[:, 0], strategy="margin", score="entropy")
+
+
+def test_wide_vectors_are_never_copied_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """float16 vectors as they lie on the disk: neither the checks nor the reasons make float32 of them all."""
+    vectors = np.random.default_rng(0).normal(size=(4000, 64)).astype(np.float16)
+    tracemalloc.start()
+    pick(5, scores=np.arange(4000), embeddings=vectors, strategy="k_center")  # compiles what it needs
+    tracemalloc.reset_peak()
+    before = tracemalloc.get_traced_memory()[0]
+    pick(5, scores=np.arange(4000), embeddings=vectors)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak - before < vectors.nbytes + 2**19  # a chunk of 2,048 rows at a time

@@ -45,6 +45,23 @@ def test_the_first_pick_of_nothing_has_no_nearest():
     assert sentence(reason) == "Chosen without a score, a prediction or vectors."
 
 
+def test_the_object_that_counted_is_named_with_its_class():
+    facts = {
+        "object": np.array([1, 0, -1]),
+        "object_distance": np.array([2.5, np.nan, np.nan]),
+        "nearest": np.array([0, -1, -1]),
+        "near_object": np.array([3, -1, -1]),
+    }
+    of = {"owners": np.array([0, 1, 1, 3]), "object_labels": np.array([0, 0, 1, 0]), "scores": None, "probs": None}
+    given = inputs(**of)
+    one, two, none = explain(Picks(np.array([1, 3, 2]), facts), given, ids="abcd", classes=["cat", "dog"])
+    assert one == {"object": 1, "object_distance": 2.5, "nearest": "a", "near_object": 3, "object_class": "dog"}
+    assert sentence(one) == "Object 1 (dog) is 2.5 away from the nearest covered one, object 3 of a."
+    assert sentence(two) == "Above all for its object 0 (cat)."
+    assert none == {}
+    assert sentence(explain(Picks(np.array([1]), {"object": np.array([0])}), given)[0]).startswith("Above all for")
+
+
 def test_the_selections_own_facts_win():
     facts = {"distance": np.array([7.0]), "nearest": np.array([3])}
     assert explain(Picks(np.array([1]), facts), inputs())[0]["distance"] == 7
@@ -88,3 +105,13 @@ def test_sentences_of_clusters_and_gradients():
 def test_what_a_pick_covers_comes_first():
     text = sentence({"score": 0.5, "score_rank": 2, "score_of": 10, "coverage_gain": 0.0123})
     assert text == "Covers 1.23% of what is uncertain in the pool; score 0.5, rank 2 of 10."
+
+
+def test_shares_of_the_gain_are_told_in_per_cent():
+    text = sentence({"score": 0.5, "gain_diversity": 0.625, "gain_score": 0.375, "chosen_by": "coral"})
+    assert text == "Chosen by coral; of the gain 62% from diversity, 38% from score; score 0.5."
+
+
+def test_sentences_of_similar_and_typical_images():
+    assert sentence({"similarity": 0.5, "query_distance": 2.0}) == "Similarity 0.5, 2 from the nearest image asked for."
+    assert sentence({"typical": 0.25}) == "Typicality 0.25 of 1."

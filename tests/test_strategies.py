@@ -22,7 +22,16 @@ def predictions(size=40):
     return {"probs": samples.mean(0), "samples": samples, "embeddings": rng.normal(size=(size, 4)).astype(np.float32)}
 
 
-def inputs(arrays, scores, n=7):
+def boxes(provided, size=40):
+    rng = np.random.default_rng(3)
+    owners = np.arange(size).repeat(np.arange(size) % 3)
+    found = {"owners": owners, "object_labels": owners % 2, "object_scores": rng.random(len(owners))}
+    if "objects" in provided:
+        found["objects"] = rng.normal(size=(len(owners), 4)).astype(np.float32)
+    return found if "boxes" in provided else {}
+
+
+def inputs(arrays, scores, n=7, provided=()):
     return Inputs(
         n=n,
         candidates=np.arange(5, 40),
@@ -34,6 +43,7 @@ def inputs(arrays, scores, n=7):
         embeddings=arrays.get("embeddings"),
         groups=np.arange(40) // 5,
         empty=np.arange(40) % 4 == 0,
+        **boxes(provided),
     )
 
 
@@ -41,9 +51,10 @@ def inputs(arrays, scores, n=7):
 def test_every_preset_picks_exactly_n_from_no_more_than_it_needs(name):
     strategy = assemble(preset(name))
     arrays = {key: value for key, value in predictions().items() if key in strategy.needs}
-    first = strategy.select(inputs(arrays, strategy.score(arrays)))
+    scores = strategy.score(arrays)
+    first = strategy.select(inputs(arrays, scores, provided=strategy.needs))
     assert len(set(first.rows.tolist())) == 7
-    assert first.rows.tolist() == strategy.select(inputs(arrays, strategy.score(arrays))).rows.tolist()
+    assert first.rows.tolist() == strategy.select(inputs(arrays, scores, provided=strategy.needs)).rows.tolist()
     assert strategy.recipe.paper
     assert strategy.recipe.summary.endswith(".")
 
@@ -54,7 +65,7 @@ def test_every_preset_takes_every_rule(name):
     strategy = assemble(dataclasses.replace(recipe, per_group=2, near_duplicates=0.01))
     arrays = predictions()
     assert strategy.uses >= {"scores", "probs", "labels", "groups", "embeddings"}
-    rows = strategy.select(inputs(arrays, strategy.score(arrays))).rows
+    rows = strategy.select(inputs(arrays, strategy.score(arrays), provided=strategy.needs)).rows
     assert len(rows) == 7
     assert np.bincount(rows // 5).max() <= 2
 
@@ -68,6 +79,9 @@ def test_every_preset_takes_every_rule(name):
         ("typiclust", {"embeddings"}),
         ("badge", {"probs", "embeddings"}),
         ("margin_spread", {"probs", "embeddings"}),
+        ("object_k_center", {"boxes", "objects"}),
+        ("ppal", {"boxes", "objects", "probs"}),
+        ("class_balanced", {"boxes"}),
     ],
 )
 def test_needs_are_known_before_anything_runs(name, needed):

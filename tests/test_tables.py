@@ -112,7 +112,8 @@ def test_names_are_printed_as_they_are(result: RunResult, capsys: pytest.Capture
 
 def test_catalogue() -> None:
     found = tables.catalogue()
-    assert set(found) == {"strategies", "scores", "selects", "models", "heads", "annotators", "engines", "data"}
+    kinds = {"strategies", "scores", "reduces", "selects", "models", "heads", "annotators", "engines"}
+    assert set(found) == kinds | {"data", "predictions"}
     for entries in found.values():
         for name, about in entries.items():
             assert about.endswith((".", ")")), (name, about)

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from labelwise import scoring, selection, testing
     from labelwise.api import check, compare, run, simulate
+    from labelwise.data.predictions import read_predictions
+    from labelwise.embedding.folder import Embedded, embed
     from labelwise.errors import LabelwiseError
     from labelwise.picking import pick
+    from labelwise.picking_images import pick_images
     from labelwise.results import RunResult, open_run
 
 __version__ = "0.1.0"
@@ -22,9 +25,13 @@ _HOMES = {
     "check": "labelwise.api",
     "simulate": "labelwise.api",
     "compare": "labelwise.api",
+    "embed": "labelwise.embedding.folder",
+    "Embedded": "labelwise.embedding.folder",
     "open_run": "labelwise.results",
     "RunResult": "labelwise.results",
     "pick": "labelwise.picking",
+    "pick_images": "labelwise.picking_images",
+    "read_predictions": "labelwise.data.predictions",
     "LabelwiseError": "labelwise.errors",
     "scoring": "",
     "selection": "",
@@ -32,12 +39,16 @@ _HOMES = {
 }
 
 __all__ = [
+    "Embedded",
     "LabelwiseError",
     "RunResult",
     "check",
     "compare",
+    "embed",
     "open_run",
     "pick",
+    "pick_images",
+    "read_predictions",
     "run",
     "scoring",
     "selection",

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from labelwise import config as configuration
 from labelwise import loop
 from labelwise.config import Config
-from labelwise.engine import Work
+from labelwise.engine import Engine, Work
 from labelwise.engine.local import Local
-from labelwise.errors import ConfigError
+from labelwise.errors import ConfigError, RunLocked
 from labelwise.loop.intake import check_truth
 from labelwise.models import Progress
 from labelwise.ownership import replace_text
@@ -22,6 +22,7 @@ from labelwise.results import COMMON, Comparison, RunResult, compared, open_run,
 
 Tell = Callable[[str], None]
 Source = str | Path | Mapping[str, Any]
+LOCK_SECONDS = 20.0
 
 
 def _quiet(*_: Any) -> None:
@@ -116,9 +117,11 @@ def simulate(
 
     A strategy is a preset; "preset+cold_start" also says how round 0 is chosen (``margin+random``), else it is as the
     configuration says; the arm "random" is random from the start. Runs lie in ``out/name/<strategy>-<seed>``, the
-    report in ``out/name/report.html``. ``workers`` processes share the machine's cores.
+    report in ``out/name/report.html``. ``workers`` processes share the machine's cores; where the configuration names
+    another engine than ``local``, its workers do the runs, each of them on one.
     """
     base = configuration.load(source, overrides)
+    engine = _engine_of_arms(base, workers)
     if not build(base).annotator.simulated:
         raise ConfigError(f"simulate needs annotator=oracle, found {base.annotator.name!r}")
     if not strategies:
@@ -137,9 +140,10 @@ def simulate(
         base, {"name": f"{base.name}/{COMMON}", "strategy": "random", "cold_start": "random", "seed": 0}
     )
     loop.run(common, rounds=0, progress=progress)
-    engine = Local(workers if workers > 1 else 0)
+    for config in configs:
+        loop.adopt(config, common.folder)
     try:
-        lines = engine.map_batches(partial(_arm_worker, common.folder), configs, batch_size=1)
+        lines = engine.map_batches(_arm_worker, configs, batch_size=1)
         for done, (config, line) in enumerate(zip(configs, lines, strict=True), start=1):
             progress(done, len(configs), "runs")
             tell(f"{config.folder.name}: {line}")
@@ -148,23 +152,46 @@ def simulate(
     return compare([c.folder for c in configs], baseline="random", out=base.folder / "report.html", tell=tell)
 
 
+def _engine_of_arms(base: Config, workers: int) -> Engine:
+    if base.engine.name == "local":
+        return Local(workers if workers > 1 else 0)
+    if workers > 1:
+        raise ConfigError(
+            f"workers={workers} is for the local engine: with engine={base.engine.name} set engine.workers instead"
+        )
+    return build(base).engine
+
+
 def _arm(base: Config, name: str, seed: int) -> Config:
     strategy, _, cold = name.partition("+")
     if strategy == "random":
         cold = cold or "random"
     changes: dict[str, Any] = {"strategy": strategy, "seed": seed, "name": f"{base.name}/{name}-{seed:02d}"}
+    if base.engine.name != "local":  # a run that a worker does is done there: its engine must not ask for more workers
+        changes["engine"] = "local"
     return configuration.changed(base, changes | ({"cold_start": cold} if cold else {}))
 
 
-def _arm_worker(common: Path) -> Work:
-    return partial(_run_arms, common)
+def _arm_worker() -> Work:
+    return _run_arms
 
 
-def _run_arms(common: Path, configs: Sequence[Config]) -> list[str]:
+def _run_arms(configs: Sequence[Config]) -> list[str]:
     lines = []
     for config in configs:
-        loop.adopt(config, common)
-        outcome = loop.run(config)
+        outcome = _run_arm(config)
         write_outputs(open_run(outcome.folder), report=False)
         lines.append(outcome.message)
     return lines
+
+
+def _run_arm(config: Config) -> loop.Outcome:
+    # The worker that had this run before may be dying still, on a node that the cluster has given up.
+    until = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            return loop.run(config)
+        except RunLocked:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.5)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -35,6 +35,9 @@ ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="a YAML fi
 Changes = Annotated[list[str] | None, typer.Argument(metavar="[a.b=c ...]", help="changes of the configuration")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="say nothing but errors")]
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object")]
+
+KeyValues = list[str] | None
+Channels = tuple[float, float, float] | None
 
 
 def main() -> None:
@@ -119,15 +122,25 @@ def _progress(quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
 
 
 def _plain_progress() -> Callable[[int, int, str], None]:
-    last = [time.monotonic()]
+    last: list[float] = []  # when something was said, from the first call on
+    begun: dict[str, tuple[float, int]] = {}  # when each kind of work began, and how far it was
 
     def show(done: int, total: int, what: str) -> None:
         now = time.monotonic()
+        last[:] = last or [now]
+        start, before = begun.setdefault(what, (now, done))
         if now - last[0] >= 5:
             last[0] = now
-            typer.echo(f"{what}: {done} of {total}", err=True)
+            left = (now - start) / (done - before) * (total - done) if done > before else 0.0
+            soon = f", about {_duration(left)} left" if left >= 1 else ""
+            typer.echo(f"{what}: {done} of {total}{soon}", err=True)
 
     return show
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{seconds:.0f} s" if seconds < 100 else f"{minutes} min" if minutes < 100 else f"{minutes / 60:.1f} h"
 
 
 def _teller(quiet: bool) -> Callable[[str], None]:
@@ -253,11 +266,137 @@ def compare(
     typer.echo(json.dumps(comparison_facts(comparison))) if as_json else print_comparison(comparison)
 
 
+@app.command()
+def embed(
+    images: Annotated[Path, typer.Argument(help="a folder of images, at any depth")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="a .parquet, .csv (lightly's) or .npy file")] = Path(
+        "embeddings.parquet"
+    ),
+    backbone: Annotated[
+        str, typer.Option(help="a network of timm; or edges or pixels, which need no weights")
+    ] = "convnext_nano.in12k_ft_in1k",
+    weights: Annotated[str, typer.Option(help="hub, a .safetensors or .pth file, or none (untrained)")] = "hub",
+    option: Annotated[KeyValues, typer.Option(metavar="KEY=VALUE", help="for timm.create_model; repeatable")] = None,
+    size: Annotated[
+        int | None, typer.Option(min=1, help="side of the input in pixels [default: the network's]")
+    ] = None,
+    resize: Annotated[Literal["squash", "crop"], typer.Option(help="squash ignores the aspect")] = "squash",
+    mean: Annotated[Channels, typer.Option(help="of each channel, 0 to 1 [default: the network's]")] = None,
+    std: Annotated[Channels, typer.Option(help="of each channel, 0 to 1 [default: the network's]")] = None,
+    half: Annotated[bool, typer.Option("--half", help="write float16")] = False,
+    train: Annotated[int, typer.Option(min=0, help="epochs of self-supervised training on the images first")] = 0,
+    method: Annotated[str, typer.Option(help="how to train: simclr, moco, byol, dino, ...")] = "simclr",
+    setting: Annotated[KeyValues, typer.Option(metavar="KEY=VALUE", help="of the training; repeatable")] = None,
+    trained: Annotated[Path | None, typer.Option(help="its folder [default: the name of --out, with -trained]")] = None,
+    cache: Annotated[Path | None, typer.Option(help="folder that keeps vectors by content")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="that read images [default: all cores]")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="processes that make views [default: --threads with a GPU, else 0]")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a vector for every image of a folder; with --train learn from the images first."""
+    from labelwise.config.reading import parse_override
+    from labelwise.embedding import folder
+    from labelwise.tables import embedding_facts, print_embedding
+
+    with _progress(quiet) as progress:
+        found = folder.embed(
+            images,
+            out=out,
+            backbone=backbone,
+            weights=weights,
+            options=dict(map(parse_override, option or ())),
+            size=size,
+            resize=resize,
+            mean=mean,
+            std=std,
+            half=half,
+            train=train,
+            method=method,
+            settings=dict(map(parse_override, setting or ())),
+            trained=trained,
+            cache=cache,
+            threads=threads,
+            workers=workers,
+            progress=progress,
+            tell=_teller(quiet or as_json),
+        )
+    if as_json:
+        typer.echo(json.dumps(embedding_facts(found, out), ensure_ascii=False))
+    elif not quiet:
+        print_embedding(found, out)
+
+
+@app.command()
+def pick(
+    context: typer.Context,
+    images: Annotated[Path | None, typer.Argument(metavar="IMAGES", help="a folder of images")] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[key=value ...]", help="rules and options of the strategy; predictions.key=value: of their format"
+        ),
+    ] = None,
+    n: Annotated[int | None, typer.Option("-n", min=1, help="images to pick")] = None,
+    total: Annotated[int | None, typer.Option(min=1, help="instead of -n: images with the earlier picks")] = None,
+    least_distance: Annotated[
+        float | None, typer.Option(help="end before a pick nearer than this to another (k_center, coral)")
+    ] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="a preset; default: coral with predictions, else typiclust")
+    ] = None,
+    predictions: Annotated[Path | None, typer.Option(help="a model's predictions, such as COCO results")] = None,
+    classes: Annotated[Path | None, typer.Option(help="class names, one a line, where predictions have none")] = None,
+    already: Annotated[Path | None, typer.Option(help="a list of earlier picks (txt, csv, json)")] = None,
+    embeddings: Annotated[Path | None, typer.Option(help="a file of vectors; IMAGES may then be left out")] = None,
+    backbone: Annotated[str | None, typer.Option(help="a network of timm, or pixels, or edges")] = None,
+    weights: Annotated[str | None, typer.Option(help="hub, a file, or none")] = None,
+    size: Annotated[int | None, typer.Option(min=1, help="side of the network's input in pixels")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="further argument of timm.create_model; repeatable")
+    ] = None,
+    resize: Annotated[
+        Literal["squash", "crop"] | None, typer.Option(help="squash (default) ignores the aspect")
+    ] = None,
+    mean: Annotated[tuple[float, float, float] | None, typer.Option(help="of each channel, 0 to 1")] = None,
+    std: Annotated[tuple[float, float, float] | None, typer.Option(help="of each channel, 0 to 1")] = None,
+    group: Annotated[str | None, typer.Option(help="folder, or a regular expression, for per_group")] = None,
+    cache: Annotated[Path | None, typer.Option(help="folder of the features; default: the user's cache")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="threads that read images; default: one a core")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="random number seed")] = 0,
+    out: Annotated[
+        list[Path] | None, typer.Option("--out", "-o", help="the list to write: .txt, .csv or .json; several allowed")
+    ] = None,
+    sheet: Annotated[Path | None, typer.Option(help="a page with a picture of every pick to write: .html")] = None,
+    force: Annotated[bool, typer.Option("--force", help="overwrite files")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Choose the images of a folder that are worth a label; no run, no labels needed."""
+    from labelwise.verb_pick import lacking, pick_by_words
+
+    if lack := lacking(context.params):
+        raise typer.BadParameter(lack)
+    with _progress(quiet) as progress:
+        done = pick_by_words(context.params, progress=progress)
+    if as_json:
+        typer.echo(json.dumps(done.facts, ensure_ascii=False))
+    elif not quiet:
+        # Without a list to write the picks are the result; what is said about them then goes beside it.
+        typer.echo("\n".join(done.said), err=not out)
+        typer.echo("\n".join(done.result))
+
+
 @app.command("list")
 def list_names(
     kind: Annotated[
         str,
-        typer.Argument(help="strategies, scores, selects, models, heads, annotators, engines or data; all without it"),
+        typer.Argument(
+            help="strategies, scores, reduces, selects, models, heads, annotators, engines, data or predictions; all "
+            "without it"
+        ),
     ] = "",
     as_json: AsJson = False,
 ) -> None:

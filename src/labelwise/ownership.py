@@ -75,5 +75,10 @@ def open_explained(folder: Path) -> Iterator[None]:
 def replace_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     beside = path.with_name(f"{path.name}.partial")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    try:
+        beside.write_text(text, encoding="utf-8", newline="")
+        beside.replace(path)
+    except BaseException:  # a full disk, or Ctrl-C: no half of it stays behind
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise

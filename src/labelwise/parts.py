@@ -12,6 +12,7 @@ from typing import Any
 from labelwise import catalog, strategies
 from labelwise.annotators import Annotator
 from labelwise.config import Config, StrategyConfig
+from labelwise.embedding.table import default_cache
 from labelwise.engine import Engine
 from labelwise.errors import ConfigError
 from labelwise.models import Model
@@ -81,12 +82,7 @@ def strategy_of(key: str, config: StrategyConfig) -> Strategy:
 
 def cache_folder(config: Config) -> Path:
     """Where embedding tables lie: ``cache`` of the configuration, $LABELWISE_CACHE, or the user's cache folder."""
-    if config.cache is not None:
-        return config.cache
-    if own := os.environ.get("LABELWISE_CACHE"):
-        return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
-    return Path(base) / "labelwise"
+    return config.cache if config.cache is not None else default_cache()
 
 
 def threads_of(config: Config) -> int:

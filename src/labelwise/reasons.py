@@ -14,7 +14,7 @@ from labelwise.selection.picks import (
     Picks,
     Rows,
     Vectors,
-    check_embeddings,
+    check_finite,
     chunks,
     descending,
     squared_distances,
@@ -23,6 +23,7 @@ from labelwise.selection.picks import (
 Reason = dict[str, Any]
 
 _BLOCK = 512
+_GAIN = "gain_"  # begins the names of the facts that tell each part's share in the gain of a pick
 # the facts that _told has words for; any other is shown as its name and value
 _TOLD = frozenset(
     [
@@ -35,7 +36,12 @@ _TOLD = frozenset(
             "centre_distance",
             "gradient",
             "gradient_distance",
+            "object",
+            "object_class",
+            "object_distance",
+            "near_object",
         ),
+        *("similarity", "query_distance", "typical", "chosen_by"),
     ]
 )
 
@@ -47,7 +53,8 @@ def explain(
 
     ``score`` with ``score_rank`` among ``score_of`` candidates (1 = highest, ties by lowest row); predicted ``class``
     (index) and its ``probability``; Euclidean ``distance`` to the ``nearest`` labelled or earlier picked row; and the
-    selection's own facts, which win over these. A fact that does not apply is left out.
+    selection's own facts, which win over these, with the ``object_class`` of the ``object`` they name. A fact
+    that does not apply is left out.
 
     With ``ids`` (N image ids) and ``classes``, ``nearest`` and ``class`` are names; without, row and class numbers.
     """
@@ -60,20 +67,30 @@ def explain(
     if inputs.embeddings is not None and "nearest" not in picks.facts:
         facts |= _nearest(inputs.embeddings, picks.rows, inputs.labelled)
     facts |= picks.facts
+    if "object" in facts and inputs.owners is not None and inputs.object_labels is not None:
+        facts["object_class"] = _object_classes(facts["object"], picks.rows, inputs.owners, inputs.object_labels)
     reasons = [_plain({name: values[i] for name, values in facts.items()}) for i in range(len(picks.rows))]
-    return [_named(reason, {"nearest": ids, "class": classes}) for reason in reasons]
+    return [_named(reason, {"nearest": ids, "class": classes, "object_class": classes}) for reason in reasons]
 
 
 def sentence(reason: Mapping[str, Any]) -> str:
     """One sentence for people from the facts of one pick."""
-    others = [f"{name.replace('_', ' ')} {_show(value)}" for name, value in reason.items() if name not in _TOLD]
+    others = [f"{name.replace('_', ' ')} {_show(value)}" for name, value in reason.items() if not _is_told(name)]
     parts = [*_told(reason), *others]
     text = "; ".join(parts) or "chosen without a score, a prediction or vectors"
     return f"{text[0].upper()}{text[1:]}."
 
 
+def _is_told(name: str) -> bool:
+    return name in _TOLD or name.startswith(_GAIN)
+
+
 def _told(reason: Mapping[str, Any]) -> list[str]:
     parts = []
+    if "chosen_by" in reason:
+        parts.append(f"chosen by {reason['chosen_by']}")
+    if gains := {name.removeprefix(_GAIN): value for name, value in reason.items() if name.startswith(_GAIN)}:
+        parts.append(f"of the gain {', '.join(f'{share:.0%} from {name}' for name, share in gains.items())}")
     if "drawn" in reason:
         parts.append(f"drawn {reason['drawn']}")
     if "coverage_gain" in reason:
@@ -85,6 +102,11 @@ def _told(reason: Mapping[str, Any]) -> list[str]:
         parts.append(
             f"the model says {_name('class', reason['class'])} with probability {_show(reason['probability'])}"
         )
+    if "similarity" in reason:
+        far = _show(reason["query_distance"])
+        parts.append(f"similarity {_show(reason['similarity'])}, {far} from the nearest image asked for")
+    if "typical" in reason:
+        parts.append(f"typicality {_show(reason['typical'])} of 1")
     if "typicality" in reason:
         parts.append(f"typicality {_show(reason['typicality'])} in a cluster of {_cluster(reason)}")
     if "centre_distance" in reason:
@@ -92,6 +114,12 @@ def _told(reason: Mapping[str, Any]) -> list[str]:
     if "gradient" in reason:
         far = f", {_show(reason['gradient_distance'])} from the nearest pick's" if "gradient_distance" in reason else ""
         parts.append(f"gradient of length {_show(reason['gradient'])}{far}")
+    if "object_distance" in reason:
+        where = f"object {reason['near_object']} of {_name('row', reason['nearest'])}"
+        far = f"{_show(reason['object_distance'])} away from the nearest covered one, {where}"
+        parts.append(f"{_object(reason)} is {far}")
+    elif "object" in reason:
+        parts.append(f"above all for its {_object(reason)}")
     if "distance" in reason:
         name = f", {_name('row', reason['nearest'])}" if "nearest" in reason else ""
         parts.append(f"{_show(reason['distance'])} away from the nearest labelled or picked image{name}")
@@ -101,6 +129,11 @@ def _told(reason: Mapping[str, Any]) -> list[str]:
 def _name(kind: str, value: Any) -> str:
     """A name as it is; a bare number with what it counts."""
     return value if isinstance(value, str) else f"{kind} {value}"
+
+
+def _object(reason: Mapping[str, Any]) -> str:
+    of_class = f" ({_name('class', reason['object_class'])})" if "object_class" in reason else ""
+    return f"object {reason['object']}{of_class}"
 
 
 def _cluster(reason: Mapping[str, Any]) -> str:
@@ -118,24 +151,33 @@ def _score_facts(scores: Array, candidates: Rows, rows: Rows) -> dict[str, Array
     }
 
 
+def _object_classes(objects: Rows, rows: Rows, owners: Rows, labels: Rows) -> Rows:
+    """Class of object number i of each row; -1 where none is named."""
+    at = np.minimum(np.searchsorted(owners, rows) + objects, max(len(owners) - 1, 0))
+    return np.where(objects >= 0, labels[at] if len(owners) else -1, -1)
+
+
 def _nearest(embeddings: Array, rows: Rows, labelled: Rows) -> dict[str, Array]:
     """Distance to the nearest of labelled and earlier picks, and its row; NaN and -1 if there is none."""
     before = np.concatenate([labelled, rows])
-    vectors = check_embeddings(embeddings, before)
+    # only these rows: the others may lie on the disk
+    vectors = check_finite(embeddings, before)[before].astype(np.float32, copy=False)
     distance, nearest = np.full(len(rows), np.nan), np.full(len(rows), -1, np.int64)
     for part in chunks(len(rows), _BLOCK):
-        closest = _closest(vectors, rows[part], before, len(labelled) + part.start)
+        closest = _closest(vectors, len(labelled), part)
         for i, at in zip(range(part.start, part.stop), closest, strict=True):
             if at >= 0:
                 nearest[i] = before[at]
-                distance[i] = math.sqrt(squared_distances(vectors, before[at : at + 1], vectors[rows[i]])[0])
+                there = np.array([at])
+                distance[i] = math.sqrt(squared_distances(vectors, there, vectors[len(labelled) + i])[0])
     return {"distance": distance, "nearest": nearest}
 
 
-def _closest(vectors: Vectors, rows: Rows, before: Rows, known: int) -> list[int]:
-    """For each row the position in ``before`` of its nearest; row i may look at the first known + i of them."""
-    points, others = vectors[rows].astype(np.float64), vectors[before[: known + len(rows)]].astype(np.float64)
-    squared = np.einsum("ij,ij->i", others, others) - 2 * points @ others.T
+def _closest(vectors: Vectors, labelled: int, part: slice) -> list[int]:
+    """For each pick of the part the position of its nearest: the labelled come first, then the picks in their order."""
+    known = labelled + part.start
+    points, others = vectors[known : labelled + part.stop].astype(np.float64), vectors[: labelled + part.stop]
+    squared = np.einsum("ij,ij->i", others, others, dtype=np.float64) - 2 * points @ others.T
     return [int(np.argmin(line[: known + i])) if known + i else -1 for i, line in enumerate(squared)]
 
 
@@ -143,8 +185,7 @@ def _plain(facts: Mapping[str, Any]) -> Reason:
     """Python numbers and strings; what does not apply (NaN, or no nearest row) left out."""
     values = {name: value.item() if isinstance(value, np.generic) else value for name, value in facts.items()}
     missing = {name for name, value in values.items() if isinstance(value, float) and not math.isfinite(value)}
-    if values.get("nearest", 0) == -1:
-        missing.add("nearest")
+    missing |= {name for name in ("nearest", "object", "object_class", "near_object") if values.get(name, 0) == -1}
     return {name: value for name, value in values.items() if name not in missing}
 
 

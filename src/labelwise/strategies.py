@@ -14,12 +14,18 @@ from labelwise.errors import ConfigError, SelectionError
 from labelwise.records import UNITS, Prediction, Unit
 from labelwise.scoring.images import Empty, Scored, element_scores, image_score, rescaled, scored
 from labelwise.selection.compose import OBJECT_WORDS, SCORE_VOCABULARY, Selector, bind, checked, name_of, needs, wrap
+from labelwise.selection.conditions import condition, threshold
 from labelwise.selection.picks import Picks
 from labelwise.selection.wrappers import apart, balanced, empty_quota, per_group, shortlist
 
 Spec = str | Mapping[str, Any]  # "name", or {"name": ..., option: value, ...}
 
-_PREDICTED = frozenset({"probs", "samples", "embeddings", "boxes", "keypoints"})
+# what a model must provide for a word of the vocabulary
+_PROVIDED = {
+    **{word: word for word in ("probs", "samples", "embeddings", "boxes", "keypoints", "objects")},
+    "maps": "probs",
+    **dict.fromkeys(("owners", "object_labels", "object_scores", "confidences", "box_labels"), "boxes"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +35,8 @@ class Recipe:
     ``score`` and ``select`` are a catalogue name, an import path, or a mapping with ``name`` and options.
     ``shortlist`` lets only that many times n of the best-scored candidates reach the selection; ``balance`` shares n
     over the predicted classes; ``per_group`` is the most picks of one group in a round; ``near_duplicates`` the least
-    cosine distance between picks. None (or False) leaves a rule out. They apply in this order, from the inside out.
+    cosine distance between picks; ``threshold`` conditions that every candidate must meet, such as ``score >= 0.5``.
+    None (or False) leaves a rule out. They apply in this order, from the inside out.
 
     ``reduce`` makes one score of those of an image's boxes or pixels, each times its class's weight in
     ``class_weights`` (by name, 1 if not named). ``rescale`` then maps the scores of the pool to (lowest, highest).
@@ -55,6 +62,7 @@ class Recipe:
     share: float | None = None
     apart: int | None = None
     evenly: bool = True
+    threshold: str | Sequence[str] = ()
     paper: str = ""
     summary: str = ""
 
@@ -63,8 +71,9 @@ class Recipe:
 class Strategy:
     """A recipe made ready: what to ask the model for, how to score, how to select.
 
-    ``needs`` names the predictions the model must provide, of probs, samples, embeddings, boxes and keypoints; ``uses``
-    all words of the selection's vocabulary that are asked for (groups among them, if a rule wants them).
+    ``needs`` names the predictions the model must provide, of probs, samples, embeddings, boxes, keypoints and objects
+    (vectors of boxes); ``uses`` all words of the selection's vocabulary that are asked for (groups among them, if a
+    rule wants them).
     """
 
     recipe: Recipe
@@ -85,6 +94,12 @@ class Strategy:
         if self._score is None:
             raise SelectionError("the strategy has no score; set strategy.score, for example to margin")
         return image_score(prediction, self._score, self._score_needs, self._reduce, self._weights(classes))
+
+    def score_elements(self, prediction: Prediction) -> Any:
+        """The scores ``(N,)`` of a record's objects, before class weights and ``reduce``; zeros without a score."""
+        if self._score is None:
+            return np.zeros(0 if prediction.boxes is None else len(prediction.boxes))
+        return element_scores(prediction, self._score, self._score_needs)
 
     def score_stream(self, predictions: Iterable[Prediction], classes: Sequence[str] = ()) -> Scored:
         """The scores of images as their records come by, one in memory at a time, under the rules ``empty`` and
@@ -165,11 +180,9 @@ class Strategy:
                 f"reduce {self.recipe.reduce!r}: expected the boxes or pixels of each image, but found one prediction "
                 "an image; leave reduce out, or choose a strategy for whole images"
             )
-        if isinstance(values, np.ndarray):
-            return np.array([self._reduce(row) for row in values], dtype=values.dtype)
-        import torch
+        from labelwise.units import each  # torch
 
-        return torch.stack([self._reduce(row) for row in values]) if len(values) else values.new_zeros(0)
+        return each(values, self._reduce)
 
 
 def assemble(recipe: Recipe, given: Collection[str] = ()) -> Strategy:
@@ -185,17 +198,20 @@ def assemble(recipe: Recipe, given: Collection[str] = ()) -> Strategy:
             f"strategy: {_who_needs_scores(recipe)} needs scores; set strategy.score, for example to margin"
         )
     if recipe.score is None:
-        return Strategy(recipe, uses & _PREDICTED, uses, select)
+        return Strategy(recipe, _provided(uses), uses, select)
     score, score_needs = _scorer(recipe.score)
     if score_needs & OBJECT_WORDS and recipe.reduce is None:
         raise ConfigError(
             f"strategy: score {catalog.split_spec(recipe.score)[0]!r} gives one number per object; set strategy.reduce "
             f"to one of {', '.join(catalog.TABLES['reduce'])}"
         )
-    asked = score_needs | ({"boxes"} if score_needs & {"confidences", "box_labels"} else set())
-    asked |= {"probs"} if "maps" in score_needs else set()
     reduce = None if recipe.reduce is None else _reducer(recipe.reduce)
-    return Strategy(recipe, (uses | asked) & _PREDICTED, uses, select, score, score_needs, reduce)
+    return Strategy(recipe, _provided(uses | score_needs), uses, select, score, score_needs, reduce)
+
+
+def _provided(words: Collection[str]) -> frozenset[str]:
+    """What a model must provide for these words of the vocabulary."""
+    return frozenset(_PROVIDED[word] for word in words if word in _PROVIDED)
 
 
 def preset(name: str) -> Recipe:
@@ -207,9 +223,9 @@ def preset(name: str) -> Recipe:
 
 def _selector(recipe: Recipe) -> tuple[Selector, frozenset[str]]:
     function, options = _resolve("select", recipe.select)
-    selector, uses = bind(function, options), needs(function)
+    selector, uses = bind(function, options), needs(function, options=options)
     for wrapper, options in _rules(recipe):
-        selector, uses = wrap(wrapper, selector, options), uses | needs(wrapper)
+        selector, uses = wrap(wrapper, selector, options), uses | needs(wrapper, options=options)
     return selector, uses
 
 
@@ -226,6 +242,9 @@ def _rules(recipe: Recipe) -> list[tuple[Callable[..., Picks], dict[str, Any]]]:
         rules.append((apart, {"distance": recipe.near_duplicates}))
     if recipe.per_group is not None:
         rules.append((per_group, {"cap": recipe.per_group}))
+    if recipe.threshold:
+        texts = [recipe.threshold] if isinstance(recipe.threshold, str) else recipe.threshold
+        rules.append((threshold, {"conditions": tuple(condition(text) for text in texts)}))
     return rules
 
 
@@ -275,7 +294,9 @@ def _resolve(kind: str, spec: Spec) -> tuple[Callable[..., Any], dict[str, Any]]
 
 def _who_needs_scores(recipe: Recipe) -> str:
     name = catalog.split_spec(recipe.select)[0]
-    return f"select {name!r}" if recipe.shortlist is None else f"shortlist (before {name!r})"
+    if recipe.shortlist is not None:
+        return f"shortlist (before {name!r})"
+    return f"threshold (before {name!r})" if recipe.threshold and name != "top" else f"select {name!r}"
 
 
 PRESETS: dict[str, Recipe] = {
@@ -314,6 +335,22 @@ PRESETS: dict[str, Recipe] = {
         select="coral",
         paper="Lightly's CORAL, as recovered from lightly-mundig 0.1.16",
         summary="Far from everything labelled and a small gap, weighed by two growing sums.",
+    ),
+    "balanced_coral": Recipe(
+        score="margin",
+        select={"name": "combined", "parts": [{"by": "diversity"}, {"by": "score"}, {"by": "balance"}]},
+        paper="Lightly's combination of strategies, as recovered from lightly-mundig 0.1.16",
+        summary="As coral, and the predicted classes of all labels are brought near to equal shares.",
+    ),
+    "typical_diverse": Recipe(
+        select={"name": "combined", "parts": [{"by": "diversity"}, {"by": "typicality"}]},
+        paper="Lightly's combination of strategies, as recovered from lightly-mundig 0.1.16",
+        summary="Far from everything labelled, but not odd; needs no model.",
+    ),
+    "robust_k_center": Recipe(
+        select="robust_k_center",
+        paper="Charikar, Khuller, Mount & Narasimhan 2001, Algorithms for facility location problems with outliers",
+        summary="Close to everything but the oddest two per cent; needs no model.",
     ),
     "typiclust": Recipe(
         select="typiclust",
@@ -382,6 +419,18 @@ PRESETS: dict[str, Recipe] = {
         select={"name": "stochastic", "kind": "power", "beta": 1.0},
         paper="Kirsch et al. 2023, Stochastic batch acquisition: a simple baseline for deep active learning",
         summary="Drawn by chance, small gaps more often; avoids near-equal picks.",
+    ),
+    "margin_random": Recipe(
+        score="margin",
+        select="mixture",
+        paper="Google's active-learning playground, mixtures of margin and uniform",
+        summary="Half of the images by the smallest gap, half at random.",
+    ),
+    "bandit": Recipe(
+        score="margin",
+        select="bandit",
+        paper="Auer et al. 2002, The nonstochastic multiarmed bandit problem; Google's active-learning playground",
+        summary="A mixture of margin and random, drawn by how often it surprised the model in earlier rounds.",
     ),
     "margin_spread": Recipe(
         score="margin",
@@ -488,5 +537,29 @@ PRESETS: dict[str, Recipe] = {
         empty="quota",
         paper="the doubt about what a detector does not show; compare Haussmann et al. 2020, Scalable active learning",
         summary="Detection: the most faint boxes that no shown box explains.",
+    ),
+    "object_k_center": Recipe(
+        select="object_k_center",
+        paper="Sener & Savarese 2018, a core-set approach, over objects; compare Popp et al. 2024 (OFDS)",
+        summary="Images with an object far from every labelled object, one after the other.",
+    ),
+    "object_coverage": Recipe(
+        select="object_coverage",
+        paper="Lee et al. 2024, Coreset selection for object detection; weights as in Bae et al. 2025",
+        summary="Images whose objects bring the pool's objects nearest to a labelled one of their class.",
+    ),
+    "ppal": Recipe(
+        score="difficulty_entropy",
+        reduce="sum",
+        empty="quota",
+        select="ppal",
+        shortlist=4.0,
+        paper="Yang, Huang & Crowley 2024, Plug and play active learning for object detection",
+        summary="Of four times as many images with uncertain objects, those that differ by their objects.",
+    ),
+    "class_balanced": Recipe(
+        select="class_balanced",
+        paper="Lightly's balance strategy, as recovered from lightly-mundig 0.1.16",
+        summary="Images whose objects bring all classes nearest to equal numbers.",
     ),
 }

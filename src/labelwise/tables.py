@@ -7,7 +7,8 @@ import math
 import re
 import shutil
 import textwrap
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from labelwise import catalog
 from labelwise.config import strategy_text
@@ -18,6 +19,9 @@ from labelwise.report.statements import saving
 from labelwise.results import Comparison, RunResult
 from labelwise.store import STEPS
 from labelwise.strategies import PRESETS
+
+if TYPE_CHECKING:
+    from labelwise.embedding.folder import Embedded
 
 _KINDS = {
     "scores": "score",
@@ -118,6 +122,34 @@ def print_comparison(comparison: Comparison) -> None:
         saved = comparison.saved(arm, headline)
         if saved is not None and comparison.baseline is not None:
             print(textwrap.fill(saving(arm, comparison.baseline, headline, saved), _width(), subsequent_indent="  "))
+
+
+def embedding_facts(found: Embedded, out: Path) -> dict[str, Any]:
+    """What an embedding of a folder gave, as plain data."""
+    return {
+        "out": str(out),
+        "images": len(found.ids),
+        "dim": int(found.vectors.shape[1]),
+        "dtype": str(found.vectors.dtype),
+        "computed": found.computed,
+        "left_out": [{"id": p.id, "code": p.code, "message": p.message} for p in found.problems],
+        "weights": None if found.weights is None else str(found.weights),
+        "losses": list(found.losses),
+    }
+
+
+def print_embedding(found: Embedded, out: Path) -> None:
+    """Print what an embedding of a folder gave, with a line for every file left out."""
+    for problem in found.problems:
+        print(f"left out, {problem.code}: {problem.message}")
+    known = len(found.ids) - found.computed
+    print(
+        f"{len(found.ids)} images, {found.vectors.shape[1]} numbers each ({found.computed} computed, {known} known or "
+        f"copies; {len(found.problems)} left out)"
+    )
+    if found.weights is not None:
+        print(f"trained backbone: {found.weights} (for --weights, or model.weights=)")
+    print(f"embeddings: {out}")
 
 
 def catalogue(kind: str = "") -> dict[str, dict[str, str]]:

@@ -9,6 +9,7 @@ import hashlib
 import pickle
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from labelwise.annotators import Annotator, Desk
-from labelwise.errors import LabelwiseError
-from labelwise.models import Model, Place, Plan, Want
+from labelwise.engine import Engine, Work
+from labelwise.errors import DataError, LabelwiseError
+from labelwise.models import Model, Place, Plan, Progress, Want
 from labelwise.models.heads import Head
 from labelwise.records import Labelled, Prediction, Query, Sample, Target, Task
 from labelwise.selection.compose import OBJECT_WORDS, SCORE_VOCABULARY, Inputs, Selector, bind, name_of, needs
@@ -93,9 +95,24 @@ def make_inputs(n: int, *, rows: int = 30, labelled: int = 4, seed: int = 0) -> 
     for values in (probs, scores):
         values[known] = np.nan
     labels, groups = rng.integers(0, 3, labelled), np.arange(rows) // 4 - 1
+    owners = np.arange(rows).repeat(np.arange(rows) % 4)  # every fourth row has no object
+    objects = rng.normal(size=(len(owners), 4)).astype(np.float32)
+    objects[: len(objects) // 4] = objects[0]
+    confidences = np.where(np.isin(owners, known), np.nan, rng.random(len(owners)))
     picker = np.random.default_rng(seed)
     empty = np.arange(rows) % 5 == 1
-    return Inputs(n, candidates, picker, known, labels, scores, probs, embeddings, groups, empty=empty)
+    metadata = {
+        "width": rng.integers(100, 200, rows),
+        "place": np.array(["lake", "wood", ""])[rng.integers(0, 3, rows)],
+    }
+    return Inputs(
+        *(n, candidates, picker, known, labels, scores, probs, embeddings, groups, metadata),
+        empty=empty,
+        objects=objects,
+        owners=owners,
+        object_labels=rng.integers(-1, 3, len(owners)),
+        object_scores=confidences,
+    )
 
 
 def check_score(function: Callable[..., Any], **options: Any) -> None:
@@ -179,7 +196,10 @@ def check_reduce(function: Callable[..., Any], **options: Any) -> None:
 
 
 def check_select(function: Callable[..., Any], **options: Any) -> None:
-    """A selection gives exactly min(n, candidates) different candidates, the same from the same random numbers."""
+    """A selection gives exactly min(n, candidates) different candidates, the same from the same random numbers.
+
+    Fewer only if its picks say why they ended.
+    """
     selector = _accepted(lambda: bind(function, options), name_of(function))
     _check_selector(selector, name_of(function), exact=True)
 
@@ -188,14 +208,14 @@ def check_strategy(strategy: str | Recipe) -> Strategy:
     """A preset or recipe can be assembled, scores what it asks for, and picks as a selection must; returns it ready."""
     recipe = preset(strategy) if isinstance(strategy, str) else strategy
     ready: Strategy = _accepted(lambda: assemble(recipe), str(strategy))
-    hard = recipe.per_group is not None or recipe.near_duplicates is not None
+    hard = recipe.per_group is not None or recipe.near_duplicates is not None or bool(recipe.threshold)
     _check_selector(ready.select, str(strategy), exact=not hard)
     probs = np.random.default_rng(0).dirichlet(np.ones(3), (5, 8))
     if ready.recipe.reduce is not None:
         _check_images(ready, str(strategy))
         return ready
     arrays = {"samples": probs, "probs": probs.mean(axis=0), "embeddings": probs[0].astype(np.float32)}
-    scores = ready.score({name: arrays[name] for name in ready.needs})
+    scores = ready.score({name: arrays[name] for name in ready.needs & arrays.keys()})
     _require(scores is None or np.shape(scores) == (8,), f"{strategy}: expected 8 scores, found {np.shape(scores)}")
     return ready
 
@@ -218,16 +238,21 @@ def _check_selector(select: Selector, who: str, *, exact: bool) -> None:
         size = len(make_inputs(0, labelled=labelled).candidates)
         for n in (0, 1, 5, size, size + 3):
             inputs, again = make_inputs(n, labelled=labelled), make_inputs(n, labelled=labelled)
-            rows = _accepted(lambda inputs=inputs: select(inputs), who).rows  # type: ignore[misc]
+            picks = _accepted(lambda inputs=inputs: select(inputs), who)  # type: ignore[misc]
+            rows = picks.rows
             what = f"{who}: asked for {n} of {size} candidates, "
             _require(len(rows) <= min(n, size), f"{what}found {len(rows)}")
-            _require(not exact or len(rows) == min(n, size), f"{what}found {len(rows)}")
+            may_end = not exact or bool(picks.ended)
+            _require(may_end or len(rows) == min(n, size), f"{what}found {len(rows)}")
             _require(len(np.unique(rows)) == len(rows), f"{what}found one more than once")
             _require(bool(np.isin(rows, inputs.candidates).all()), f"{what}found a row that is no candidate")
             same = rows.tolist() == select(again).rows.tolist()
             _require(same, f"{what}found other picks from the same random numbers; draw only from rng")
             fresh = make_inputs(n, labelled=labelled)
-            for name in ("candidates", "labelled", "labels", "scores", "probs", "embeddings", "groups", "empty"):
+            for name in (
+                *("candidates", "labelled", "labels", "scores", "probs", "embeddings", "groups", "empty"),
+                *("objects", "owners", "object_labels", "object_scores"),
+            ):
                 kept = np.array_equal(getattr(inputs, name), getattr(fresh, name), equal_nan=True)
                 _require(kept, f"{who}: expected {name} to stay as it is, but it was changed")
 
@@ -302,7 +327,7 @@ def check_model(make: Callable[[], Model], folder: Path, *, classes: int = 2) ->
 
 def _check_facts(model: Model) -> None:
     _require(bool(model.tasks) and model.tasks <= set(get_args(Task)), f"tasks: found {set(model.tasks)}")
-    known = {*FIELDS, "boxes", "keypoints"}
+    known = {*FIELDS, "boxes", "keypoints", "objects"}
     _require("probs" in model.provides and model.provides <= known, f"provides: found {set(model.provides)}")
     _require(0 <= model.validation < 1, f"validation: expected a share, found {model.validation}")
     _require(model.batch_size >= 1, f"batch_size: expected 1 or more, found {model.batch_size}")
@@ -385,6 +410,64 @@ def _check_answers(annotator: Annotator, queries: Sequence[Query], desk: Desk) -
         known = a.target is None or set(a.target.classes) <= set(desk.classes)
         _require(known, f"expected classes of {desk.classes}, found {a.target}")
         _require(answers[a.query_id].target == a.target, "expected the same answers when collected again")
+
+
+def check_engine(make: Callable[[], Engine]) -> None:
+    """An engine gives all rows in the order of the items, errors after the rows before them, and can be used again."""
+    engine = make()
+    for _ in range(2):  # the second time after it was closed
+        rows = list(engine.map_batches(_made_squares, list(range(11)), batch_size=3))
+        expected = [(x * x, 2 if x > 8 else 3) for x in range(11)]
+        _require(rows == expected, f"expected the rows of all items in their order, found {rows}")
+        _require(list(engine.map_batches(_made_squares, [], batch_size=3)) == [], "expected no rows of no items")
+        rows, error = [], None
+        try:
+            for row in engine.map_batches(_made_failing, list(range(8)), batch_size=2):
+                rows.append(row)
+        except LabelwiseError as caught:
+            error = caught
+        _require(
+            type(error) is DataError and str(error) == "five is odd", f"expected the error of the work, found {error!r}"
+        )
+        _require(rows == [0, 1, 2, 3], f"expected the rows before the error, found {rows}")
+        _require(engine.run(_job) == "done", "expected the result of a job")
+        told: list[tuple[Any, ...]] = []
+        _require(
+            engine.run(_job, progress=partial(_note, told)) == "done",
+            "expected the result of a job",
+        )
+        _require(told[-1:] == [(3, 3, "steps")], f"expected to hear of the job's last step, found {told}")
+        copy = pickle.loads(pickle.dumps(engine))
+        _require(isinstance(copy, type(engine)), "expected an engine that can be pickled while it is in use")
+        engine.close()
+
+
+def _made_squares() -> Work:
+    return _squares
+
+
+def _squares(batch: Sequence[int]) -> list[tuple[int, int]]:
+    return [(x * x, len(batch)) for x in batch]
+
+
+def _made_failing() -> Work:
+    return _failing
+
+
+def _failing(batch: Sequence[int]) -> list[int]:
+    if 5 in batch:
+        raise DataError("five is odd")
+    return list(batch)
+
+
+def _note(told: list[tuple[Any, ...]], *message: Any) -> None:
+    told.append(message)
+
+
+def _job(progress: Progress = quiet) -> str:
+    for step in range(3):
+        progress(step + 1, 3, "steps")
+    return "done"
 
 
 def _accepted(call: Callable[[], Any], who: str) -> Any:

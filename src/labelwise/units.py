@@ -8,7 +8,11 @@ Torch functions that take and give numpy as well.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from labelwise.errors import SelectionError
@@ -57,3 +61,10 @@ def top(values: Tensor, *, share: float = 0.1, k: int | None = None) -> Tensor:
     # a share such as 0.1 of 30 is a little more than 3 in binary
     wanted = math.ceil(share * size - 1e-9) if k is None else k
     return values.reshape(-1).topk(max(1, min(size, wanted))).values.mean()
+
+
+def each(values: Any, reduce: Callable[..., Any]) -> Any:
+    """The reduction of each row of ``values`` ``(N, ...)``: ``(N,)``, numpy or tensor as given."""
+    if isinstance(values, np.ndarray):
+        return np.array([reduce(row) for row in values], dtype=values.dtype)
+    return torch.stack([reduce(row) for row in values]) if len(values) else values.new_zeros(0)

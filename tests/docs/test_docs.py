@@ -15,6 +15,7 @@ import yaml
 
 from labelwise import catalog
 from labelwise.config import FREE_KEYS, load
+from labelwise.errors import LabelwiseError
 from labelwise.parts import build
 from labelwise.strategies import PRESETS
 
@@ -89,7 +90,8 @@ def test_every_key_that_may_change_is_told() -> None:
 
 @pytest.mark.parametrize("kind", catalog.TABLES)
 def test_every_name_and_option_is_told(kind: str) -> None:
-    page = words_of("docs/strategies.md" if kind in ("score", "select") else "docs/configuration.md")
+    pages = dict.fromkeys(("score", "reduce", "select"), "docs/strategies.md") | {"predictions": "docs/predictions.md"}
+    page = words_of(pages.get(kind, "docs/configuration.md"))
     for name in catalog.TABLES[kind]:
         assert re.search(rf"^### .*`{name}`$", page, re.MULTILINE), name
         for option in generate.options(kind, name):
@@ -117,6 +119,12 @@ def test_every_verdict_on_an_image_is_told() -> None:
     assert [code for code in sorted(codes) if f"`{code}`" not in page] == []
 
 
+def test_every_verdict_on_predictions_is_told() -> None:
+    from labelwise.data.predictions.boxes import _TOLD
+
+    assert [code for code in _TOLD if f"`{code}`" not in text_of("docs/predictions.md")] == []
+
+
 # --- snippets -----------------------------------------------------------------------------------------
 
 
@@ -142,8 +150,13 @@ def test_yaml_snippets_load(name: str) -> None:
         assert isinstance(tree, dict), f"{name}:{line}"
         given = {"name": "page", **tree, "data": {"format": "images_folder", "path": "photos", **tree.get("data", {})}}
         config = load(given)
-        if "mypackage" not in text:
+        if "mypackage" in text:
+            continue
+        try:
             build(config)
+        except LabelwiseError as error:
+            if "pip install 'labelwise[" not in str(error):  # else an optional package is not installed here
+                pytest.fail(f"{name}:{line}: {error}")
 
 
 def command_lines(name: str) -> list[tuple[int, str]]:

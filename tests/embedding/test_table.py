@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -175,3 +176,38 @@ def test_whatever_is_appended_is_found(tmp_path_factory, batches, reopened):
     if known:
         assert holds(table, known)
         assert holds(Table(folder, 2, {}), known[::-1])
+
+
+def test_half_the_size_where_a_new_table_is_to_store_float16(tmp_path):
+    table = Table(tmp_path, 3, {}, dtype="float16")
+    add(table, [1, 2])
+    add(Table(tmp_path, 3, {}), [3])  # an old table keeps what it stores
+    again = Table(tmp_path, 3, {}, dtype="float32")
+    assert again.vectors().dtype == np.float16
+    assert (tmp_path / "vectors.f16").stat().st_size == 3 * 3 * 2
+    found = again.lookup([digest(n) for n in (3, 1)])
+    assert found.dtype == np.float32
+    assert np.array_equal(found, np.array([vector(3), vector(1)]).astype(np.float16))
+    with pytest.raises(DataError, match="more than 65504"):
+        again.append([digest(4)], np.full((1, 3), 1e5, np.float32))
+    assert len(Table(tmp_path, 3, {})) == 3
+
+
+def test_a_table_from_before_there_was_a_choice_stores_float32(tmp_path):
+    add(Table(tmp_path, 3, {}), [1])
+    (tmp_path / "table.json").write_text('{"dim": 3}')
+    assert Table(tmp_path, 3, {}, dtype="float16").dtype == np.float32
+
+
+def test_what_lies_together_stays_on_the_disk(tmp_path: Path) -> None:
+    table = Table(tmp_path / "t", 2, {})
+    digests = [f"{i:032x}" for i in range(6)]
+    table.append(digests, np.arange(12, dtype=np.float32).reshape(6, 2))
+    assert isinstance(table.lookup(digests[1:4]), np.memmap)
+    np.testing.assert_array_equal(table.lookup(digests[1:4]), [[2, 3], [4, 5], [6, 7]])
+    mixed = table.lookup([digests[4], digests[0], digests[4]])
+    assert not isinstance(mixed, np.memmap)
+    np.testing.assert_array_equal(mixed, [[8, 9], [0, 1], [8, 9]])
+    assert table.lookup([]).shape == (0, 2)
+    assert digests[5] in table
+    assert f"{7:032x}" not in table

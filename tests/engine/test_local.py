@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from labelwise import catalog
-from labelwise.engine.local import Local
+from labelwise import catalog, testing
+from labelwise.engine.local import Local, threads_now, use_threads
 from labelwise.errors import DataError, LabelwiseError, ModelError, RunError, RunLocked
 
 ENGINES = [Local(), Local(workers=2)]
@@ -56,6 +56,23 @@ def dies(batch):
 
 def make_dies():
     return dies
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_it_keeps_the_rules_of_the_seam(workers):
+    testing.check_engine(lambda: Local(workers))
+
+
+def test_work_may_stream_its_rows():
+    seen = []
+
+    def rows(batch):
+        for x in batch:
+            seen.append(x)
+            yield x
+
+    first = next(Local().map_batches(lambda: rows, list(range(4)), batch_size=4))
+    assert (first, seen) == (0, [0])
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=["here", "pool"])
@@ -102,6 +119,19 @@ def test_what_is_made_of_a_plug_ins_file_reaches_the_workers(tmp_path):
     )
     make = catalog.resolve("model", f"{file}:Make")()
     assert list(Local(workers=1).map_batches(make, [1, 2, 3], batch_size=2)) == [2, 4, 6]
+
+
+def test_threads_are_set_as_they_were_found():
+    import torch
+
+    before = threads_now()
+    try:
+        for threads in ((1, 2), (3, 1)):
+            use_threads(threads)
+            assert threads_now() == threads
+            assert torch.get_num_threads() == threads[0]
+    finally:
+        use_threads(before)
 
 
 def test_a_job_is_run():

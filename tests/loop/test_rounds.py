@@ -388,3 +388,9 @@ def test_open_run_tells_a_run_in_its_first_call(scenes: Path, tmp_path: Path) ->
     tree = plan(tmp_path, scenes, budget__rounds=2)
     run(tree, tell=lambda line: states.append(open_run(tmp_path / "runs" / "r").state))
     assert states[0] == "unfinished"
+
+
+def test_scores_are_rescaled_over_the_whole_pool(scenes: Path, tmp_path: Path) -> None:
+    result = run(plan(tmp_path, scenes, strategy={"name": "margin", "rescale": [0.5, 0.75]}, budget__rounds=2))
+    with np.load(result.folder / "rounds/001/candidates.npz") as kept:
+        assert (kept["scores"].min(), kept["scores"].max()) == (0.5, 0.75)

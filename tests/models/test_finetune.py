@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from labelwise import testing
 from labelwise.data import class_folders
+from labelwise.embedding.backbone import save_tensors
 from labelwise.errors import ModelError
 from labelwise.models import Place, Plan
 from labelwise.models import training as trainings
@@ -191,7 +192,7 @@ def test_a_full_disk_is_an_error_of_the_system(tmp_path, samples):
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
         with pytest.raises(OSError, match="File too large"):
-            trainings._save(load_file(training / "network.safetensors"), tmp_path / "full.safetensors")
+            save_tensors(load_file(training / "network.safetensors"), tmp_path / "full.safetensors", {})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, quiet)

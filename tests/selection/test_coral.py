@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelwise.errors import SelectionError
-from labelwise.selection import coral
+from labelwise.selection import coral, halves
 
 rng = np.random.default_rng
 NOTHING = np.array([], int)
@@ -72,6 +72,19 @@ def test_more_rows_than_are_kept_up_to_date():
         assert picks.facts["nearest"][i] == before[distances.argmin()]
 
 
+def test_products_of_halves_change_no_pick(monkeypatch):
+    pytest.importorskip("torch")
+    candidates, labelled, scores, x = problem(2, 5000, 500, 32)
+    picks, used = {}, []
+    refresh = halves.Halves.refresh
+    monkeypatch.setattr(halves.Halves, "refresh", lambda self, *given: (used.append(1), refresh(self, *given)))
+    for device in (None, "cpu"):
+        monkeypatch.setattr(halves, "device", lambda work, device=device: device)
+        picks[device] = coral(300, candidates, labelled, scores, x).rows.tolist()
+    assert used
+    assert picks["cpu"] == picks[None]
+
+
 def test_first_pick_is_the_highest_score_and_ties_go_to_the_lowest_row():
     x = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], np.float32)
     assert coral(4, np.arange(4), NOTHING, np.array([0.1, 0.5, 0.5, 0.1]), x).rows.tolist() == [1, 2, 0, 3]
@@ -87,6 +100,38 @@ def test_a_labelled_row_without_a_score_counts_as_the_mean():
     assert coral(20, candidates, labelled, unknown, x).rows.tolist() == expected
 
 
+def test_shares_of_the_gain_are_those_of_the_logarithms():
+    candidates, labelled, scores, x = problem(7, 30, 5, 4)
+    picks = coral(10, candidates, labelled, scores, x, diversity=2.0, weight=0.5)
+    taken = list(labelled)
+    for i, row in enumerate(picks.rows):
+        apart = ((x[taken].astype(float)[:, None] - x[taken].astype(float)) ** 2).sum(-1)
+        np.fill_diagonal(apart, np.inf)
+        spread, weights = apart.min(1).sum(), scores[taken].sum()
+        far = ((x[taken].astype(float) - x[row].astype(float)) ** 2).sum(1).min()
+        gains = 2.0 * np.log((spread + far) / spread), 0.5 * np.log((weights + scores[row]) / weights)
+        assert picks.facts["gain_diversity"][i] == pytest.approx(gains[0] / sum(gains))
+        assert picks.facts["gain_score"][i] == pytest.approx(gains[1] / sum(gains))
+        taken.append(row)
+
+
+def test_the_first_gains_by_its_score_and_the_second_by_its_distance():
+    x = np.array([[0, 0], [1, 0], [0, 3]], np.float32)
+    picks = coral(3, np.arange(3), NOTHING, np.array([0.5, 1, 0.5]), x)
+    assert picks.facts["gain_score"][:2].tolist() == [1, 0]
+    assert picks.facts["gain_diversity"][:2].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("least", [0.0, 0.7, 1.3, 50.0])
+def test_it_ends_before_a_pick_that_is_too_near(least):
+    given = problem(8, 60, 4, 3)
+    whole, picks = coral(60, *given), coral(60, *given, least_distance=least)
+    near = whole.facts["distance"] < least
+    end = int(np.argmax(near)) if near.any() else 60
+    assert picks.rows.tolist() == whole.rows[:end].tolist()
+    assert bool(picks.ended) == (end < 60)
+
+
 def test_refusals():
     x = np.eye(3, dtype=np.float32)
     with pytest.raises(SelectionError, match=r"row 1 has -0\.5"):
@@ -95,16 +140,38 @@ def test_refusals():
         coral(1, np.arange(3), NOTHING, np.array([1, 1, np.nan]), x)
     with pytest.raises(SelectionError, match="expected a diversity of 0 or more"):
         coral(1, np.arange(3), NOTHING, np.ones(3), x, diversity=-1)
+    with pytest.raises(SelectionError, match="least_distance of 0 or more, but found -1"):
+        coral(1, np.arange(3), NOTHING, np.ones(3), x, least_distance=-1)
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_equals_lightlys_engine(seed):
+ALIKE = [(seed, (1.0, 1.0)) for seed in range(12)]
+# of 300 problems (these seeds up to 99, three pairs of strengths) the engine parts from float64 in two
+APART = [(20, (2.0, 1.0)), (67, (1.0, 1.0))]
+
+
+@pytest.mark.parametrize(("seed", "strengths"), ALIKE + APART)
+def test_equals_lightlys_engine_but_for_its_rounding(seed, strengths):
     engine = pytest.importorskip("lightly_mundig")
     candidates, labelled, scores, x = problem(seed, 200, 6 * (seed % 2), 8)
     rows = np.sort(np.concatenate([candidates, labelled]))
     selection = engine.Selection()
-    selection.add_diversifying_strategy(x[rows].tolist(), 1.0)
-    selection.add_weighting_strategy(scores[rows].tolist(), 1.0)
+    selection.add_diversifying_strategy(x[rows].tolist(), strengths[0])
+    selection.add_weighting_strategy(scores[rows].tolist(), strengths[1])
     found = selection.run_selection(np.searchsorted(rows, labelled).tolist(), len(rows), len(labelled) + 40)
-    expected = [int(row) for row in rows[found] if row not in labelled]
-    assert coral(40, candidates, labelled, scores, x).rows.tolist() == expected
+    theirs = [int(row) for row in rows[found] if row not in labelled]
+    ours = coral(40, candidates, labelled, scores, x, diversity=strengths[0], weight=strengths[1]).rows.tolist()
+    if (seed, strengths) in ALIKE:
+        assert ours == theirs
+        return
+    at = next(i for i in range(40) if ours[i] != theirs[i])
+    gains = [gain([*labelled, *ours[:at]], row, scores, x, *strengths) for row in (ours[at], theirs[at])]
+    assert 0 < gains[0] - gains[1] < np.spacing(np.float32(gains[0]))  # ours is better by less than float32 can hold
+
+
+def gain(taken, row, scores, x, a, b):
+    """What a candidate gains, in float64."""
+    points = x[taken].astype(np.float64)
+    apart = ((points[:, None] - points) ** 2).sum(-1)
+    np.fill_diagonal(apart, np.inf)
+    spread = apart.min(1).sum() + ((points - x[row]) ** 2).sum(1).min()
+    return a * np.log(spread) + b * np.log(scores[taken].sum() + scores[row])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelwise.selection import k_center
+from labelwise.selection import halves, k_center
 from labelwise.selection.nearest import Bounds, in_threads
 
 rng = np.random.default_rng
@@ -146,3 +146,39 @@ def test_bounds_stay_above_the_truth():
     assert (bounds.bound >= true * (1 - bounds.margin)).all()
     assert set(np.flatnonzero(true >= bounds.ceiling(12.0))) <= set(block)
     np.testing.assert_allclose(bounds.exact(block), true[block], rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "clusters", "gaussian16"])
+def test_products_of_halves_change_no_pick(kind, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.setattr(halves, "device", lambda work: "cpu")
+    used = []
+    refresh = halves.Halves.refresh
+    monkeypatch.setattr(halves.Halves, "refresh", lambda self, *given: (used.append(1), refresh(self, *given)))
+    x = KINDS[kind](rng(5), 4000, 40) if kind in KINDS else clusters(4000, 40) if kind == "clusters" else None
+    x = rng(6).normal(size=(4000, 40)).astype(np.float16) if x is None else x.astype(np.float32)
+    candidates, labelled = np.arange(4000), np.arange(0, 4000, 13)
+    for known in (labelled, labelled[:1]):
+        free = np.setdiff1d(candidates, known)
+        picks = k_center(900, free, known, x)
+        assert picks.rows.tolist() == plain(900, free, known, x)
+    assert used or kind not in ("gaussian", "clusters", "gaussian16")  # elsewhere halves are too coarse to be used
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 10**6), st.integers(1, 70), st.sampled_from([1e-6, 1.0, 1e6]), st.sampled_from([0.0, 3.0]))
+def test_halves_never_rule_out_what_could_be_nearest(seed, width, scale, offset):
+    pytest.importorskip("torch")
+    x = (scale * (rng(seed).normal(size=(300, width)) + offset)).astype(np.float32)
+    products = halves.Halves(x[:20], 40, "cpu")
+    products.add(x[:40])
+    bits, squared, lost = products.rounded(x)
+    product = products.products(bits, slice(0, 40))
+    true = ((x[:, None].astype(float) - x[:40].astype(float)) ** 2).sum(-1)
+    own, low, wide = squared - products.error(squared, lost), np.empty(40, np.float32), np.empty(40, np.float32)
+    for i in range(300):
+        least = halves.lowest(
+            product[i], np.uint32(16), halves.ROUNDING, own[i], products.squared, wide, wide.view(np.uint32), low
+        )
+        assert (low <= true[i]).all()
+        assert least == low.min()

@@ -61,6 +61,21 @@ def test_stochastic_follows_its_chances(kind):
     np.testing.assert_allclose(np.bincount(first, minlength=4) / draws, chance / chance.sum(), atol=0.03)
 
 
+@pytest.mark.parametrize("kind", ["power", "softmax", "softrank"])
+def test_stochastic_draws_without_replacement_as_plackett_and_luce(kind):
+    scores, beta, draws = np.array([0.5, 1.0, 2.0]), 2.0, 6000
+    weight = {"power": scores**beta, "softmax": np.exp(beta * scores), "softrank": np.array([3.0, 2, 1]) ** -beta}[kind]
+    generator, seen = rng(1), np.zeros((3, 3))
+    for _ in range(draws):
+        first, second = stochastic(2, np.arange(3), scores, generator, kind=kind, beta=beta).rows
+        seen[first, second] += 1 / draws
+    total = weight.sum()
+    for i in range(3):
+        for j in range(3):
+            expected = weight[i] / total * weight[j] / (total - weight[i]) if i != j else 0.0
+            assert abs(seen[i, j] - expected) < 0.03
+
+
 def test_beta_0_is_uniform_and_infinite_is_top():
     scores = np.array([0.0, 1.0, 2.0, 5.0])
     generator = rng(0)

@@ -55,6 +55,18 @@ def test_equals_plain_greedy_on_more_rows():
         assert picks.facts["nearest"][i] == before[distances.argmin()]
 
 
+def test_it_ends_before_a_pick_that_is_too_near_and_keeps_an_equal_distance():
+    grid = np.array([[x, y] for x in range(5) for y in range(5)], dtype=np.float32)
+    candidates, labelled = np.arange(1, 25), np.array([0])
+    whole = k_center(24, candidates, labelled, grid)
+    for least in (0.0, 1.0, 1.1, 2.0, 2.5, 99.0):
+        picks = k_center(24, candidates, labelled, grid, least_distance=least)
+        assert picks.rows.tolist() == whole.rows[whole.facts["distance"] >= least].tolist()
+        assert bool(picks.ended) == (len(picks.rows) < 24)
+        assert len(picks.facts["distance"]) == len(picks.rows)
+    assert k_center(3, candidates, np.array([], int), grid, least_distance=99.0).rows.tolist() == [12]
+
+
 def test_integer_grid_ties_go_to_the_lowest_row():
     grid = np.array([[x, y] for x in range(5) for y in range(5)], dtype=np.float32)
     for known in ([], [12], [0, 24]):

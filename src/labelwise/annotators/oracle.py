@@ -18,8 +18,8 @@ from labelwise.records import Annotation, Query, Sample, Target
 
 @dataclass(frozen=True)
 class Oracle:
-    """Knows every class. ``noise`` is the share of wrong answers (of pixels, where pixels are asked), ``skip`` the share
-    of declined ones, both the same each time."""
+    """Knows every class. ``noise`` is the share of wrong answers (of pixels, where pixels are asked), ``skip`` that of
+    declined ones, both the same each time."""
 
     noise: Annotated[float, Field(ge=0, le=1)] = 0.0
     skip: Annotated[float, Field(ge=0, le=1)] = 0.0

@@ -38,7 +38,7 @@ def load(source: str | Path | Mapping[str, Any], overrides: Iterable[str] | Mapp
         _resolve_paths(tree, path.resolve().parent)
         if Path(source).is_dir():
             _stay(tree, path.resolve().parent)
-    changes = overrides if isinstance(overrides, Mapping) else dict(_parse_override(text) for text in overrides)
+    changes = overrides if isinstance(overrides, Mapping) else dict(parse_override(text) for text in overrides)
     for key, value in changes.items():
         _set(tree, key, value)
         _resolve_paths(tree, Path.cwd())
@@ -109,7 +109,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return tree
 
 
-def _parse_override(text: str) -> tuple[str, Any]:
+def parse_override(text: str) -> tuple[str, Any]:
+    """``"a.b=value"`` as the key and its value, read as YAML. Raises ConfigError if it is nothing of the kind."""
     key, separator, value = text.partition("=")
     if not separator or not key:
         raise ConfigError(f"expected key=value, found {text!r}")

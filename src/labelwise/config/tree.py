@@ -197,6 +197,9 @@ class StrategyConfig(Node):
     evenly: bool | None = Field(
         default=None, description="pixels and regions: the same number in every image, or the best of the whole pool"
     )
+    threshold: str | list[str] | None = Field(
+        default=None, description="what every candidate must meet, such as `score >= 0.5`; one or a list"
+    )
 
 
 StrategyPart = Annotated[StrategyConfig, BeforeValidator(_as_mapping)]

@@ -101,6 +101,16 @@ def inspect_image(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> tu
         return (size[::-1] if turn >= 5 else size), "; ".join(notes)
 
 
+def header_size(path: Path | str) -> tuple[int, int] | None:
+    """Width and height of a picture in pixels as shown, from its header alone; None if it cannot be read."""
+    try:
+        with _our_rules(), Image.open(path, formats=_formats()) as picture:
+            turned = _orientation(picture) >= 5
+            return picture.size[::-1] if turned else picture.size
+    except Exception:  # whatever a damaged header makes a decoder raise
+        return None
+
+
 def read_bytes(path: Path | str, *, name: str = "") -> bytes:
     """Read a file's bytes; raises UnreadableImage if the file system or the size (``MAX_BYTES``) forbids it."""
     name = name or str(path)

@@ -1,4 +1,4 @@
-"""Masks: one class index per pixel, in a PNG; reading them checked, writing them whole, and laying sparse labels on one.
+"""Masks: one class index per pixel, in a PNG; read checked, written whole; and sparse labels laid on one.
 
 Value i is class i; the highest value (255, or 65535 in 16 bits) is void: no class, never counted.
 """

@@ -25,7 +25,8 @@ def scan(
     """Yield for each sample, in order, the sample with content, size and note filled, or the Problem that keeps it out.
 
     ``content`` is the BLAKE2b digest (32 hex digits) of the file's bytes, ``size`` (width, height) in pixels after
-    EXIF rotation. Codes are those of UnreadableImage, or ``bad_mask``. ``progress`` is called with the number of samples done so far.
+    EXIF rotation. Codes are those of UnreadableImage, or ``bad_mask``. ``progress`` is called with the number of
+    samples done so far.
     """
 
     def look(sample: Sample) -> Sample | Problem:
@@ -45,6 +46,11 @@ def scan(
         if progress is not None:
             progress(done)
         yield verdict
+
+
+def digest_of(data: bytes) -> str:
+    """The BLAKE2b digest of a file's bytes, 32 hex digits."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def find_duplicates(samples: Iterable[Sample]) -> list[Problem]:
@@ -67,8 +73,7 @@ def find_duplicates(samples: Iterable[Sample]) -> list[Problem]:
 def _look(sample: Sample, max_pixels: int) -> Sample:
     data = read_bytes(sample.path, name=sample.id)
     size, note = inspect_image(data, name=sample.id, max_pixels=max_pixels)
-    digest = hashlib.blake2b(data, digest_size=16).hexdigest()
-    return replace(sample, content=digest, size=size, note=note)
+    return replace(sample, content=digest_of(data), size=size, note=note)
 
 
 def _copy(sample: Sample, original: Sample) -> Problem:

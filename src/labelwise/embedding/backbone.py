@@ -8,7 +8,7 @@ import json
 import logging
 import socket
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -157,6 +157,25 @@ def _why_no_network(spec: NetworkSpec, error: Exception) -> str:
             "an untrained network with model.weights=none"
         )
     return f"cannot build {spec.name} with weights {spec.weights!r}: {reason}"
+
+
+def feature_length(network: Any) -> int:
+    """How many numbers the pooled features of a network have."""
+    return int(getattr(network, "head_hidden_size", None) or network.num_features)
+
+
+def save_tensors(tensors: Mapping[str, Any], path: Path, metadata: Mapping[str, str]) -> None:
+    """Write tensors to a .safetensors file, whole or not at all. Raises OSError if there is no room for it."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    beside = path.with_name(f"{path.name}.partial")
+    try:
+        save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, beside, dict(metadata))
+    except SafetensorError as error:  # its own kind, even where the disk is full
+        beside.unlink(missing_ok=True)
+        raise OSError(str(error)) from error
+    beside.replace(path)
 
 
 def preprocessing_of(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import PositiveInt
 
 from labelwise.embedding import plain
 from labelwise.embedding.backbone import (
@@ -20,17 +21,21 @@ from labelwise.embedding.backbone import (
     Preprocessing,
     create_network,
     device,
+    feature_length,
     fingerprint,
     preprocessing_of,
     read_pixels,
     to_input,
 )
 from labelwise.embedding.table import Table
+from labelwise.engine import Engine, Work
+from labelwise.engine.local import Local
 from labelwise.errors import ModelError
 from labelwise.records import Sample
 
 Vectors = NDArray[np.float32]
 BATCH = 32
+CHUNK = 16 * BATCH  # images of one batch of an engine: whole batches, so that vectors do not depend on the engine
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,24 @@ class Extractor:
     def table(self, cache: Path) -> Table:
         """The table of these vectors in a cache folder."""
         return Table(cache / self.name, self.dim, dict(self.about))
+
+
+def make_extractor(
+    *,
+    backbone: str = "convnext_nano.in12k_ft_in1k",
+    weights: str = "hub",
+    network: dict[str, Any] | None = None,
+    size: PositiveInt | None = None,
+    resize: Literal["squash", "crop"] = "squash",
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None,
+    mean: tuple[float, float, float] | None = None,
+    std: tuple[float, float, float] | None = None,
+) -> Extractor:
+    """The extractor that these words mean, those of the model ``frozen``: same words, same table."""
+    if backbone in plain.FEATURES:
+        return plain_extractor(backbone, size=size, interpolation=interpolation)
+    spec = NetworkSpec(backbone, weights, network or {})
+    return network_extractor(spec, size=size, resize=resize, interpolation=interpolation, mean=mean, std=std)
 
 
 def plain_extractor(backbone: str, *, size: int | None, interpolation: str | None) -> Extractor:
@@ -71,7 +94,7 @@ def network_extractor(
     own = preprocessing_of(network, size=size, resize=resize, interpolation=interpolation, mean=mean, std=std)
     name = f"{spec.name.replace('/', '_')}-{fingerprint(spec, own)}"
     about = {"backbone": spec.name, "preprocessing": str(own)}
-    return Extractor(name, int(network.num_features), about, own.pixels, partial(_forward, network, own))
+    return Extractor(name, feature_length(network), about, own.pixels, partial(_forward, network, own))
 
 
 def fill(
@@ -81,25 +104,36 @@ def fill(
     *,
     threads: int,
     progress: Callable[[int, int, str], None],
+    engine: Engine | None = None,
+    make: Callable[[], Extractor] | None = None,
 ) -> None:
     """Compute the vectors of these samples and append them, batch by batch: what is done stays done.
 
-    Raises ModelError naming the image whose vector is not finite.
+    With an ``engine`` its workers compute, each with an extractor of its own from ``make()``, and only this process
+    writes. Raises ModelError naming the image whose vector is not finite.
     """
-    waiting: list[Pixels] = []
     done = 0
-    for pixels in read_pixels(samples, extractor.prepare, threads=threads):
-        waiting.append(pixels)
-        if len(waiting) == BATCH or done + len(waiting) == len(samples):
-            batch = samples[done : done + len(waiting)]
-            vectors = extractor.compute(waiting)
-            for sample, vector in zip(batch, vectors, strict=True):
-                if not np.isfinite(vector).all():
-                    raise ModelError(f"{extractor.name} gives no finite features for {sample.id}: look at the image")
-            table.append([s.content for s in batch], vectors)
-            done += len(waiting)
-            waiting = []
-            progress(done, len(samples), "features")
+    work = partial(_extraction, make or (lambda: extractor), threads)
+    for digests, vectors in (engine or Local()).map_batches(work, samples, batch_size=CHUNK):
+        table.append(digests, vectors)
+        done += len(digests)
+        progress(done, len(samples), "features")
+
+
+def _extraction(make: Callable[[], Extractor], threads: int) -> Work:
+    return partial(_extract, make(), threads)
+
+
+def _extract(extractor: Extractor, threads: int, samples: Sequence[Sample]) -> Iterator[tuple[list[str], Vectors]]:
+    """Digests and vectors of ``BATCH`` samples after the other; pictures are read ahead."""
+    pixels = read_pixels(samples, extractor.prepare, threads=threads)
+    for first in range(0, len(samples), BATCH):
+        batch = samples[first : first + BATCH]
+        vectors = extractor.compute([next(pixels) for _ in batch])
+        for sample, vector in zip(batch, vectors, strict=True):
+            if not np.isfinite(vector).all():
+                raise ModelError(f"{extractor.name} gives no finite features for {sample.id}: look at the image")
+        yield [s.content for s in batch], vectors
 
 
 def _forward(network: Any, preprocessing: Preprocessing, pixels: Sequence[Pixels]) -> Vectors:

@@ -1,8 +1,9 @@
 """The embedding table: vectors on disk, keyed by the content of a file, computed once and shared by all runs.
 
-A table is a folder for one backbone with one preprocessing. ``vectors.f32`` holds rows of ``dim`` float32, ``keys.bin``
-the 16-byte digest of each row's image. Rows are only ever appended, vectors before keys: a process killed in between
-leaves a tail without keys, which the next writer cuts off.
+A table is a folder for one backbone with one preprocessing. ``vectors.f32`` holds rows of ``dim`` float32 (or
+``vectors.f16`` of float16: half the room, about three digits), ``keys.bin`` the 16-byte digest of each row's image.
+Rows are only ever appended, vectors before keys: a process killed in between leaves a tail without keys, which the next
+writer cuts off.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -22,10 +24,25 @@ from labelwise.errors import DataError
 KEY_BYTES = 16
 
 
-class Table:
-    """Vectors of ``dim`` float32 by content digest (32 hexadecimal digits)."""
+_FILES = {"float32": "vectors.f32", "float16": "vectors.f16"}
 
-    def __init__(self, folder: Path, dim: int, about: dict[str, object]) -> None:
+
+def default_cache() -> Path:
+    """Where tables lie unless a folder is named: $LABELWISE_CACHE, or the user's cache folder."""
+    if own := os.environ.get("LABELWISE_CACHE"):
+        return Path(own)
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
+    return Path(base) / "labelwise"
+
+
+class Table:
+    """Vectors of ``dim`` numbers by content digest (32 hexadecimal digits).
+
+    A new table stores float32 or, with ``dtype``, float16; an old one keeps what it has. ``dtype`` says which that is.
+    """
+
+    def __init__(self, folder: Path, dim: int, about: dict[str, object], *, dtype: str = "float32") -> None:
+        assert dtype in _FILES, dtype
         self.folder = folder
         self.dim = dim
         self._lock = FileLock(folder / ".lock")
@@ -34,13 +51,18 @@ class Table:
             with _explained(folder):
                 folder.mkdir(parents=True, exist_ok=True)
                 beside = described.with_suffix(f".{os.getpid()}")
-                beside.write_text(json.dumps({"dim": dim, **about}, indent=1, sort_keys=True), encoding="utf-8")
+                beside.write_text(
+                    json.dumps({"dim": dim, "dtype": dtype, **about}, indent=1, sort_keys=True), encoding="utf-8"
+                )
                 beside.replace(described)
-        elif (found := json.loads(described.read_text(encoding="utf-8"))["dim"]) != dim:
+        kept = json.loads(described.read_text(encoding="utf-8"))
+        if (found := kept["dim"]) != dim:
             raise DataError(
                 f"{folder} holds vectors of {found} numbers, but the backbone gives {dim}: delete the folder to "
                 "compute them anew"
             )
+        self.dtype = np.dtype(kept.get("dtype", "float32"))
+        self._file = folder / _FILES[self.dtype.name]
         self._rows: dict[str, int] = {}
         self._count = 0  # rows on the disk
         self.refresh()
@@ -61,6 +83,9 @@ class Table:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def __contains__(self, digest: str) -> bool:
+        return digest in self._rows
+
     def missing(self, digests: Sequence[str]) -> list[str]:
         """The digests without a vector, each once, in their order."""
         return [d for d in dict.fromkeys(digests) if d not in self._rows]
@@ -68,7 +93,7 @@ class Table:
     def append(self, digests: Sequence[str], vectors: NDArray[np.float32]) -> None:
         """Add vectors ``(n, dim)`` for ``digests``; digests that have one by now are passed over.
 
-        Raises DataError if the table cannot be written.
+        Raises DataError if the table cannot be written, or if a finite number is too large for float16.
         """
         assert vectors.shape == (len(digests), self.dim), f"{vectors.shape} for {len(digests)} digests, dim {self.dim}"
         keys = [bytes.fromhex(d) for d in digests]
@@ -79,31 +104,47 @@ class Table:
             new = sorted(first.values())
             if not new:
                 return
-            rows = np.ascontiguousarray(vectors[new], dtype=np.float32)
-            _append_at(self.folder / "vectors.f32", self._count * self.dim * 4, rows.tobytes())
+            rows = self._stored(vectors[new])
+            _append_at(self._file, self._count * rows[0].nbytes, rows.tobytes())
             _append_at(self.folder / "keys.bin", self._count * KEY_BYTES, b"".join(keys[i] for i in new))
             self._rows.update((digests[i], self._count + j) for j, i in enumerate(new))
             self._count += len(new)
 
-    def vectors(self) -> NDArray[np.float32]:
-        """All rows, ``(len(self), dim)``, mapped from the disk. Raises DataError if the file has lost some."""
+    def _stored(self, vectors: NDArray[np.float32]) -> NDArray[Any]:
+        with np.errstate(over="ignore"):
+            rows = np.ascontiguousarray(vectors, dtype=self.dtype)
+        if not np.isfinite(rows[np.isfinite(vectors)]).all():
+            raise DataError(
+                f"{self.folder} stores float16, but a vector has {np.abs(vectors).max():.3g}, more than 65504: scale "
+                "the vectors, or delete the folder and store float32"
+            )
+        return rows
+
+    def vectors(self) -> NDArray[Any]:
+        """All rows, ``(len(self), dim)`` as stored, mapped from disk. Raises DataError if the file has lost some."""
         if not self._count:
-            return np.empty((0, self.dim), np.float32)
+            return np.empty((0, self.dim), self.dtype)
         try:
-            return np.memmap(self.folder / "vectors.f32", np.float32, "r", shape=(self._count, self.dim))
+            return np.memmap(self._file, self.dtype, "r", shape=(self._count, self.dim))
         except (OSError, ValueError):
             raise DataError(
-                f"{self.folder} is damaged: expected {self._count} vectors in vectors.f32, found fewer; "
+                f"{self.folder} is damaged: expected {self._count} vectors in {self._file.name}, found fewer; "
                 "delete the folder to compute them anew"
             ) from None
 
     def lookup(self, digests: Sequence[str]) -> NDArray[np.float32]:
-        """The vectors ``(n, dim)`` of these digests, in their order. Raises DataError if one is missing."""
+        """The vectors ``(n, dim)`` of these digests, in their order, float32. Raises DataError if one is missing.
+
+        Where the digests follow each other in the table, as those of a folder do, float32 ones stay on the disk.
+        """
         try:
             rows = np.fromiter((self._rows[d] for d in digests), np.int64, len(digests))
         except KeyError as error:
             raise DataError(f"no vector for content {error} in {self.folder}: run again to compute it") from None
-        return np.asarray(self.vectors()[rows])
+        stored = self.vectors()
+        if len(rows) and stored.dtype == np.float32 and (np.diff(rows) == 1).all():
+            return stored[rows[0] : rows[0] + len(rows)]
+        return np.asarray(stored[rows], dtype=np.float32)
 
 
 @contextmanager

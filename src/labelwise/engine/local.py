@@ -19,8 +19,11 @@ from typing import Any
 from pydantic import NonNegativeInt
 
 from labelwise import catalog
-from labelwise.engine import Work
+from labelwise.engine import Progress, Work
 from labelwise.errors import LabelwiseError, RunError
+
+# The plug-ins' files that a worker must load, and the pickled `make`.
+Task = tuple[Sequence[Path], bytes]
 
 
 @dataclass
@@ -62,9 +65,12 @@ class Local:
             for future in waiting:
                 future.cancel()
 
-    def run(self, job: Callable[[], Any], *, gpus: float = 0) -> Any:
+    def run(self, job: Callable[..., Any], *, gpus: float = 0, progress: Progress | None = None) -> Any:
         """The result of ``job``, called here."""
-        return job()
+        return job() if progress is None else job(progress=progress)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"workers": self.workers, "_pool": None}
 
     def close(self) -> None:
         """End the worker processes; the engine can be used again."""
@@ -98,19 +104,24 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work_on(task: tuple[Sequence[Path], bytes], batch: Sequence[Any]) -> list[Any]:
-    files, pickled = task
+def _work_on(task: Task, batch: Sequence[Any]) -> list[Any]:
     try:
-        if not _made or _made[0][0] != pickled:
-            for path in files:
-                catalog.load_file(path)  # what is pickled may be of a plug-in's file
-            _made[:] = [(pickled, pickle.loads(pickled)())]
-        return _made[0][1](batch)
+        return do(task, batch)
     except Exception as error:
-        raise _portable(error) from error
+        raise portable(error) from error
 
 
-def _portable(error: Exception) -> Exception:
+def do(task: Task, batch: Sequence[Any]) -> list[Any]:
+    """A worker's rows for a batch; what ``make`` gives is kept as long as the same task comes."""
+    files, pickled = task
+    if not _made or _made[0][0] != pickled:
+        for path in files:
+            catalog.load_file(path)  # what is pickled may be of a plug-in's file
+        _made[:] = [(pickled, pickle.loads(pickled)())]
+    return list(_made[0][1](batch))
+
+
+def portable(error: Exception) -> Exception:
     """The error itself if it survives the way to the parent, else one that says the same."""
     try:
         if str(pickle.loads(pickle.dumps(error))) == str(error):
@@ -121,10 +132,28 @@ def _portable(error: Exception) -> Exception:
     return kinds[0](str(error)) if kinds else RuntimeError(f"{type(error).__name__}: {error}")
 
 
+# Threads of torch, and of the libraries for linear algebra.
+Threads = tuple[int, int]
+
+
 def limit_threads(threads: int) -> None:
     """Let numerical libraries of this process use that many threads."""
+    use_threads((threads, threads))
+
+
+def use_threads(threads: Threads) -> None:
+    """Set the threads of this process as ``threads_now`` found them, here or in another one."""
     import threadpoolctl
     import torch
 
-    torch.set_num_threads(threads)
-    threadpoolctl.threadpool_limits(threads)
+    threadpoolctl.threadpool_limits({"openmp": threads[0], "blas": threads[1]})
+    torch.set_num_threads(threads[0])
+
+
+def threads_now() -> Threads:
+    """How many threads numerical libraries use in this process."""
+    import threadpoolctl
+    import torch
+
+    blas = [int(library["num_threads"]) for library in threadpoolctl.threadpool_info() if library["user_api"] == "blas"]
+    return torch.get_num_threads(), max(blas, default=torch.get_num_threads())

@@ -147,7 +147,7 @@ def _set_up(config: Config, parts: Parts, store: Store, progress: Progress, tell
         tell(summary(intake))
     began = time.perf_counter()
     pool, others = store.samples("pool"), [*store.samples("test"), *store.samples("audit")]
-    place = Place(config.folder / MODEL, cache_folder(config), threads_of(config))
+    place = Place(config.folder / MODEL, cache_folder(config), threads_of(config), parts.engine)
     place.home.mkdir(exist_ok=True)
     parts.model.prepare(pool, others, place=place, progress=progress)
     if not store.is_done(SETUP, "prepare"):

@@ -1,5 +1,5 @@
-"""Choosing pixels or regions inside images: predict, score and choose are one function per batch, so that a worker holds
-the maps of one batch and returns only what it chose."""
+"""Choosing pixels or regions inside images: predict, score and choose are one function per batch, so that a worker
+holds the maps of one batch and returns only what it chose."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from labelwise import catalog
 from labelwise.data.masks import read_mask, void_of
 from labelwise.engine import Engine, Work
 from labelwise.errors import SelectionError
 from labelwise.models import Model, Progress
 from labelwise.records import Prediction, Sample
 from labelwise.report.maps import write_score_map
-from labelwise.selection import pixels, regions
+from labelwise.selection.pixels import pixel_pick, top_pixels
+from labelwise.selection.places import Places
+from labelwise.selection.regions import choose_regions
 from labelwise.strategies import Recipe, Strategy, assemble
 
 Flags = NDArray[np.bool_]
@@ -43,14 +46,12 @@ class Item:
 @dataclass(frozen=True, slots=True)
 class Choice:
     """What was chosen in one image, best first: ``geometry`` (n, 2) pixels or (n, 4) windows, ``scores`` (n,) of them,
-    the predicted class ``labels`` (n,) of a pixel or of a window's centre (-1 before there is a model), ``vectors``
-    (n, C) their mean class probabilities where the selection wants them."""
+    the predicted class ``labels`` (n,) of a pixel or of a window's centre (-1 before there is a model)."""
 
     sample_id: str
     geometry: NDArray[np.int32]
     scores: NDArray[np.float32]
     labels: NDArray[np.int32]
-    vectors: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,6 @@ class ChooseInside:
     recipe: Recipe
     unit: Literal["region", "pixel"]
     radius: int
-    vectors: bool = False
 
     def __call__(self) -> Work:
         return partial(self._choices, assemble(self.recipe))
@@ -76,22 +76,31 @@ class ChooseInside:
     def _choose(self, strategy: Strategy, item: Item, found: Prediction | None) -> Choice:
         rng = np.random.default_rng(item.seed)
         scores = self._scores(strategy, item, found, rng)
-        free = _free(item, scores.shape)
         if item.picture is not None and found is not None:
             write_score_map(item.picture, scores)
-        share = self.recipe.share or 1.0
-        if self.unit == "region":
-            centres = regions.choose(scores, free, item.n, radius=self.radius, share=share, rng=rng)
-            geometry = regions.windows(centres, scores.shape, self.radius)
-        elif _drawn(self.recipe):
-            centres = geometry = pixels.draw(scores, free, item.n, share=share, rng=rng)
-        else:
-            centres = geometry = pixels.top(scores, free, item.n, apart=self.recipe.apart or 0)
-        x, y = centres.T
+        places = self._places(scores, item, rng)
+        geometry = places.boxes(self.radius, scores.shape) if self.unit == "region" else places.points
+        x, y = places.points.T
         probs = None if found is None else found.probs
-        labels = np.full(len(x), -1, np.int32) if probs is None else probs[y, x].argmax(axis=1).astype(np.int32)
-        vectors = None if not self.vectors or probs is None else regions.means(probs, geometry)
-        return Choice(item.sample.id, geometry.astype(np.int32), scores[y, x].astype(np.float32), labels, vectors)
+        labels = np.full(len(x), -1) if probs is None else probs[y, x].argmax(axis=1)
+        return Choice(
+            item.sample.id,
+            geometry.astype(np.int32),
+            places.scores.astype(np.float32),
+            labels.astype(np.int32),
+        )
+
+    def _places(self, scores: NDArray[np.float32], item: Item, rng: np.random.Generator) -> Places:
+        free, name, recipe = _free(item, scores.shape), item.sample.id, self.recipe
+        if self.unit == "region":
+            before = _centres(item, scores.shape, self.radius)
+            return choose_regions(item.n, scores, radius=self.radius, free=free, before=before, name=name)
+        if recipe.apart:
+            before = np.concatenate([np.empty((0, 2), np.int64), *item.asked])
+            return choose_regions(item.n, scores, radius=0, apart=recipe.apart, free=free, before=before, name=name)
+        if catalog.split_spec(recipe.select)[0] == "random":
+            return pixel_pick(item.n, scores, rng, share=recipe.share or 1.0, free=free, name=name)
+        return top_pixels(item.n, scores, free=free, name=name)
 
     def _scores(
         self, strategy: Strategy, item: Item, found: Prediction | None, rng: np.random.Generator
@@ -108,12 +117,14 @@ class ChooseInside:
         return scores
 
 
-def _drawn(recipe: Recipe) -> bool:
-    """Whether pixels are drawn at random among the best share, instead of the best themselves."""
-    return (recipe.select if isinstance(recipe.select, str) else recipe.select["name"]) == "random"
+def _centres(item: Item, shape: tuple[int, ...], radius: int) -> NDArray[np.int64]:
+    """The centres of the windows asked before; those at the border were clipped."""
+    boxes = np.concatenate([np.empty((0, 4), np.int64), *item.asked])
+    low, high, size = boxes[:, :2], boxes[:, 2:], np.array([shape[1], shape[0]])
+    return np.where(low > 0, low + radius, np.where(high < size, high - 1 - radius, size // 2))
 
 
-def _free(item: Item, shape: tuple[int, int]) -> Flags:
+def _free(item: Item, shape: tuple[int, ...]) -> Flags:
     """The pixels of an image that may still be asked."""
     free = np.ones(shape, dtype=bool)
     for geometry in item.asked:
@@ -156,8 +167,7 @@ def _best(choices: Sequence[Choice], n: int) -> list[Choice]:
 
 def take(choice: Choice, which: NDArray[Any]) -> Choice:
     """Part of a choice, by flags or positions."""
-    vectors = None if choice.vectors is None else choice.vectors[which]
-    return Choice(choice.sample_id, choice.geometry[which], choice.scores[which], choice.labels[which], vectors)
+    return Choice(choice.sample_id, choice.geometry[which], choice.scores[which], choice.labels[which])
 
 
 def facts(choice: Choice, classes: Sequence[str]) -> Mapping[str, Any]:

@@ -92,9 +92,14 @@ def _choose(context: Context, round: int, free: Sequence[Sample], wanted: int) -
         labelled=np.array([row_of[x.sample.id] for x in labelled], dtype=np.int64),
         labels=np.array([classes.index(x.target.classes[0]) for x in labelled], dtype=np.int64),
         groups=_group_numbers(samples),
+        metadata=_metadata(samples),
+        rewards=_rewards(context, round),
+        engine=context.parts.engine,
         **arrays,
     )
     picks = strategy.select(inputs)
+    if picks.ended:
+        context.tell(f"round {round}: {picks.ended}")
     facts = reasons.explain(picks, inputs, ids=[s.id for s in samples], classes=classes)
     _keep_scores(context, round, [s.id for s in free], candidates, arrays)
     return [
@@ -192,6 +197,28 @@ def _group_numbers(samples: Sequence[Sample]) -> NDArray[np.int64]:
     return np.array(
         [-1 if s.group is None else numbers.setdefault(s.group, len(numbers)) for s in samples], dtype=np.int64
     )
+
+
+def _rewards(context: Context, round: int) -> tuple[dict[str, float], ...]:
+    """For each earlier round and arm of a bandit: the share of its answers that were not what the model had said."""
+    answers = context.store.annotations()
+    rounds = []
+    for earlier in range(round):
+        surprises: dict[str, list[bool]] = {}
+        for q in context.store.queries(earlier):
+            answer = answers[q.id].target if q.id in answers else None
+            if "arm" in q.reason and answer is not None:
+                known = q.proposal is not None and q.proposal.classes == answer.classes
+                surprises.setdefault(str(q.reason["arm"]), []).append(not known)
+        rounds.append({arm: sum(values) / len(values) for arm, values in surprises.items()})
+    return tuple(rounds)
+
+
+def _metadata(samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
+    """What is known of every image without a model: its size in pixels, and the name of its group."""
+    sizes = np.array([s.size for s in samples], dtype=np.int64).reshape(-1, 2)
+    groups = np.array([s.group or "" for s in samples], dtype=np.str_)
+    return {"width": sizes[:, 0], "height": sizes[:, 1], "group": groups}
 
 
 def _proposal(arrays: Outputs, row: int, classes: tuple[str, ...]) -> Target | None:

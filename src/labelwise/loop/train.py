@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from labelwise.loop.context import Context, labelled_images, last_checkpoint
-from labelwise.models import Plan
+from labelwise.models import Plan, Progress
 from labelwise.records import Labelled
 
 
@@ -24,10 +25,9 @@ def train(context: Context, round: int, goal: int) -> str:
     if learn:
         previous = last_checkpoint(context, round) if model.start != "scratch" else None
         beside, place = folder / "checkpoint.partial", folder / "checkpoint"
-        shutil.rmtree(beside, ignore_errors=True)
         plan, seed = Plan(store.classes(), round), int(rng.integers(2**31))
-        fit = partial(model.fit, out=beside, start=previous, plan=plan, seed=seed, progress=context.progress)
-        context.parts.engine.run(partial(fit, learn, validate))
+        fit = partial(model.fit, learn, validate, out=beside, start=previous, plan=plan, seed=seed)
+        context.parts.engine.run(partial(_fit, fit, beside), progress=context.progress)
         # A checkpoint that is there already was written by a process killed before it could say so.
         shutil.rmtree(place, ignore_errors=True)
         beside.replace(place)
@@ -36,6 +36,12 @@ def train(context: Context, round: int, goal: int) -> str:
             round, "train", time.perf_counter() - began, {"labelled": len(labelled), "validation": len(validate)}
         )
     return ""
+
+
+def _fit(fit: Callable[..., Path], out: Path, *, progress: Progress) -> None:
+    """Train from an empty folder: whoever began before, here or on another machine, may have died in the middle."""
+    shutil.rmtree(out, ignore_errors=True)
+    fit(progress=progress)
 
 
 def _split(

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from labelwise.engine import Engine
+from labelwise.engine import Progress as Progress
+from labelwise.engine.local import Local
 from labelwise.records import Labelled, Prediction, Sample, Task
 
-# progress(done, total, what): called now and then during long work
-Progress = Callable[[int, int, str], None]
 Want = frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a model keeps things: ``home`` in the run's folder, ``cache`` shared by all runs; and the threads it may
-    use."""
+    """Where a model keeps things: ``home`` in the run's folder, ``cache`` shared by all runs; the threads it may use,
+    and the engine for what it prepares in batches."""
 
     home: Path
     cache: Path
     threads: int
+    engine: Engine = field(default_factory=Local)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,8 @@ class Plan:
 class Model(Protocol):
     """The seam between the loop and a framework.
 
-    ``provides`` is a subset of {"probs", "samples", "embeddings", "boxes"}. ``validation`` is the share of the labelled
+    ``provides`` is a subset of {"probs", "samples", "embeddings", "boxes", "objects"}; "objects" are
+    vectors of boxes. ``validation`` is the share of the labelled
     images it wants apart for early stopping (0: none), ``batch_size`` how many images one call of ``predict`` gets.
     """
 

@@ -14,9 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
 from labelwise import catalog
-from labelwise.embedding import plain
-from labelwise.embedding.backbone import NetworkSpec
-from labelwise.embedding.extractor import Extractor, fill, network_extractor, plain_extractor
+from labelwise.embedding.extractor import Extractor, fill, make_extractor
 from labelwise.embedding.table import Table
 from labelwise.models import Place, Plan, Progress, Want
 from labelwise.models.heads import Head, fit_calibrated, probabilities
@@ -78,7 +76,15 @@ class Frozen:
         missing = set(self._table.missing([s.content for s in [*pool, *others]]))
         first = {s.content: s for s in [*pool, *others] if s.content in missing}
         if first:
-            fill(self._table, list(first.values()), self._extractor, threads=place.threads, progress=progress)
+            fill(
+                self._table,
+                list(first.values()),
+                self._extractor,
+                threads=place.threads,
+                progress=progress,
+                engine=place.engine,
+                make=self._own_extractor,
+            )
         moments = place.home / "standard.npz"
         if not moments.exists():
             features = self._table.lookup([s.content for s in pool])
@@ -145,17 +151,28 @@ class Frozen:
 
     @cached_property
     def _extractor(self) -> Extractor:
-        if self.backbone in plain.FEATURES:
-            return plain_extractor(self.backbone, size=self.size, interpolation=self.interpolation)
-        spec = NetworkSpec(self.backbone, self.weights, self.network)
-        return network_extractor(
-            spec, size=self.size, resize=self.resize, interpolation=self.interpolation, mean=self.mean, std=self.std
+        return make_extractor(
+            backbone=self.backbone,
+            weights=self.weights,
+            network=self.network,
+            size=self.size,
+            resize=self.resize,
+            interpolation=self.interpolation,
+            mean=self.mean,
+            std=self.std,
         )
+
+    def _own_extractor(self) -> Extractor:
+        # As a method it can be sent to a worker, whose copy of this object builds the network for itself.
+        return self._extractor
 
     @cached_property
     def _table(self) -> Table:
         assert self._place is not None, "prepare comes first"
-        return Table(*self._table_at, {}) if self._table_at else self._extractor.table(self._place.cache)
+        if self._table_at is None:
+            return self._extractor.table(self._place.cache)
+        (self._table_at[0] / "table.json").stat()  # where a worker cannot see the cache, none must be made
+        return Table(*self._table_at, {})
 
 
 def _load(checkpoint: Path) -> tuple[dict[str, NDArray[Any]], int]:

@@ -16,10 +16,9 @@ from torch import Tensor, nn
 
 from labelwise.data.images import open_image, read_ahead
 from labelwise.data.masks import Mask, empty_mask, target_mask, void_of
-from labelwise.embedding.backbone import Preprocessing, device, to_input
+from labelwise.embedding.backbone import Preprocessing, device, save_tensors, to_input
 from labelwise.errors import ModelError
 from labelwise.models import Plan, Progress
-from labelwise.models.training import save_tensors
 from labelwise.records import Labelled, Target
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ VOID = -100  # as torch's losses call it
 
 
 class Pyramid(nn.Module):
-    """Backbone levels of stride 4 to 32, each brought to ``channels``, enlarged to stride 4 and summed; then classified.
+    """Backbone levels of stride 4 to 32, brought to ``channels``, enlarged to stride 4 and summed; then classified.
 
     After Kirillov et al. 2019, Panoptic feature pyramid networks, figure 3, without its steps of enlarging.
     """
@@ -211,11 +210,11 @@ class PixelTraining:
 
     def save(self, out: Path) -> None:
         """Write the network, and the optimiser where the next round goes on with it; nothing is pickled."""
-        save_tensors(self.network.state_dict(), out / "network.safetensors")
+        save_tensors(self.network.state_dict(), out / "network.safetensors", {})
         if self.options.start == "continue":
             state = self.optimizer.state_dict()["state"]
             flat = {f"{i}.{k}": v for i, values in state.items() for k, v in values.items()}
-            save_tensors(flat, out / "optimizer.safetensors")
+            save_tensors(flat, out / "optimizer.safetensors", {})
 
     def restore(self, checkpoint: Path) -> None:
         """Take over the optimiser and the number of steps of a checkpoint."""

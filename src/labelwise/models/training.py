@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwise.embedding.backbone import Preprocessing, device, read_pixels, to_input
+from labelwise.embedding.backbone import Preprocessing, device, read_pixels, save_tensors, to_input
 from labelwise.errors import ModelError
 from labelwise.models import Progress
 from labelwise.models.heads import fit_temperature
@@ -160,11 +160,11 @@ class Training:
 
     def save(self, out: Path) -> None:
         """Write network, optimiser and what is needed to use them; nothing is pickled."""
-        save_tensors(self.network.state_dict(), out / "network.safetensors")
+        save_tensors(self.network.state_dict(), out / "network.safetensors", {})
         if self.options.start == "continue":
             state = self.optimizer.state_dict()["state"]
             flat = {f"{i}.{k}": v for i, values in state.items() for k, v in values.items()}
-            save_tensors(flat, out / "optimizer.safetensors")
+            save_tensors(flat, out / "optimizer.safetensors", {})
         about = {
             "classes": self.classes,
             "backbone": self.options.backbone,
@@ -187,17 +187,6 @@ class Training:
         fitting = {i: s for i, s in state.items() if s["exp_avg"].shape == parameters[i].shape}
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": fitting})
         self.first_epoch = json.loads((checkpoint / "about.json").read_text(encoding="utf-8"))["epochs"]
-
-
-def save_tensors(tensors: Mapping[str, Any], path: Path) -> None:
-    """Write tensors by name to a .safetensors file; a full disk is an OSError."""
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    try:
-        save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, path)
-    except SafetensorError as error:  # its own kind, even where the disk is full
-        raise OSError(str(error)) from error
 
 
 def _freeze_norms(network: Any) -> None:

@@ -56,7 +56,7 @@ def _environment() -> Environment:
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(json=as_json, breakable=breakable, unbroken=unbroken)
-    environment.globals.update(plotly=_plotly(), style=_asset("style.css"), script=_asset("page.js"), words=words)
+    environment.globals.update(plotly=_plotly, style=_asset("style.css"), script=_asset("page.js"), words=words)
     return environment
 
 

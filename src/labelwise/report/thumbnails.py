@@ -8,8 +8,7 @@ import os
 import warnings
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
-from itertools import repeat
+from functools import lru_cache, partial
 from pathlib import Path
 
 from PIL import Image, ImageOps
@@ -29,11 +28,13 @@ def allowance(rounds: int) -> int:
 
 
 def data_uris(paths: Iterable[Path], budget: int = BYTES_IN_ALL, *, edge: int = EDGE) -> list[str | None]:
-    """One JPEG data URI per path; None where the file cannot be shown, or once ``budget`` bytes are used up."""
+    """One JPEG data URI per path, at most ``edge`` pixels on screen; None where the file cannot be shown, or once
+    ``budget`` bytes are used up.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of damaged metadata, which is no matter for a thumbnail
         with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-            pictures = list(pool.map(_cached, map(str, paths), repeat(edge)))
+            pictures = list(pool.map(partial(_cached, edge), map(str, paths)))
     uris: list[str | None] = []
     for picture in pictures:
         uri = "data:image/jpeg;base64," + base64.b64encode(picture).decode() if picture else None
@@ -48,10 +49,10 @@ def thumbnail(path: Path, edge: int = EDGE) -> bytes | None:
         with Image.open(path) as image:
             if image.width * image.height > _LARGEST:
                 return None
-            side = round(edge * DENSITY)
-            image.draft("RGB", (side, side))
+            size = (round(edge * DENSITY), round(edge * DENSITY))
+            image.draft("RGB", size)
             small = _in_colour(ImageOps.exif_transpose(image))
-            small.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
+            small.thumbnail(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
             out = io.BytesIO()
             small.save(out, "JPEG", quality=68, optimize=True)
             return out.getvalue()
@@ -59,7 +60,7 @@ def thumbnail(path: Path, edge: int = EDGE) -> bytes | None:
         return None
 
 
-def _cached(path: str, edge: int) -> bytes | None:
+def _cached(edge: int, path: str) -> bytes | None:
     try:
         found = Path(path).stat()
     except (OSError, ValueError):

@@ -6,12 +6,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from labelwise.scoring.difficulty import class_weights, difficulty_entropy
     from labelwise.scoring.objects import (
         keypoint_uncertainty,
         missed_objects,
         object_frequency,
         objectness_least_confidence,
     )
+    from labelwise.scoring.regions import region_impurity, ripu, ripu_pixel
     from labelwise.scoring.uncertainty import (
         bald,
         entropy,
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     "bald": "uncertainty",
+    "class_weights": "difficulty",
+    "difficulty_entropy": "difficulty",
     "entropy": "uncertainty",
     "keypoint_uncertainty": "objects",
     "least_confidence": "uncertainty",
@@ -34,12 +38,17 @@ _HOME = {
     "object_frequency": "objects",
     "objectness_least_confidence": "objects",
     "variance": "uncertainty",
+    "region_impurity": "regions",
+    "ripu": "regions",
+    "ripu_pixel": "regions",
     "variation_ratio": "uncertainty",
     "vote_entropy": "uncertainty",
 }
 
 __all__ = [
     "bald",
+    "class_weights",
+    "difficulty_entropy",
     "entropy",
     "keypoint_uncertainty",
     "least_confidence",
@@ -48,6 +57,9 @@ __all__ = [
     "missed_objects",
     "object_frequency",
     "objectness_least_confidence",
+    "region_impurity",
+    "ripu",
+    "ripu_pixel",
     "variance",
     "variation_ratio",
     "vote_entropy",

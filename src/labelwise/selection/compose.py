@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from labelwise.errors import ConfigError, SelectionError
+from labelwise.selection.owned import check_owners
 from labelwise.selection.picks import Array, Picks, Rows, count, no_rows
 
 VOCABULARY: Mapping[str, str] = {
@@ -24,7 +25,13 @@ VOCABULARY: Mapping[str, str] = {
     "embeddings": "(N, d) float32 vectors",
     "groups": "(N,) group number, -1 = none",
     "empty": "(N,) True where the model found no object",
+    "objects": "(M, d) float32 vectors of all boxes, image after image",
+    "owners": "(M,) row of the image each box belongs to, ascending",
+    "object_labels": "(M,) class index of each box, -1 = not known",
+    "object_scores": "(M,) how much each box counts, 0 or more",
+    "metadata": "by name, (N,) numbers or words about each row",
     "rng": "numpy random generator",
+    "engine": "where batches run: `map_batches(make, items, batch_size=...)`",
 }
 SCORE_VOCABULARY: Mapping[str, str] = {
     "probs": "(..., C) class probabilities, class axis last",
@@ -40,12 +47,35 @@ _WRAPPER_WORDS = ("inner", "inputs")
 _OPTION = inspect.Parameter.KEYWORD_ONLY
 
 
+class Batches(Protocol):
+    """What a selection may use of an engine; see `labelwise.engine`."""
+
+    def map_batches(
+        self, make: Callable[[], Callable[[Sequence[Any]], Iterable[Any]]], items: Sequence[Any], *, batch_size: int
+    ) -> Iterator[Any]:
+        """Rows of all items, in their order."""
+        ...
+
+
+class Here:
+    """Batches in this process: what a selection gets where there is no run."""
+
+    def map_batches(
+        self, make: Callable[[], Callable[[Sequence[Any]], Iterable[Any]]], items: Sequence[Any], *, batch_size: int
+    ) -> Iterator[Any]:
+        """Rows of all items, in their order."""
+        work = make()
+        for first in range(0, len(items), batch_size):
+            yield from work(items[first : first + batch_size])
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Inputs:
     """All a selection can ask for, over N rows; None where there is none.
 
     Fields are the words of VOCABULARY with their shapes. ``picked`` holds the rows among ``labelled`` that were picked
     earlier in the same call, by a wrapper that asks more than once: rules about one call's picks count them in.
+    ``rewards`` holds for each earlier round what the picks of each ``arm`` were worth, 0 to 1.
     """
 
     n: int
@@ -57,14 +87,24 @@ class Inputs:
     probs: Array | None = None
     embeddings: Array | None = None
     groups: Rows | None = None
+    metadata: Mapping[str, Array] | None = None
     picked: Rows = field(default_factory=no_rows)
     empty: Array | None = None
+    objects: Array | None = None
+    owners: Rows | None = None
+    object_labels: Rows | None = None
+    object_scores: Array | None = None
+    rewards: tuple[Mapping[str, float], ...] = ()
+    engine: Batches = field(default_factory=Here)
 
     def __post_init__(self) -> None:
         for name in ("candidates", "labelled", "picked"):
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.int64))
         if len(self.candidates) > 1 and not (np.diff(self.candidates) > 0).all():
             raise SelectionError("expected candidates in ascending order without repeats; use numpy.unique")
+        if self.owners is not None:
+            beside = self.objects, self.object_labels, self.object_scores
+            object.__setattr__(self, "owners", check_owners(self.owners, *beside))
         if self.labels is None and len(self.labelled) == 0:
             object.__setattr__(self, "labels", no_rows())
         if self.labels is not None and len(self.labels) != len(self.labelled):
@@ -101,17 +141,26 @@ class Inputs:
 Selector = Callable[[Inputs], Picks]
 
 
-def needs(function: Callable[..., Any], vocabulary: Collection[str] = VOCABULARY) -> frozenset[str]:
+def needs(
+    function: Callable[..., Any],
+    vocabulary: Collection[str] = VOCABULARY,
+    options: Mapping[str, Any] | None = None,
+) -> frozenset[str]:
     """The inputs a function or wrapper asks for: those of its parameter names that are words of the vocabulary.
 
-    Raises ConfigError, naming the function, the parameter and the vocabulary, for any other parameter that is not
-    keyword-only.
+    A word with a default is optional: it is given where there is one, and asked for only if an option, or an item of
+    one, says so by an attribute ``needs`` of its own. Raises ConfigError, naming the function, the parameter and the
+    vocabulary, for any other parameter that is not keyword-only.
     """
-    found = set()
+    found: set[str] = set()
     for parameter in inspect.signature(function).parameters.values():
         if parameter.name in vocabulary:
-            found.add(parameter.name)
-        elif parameter.kind is not _OPTION and parameter.name not in _WRAPPER_WORDS:
+            found |= {parameter.name} if parameter.default is parameter.empty else set()
+        elif parameter.kind is _OPTION:
+            value = (options or {}).get(parameter.name, parameter.default)
+            for item in value if isinstance(value, tuple | list) else (value,):
+                found |= getattr(item, "needs", frozenset())
+        elif parameter.name not in _WRAPPER_WORDS:
             raise ConfigError(
                 f"{name_of(function)}: parameter {parameter.name!r} is no input; expected one of "
                 f"{', '.join(vocabulary)}; make it keyword-only (after a *) if it is an option"
@@ -145,15 +194,17 @@ def checked(
 def bind(function: Callable[..., Any], options: Mapping[str, Any] | None = None) -> Selector:
     """A selector from a selection function and its options; checks every result against the contract.
 
-    The function may return Picks or just an array of rows. Raises ConfigError now if its parameters or options cannot
-    be used; the selector raises SelectionError if an input is missing, or if the picks are not exactly
-    min(n, candidates) different candidates.
+    The function may return Picks or just an array of rows; a parameter ``inputs`` gets all inputs as they are. Raises
+    ConfigError now if its parameters or options cannot be used; the selector raises SelectionError if an input is
+    missing, or if the picks are not exactly min(n, candidates) different candidates (or fewer, if the picks say why
+    they ended).
     """
-    names, given = needs(function), checked(function, options)
+    words = _words(function, given := checked(function, options))
+    whole = "inputs" in inspect.signature(function).parameters
 
     def select(inputs: Inputs) -> Picks:
         wanted = count(inputs.n, inputs.candidates)
-        result = function(**inputs.named(names, name_of(function)), **given)
+        result = function(**({"inputs": inputs} if whole else {}), **words(inputs), **given)
         picks = result if isinstance(result, Picks) else Picks(np.asarray(result, dtype=np.int64))
         _check_picks(function, picks, inputs, wanted)
         return picks
@@ -166,12 +217,27 @@ def wrap(function: Callable[..., Picks], inner: Selector, options: Mapping[str, 
 
     Unlike a bound selection it may give fewer than n picks, if its rule leaves nothing more. Raises as ``bind``.
     """
-    names, given = needs(function), checked(function, options)
+    words = _words(function, given := checked(function, options))
 
     def select(inputs: Inputs) -> Picks:
-        return function(inner, inputs, **inputs.named(names, name_of(function)), **given)
+        return function(inner, inputs, **words(inputs), **given)
 
     return select
+
+
+def _words(function: Callable[..., Any], options: Mapping[str, Any]) -> Callable[[Inputs], dict[str, Any]]:
+    """What gives a function the inputs it asks for, and the optional ones that there are."""
+    names, parameters = needs(function, options=options), inspect.signature(function).parameters
+    maybe = [
+        name for name in VOCABULARY if name in parameters and parameters[name].default is not inspect.Parameter.empty
+    ]
+
+    def words(inputs: Inputs) -> dict[str, Any]:
+        found = inputs.named(names, name_of(function))
+        found |= {name: getattr(inputs, name) for name in maybe if getattr(inputs, name) is not None}
+        return {name: value for name, value in found.items() if name in parameters}
+
+    return words
 
 
 def name_of(function: Callable[..., Any]) -> str:
@@ -183,9 +249,9 @@ def name_of(function: Callable[..., Any]) -> str:
 def _check_picks(function: Callable[..., Any], picks: Picks, inputs: Inputs, wanted: int) -> None:
     rows = picks.rows
     problem = None
-    if rows.shape != (wanted,):
+    if rows.ndim != 1 or len(rows) > wanted or (len(rows) < wanted and not picks.ended):
         problem = f"an array of shape {rows.shape}"
-    elif len(np.unique(rows)) != wanted:
+    elif len(np.unique(rows)) != len(rows):
         problem = "a row more than once"
     elif not np.isin(rows, inputs.candidates).all():
         problem = f"row {rows[~np.isin(rows, inputs.candidates)][0]}, which is no candidate"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from scipy.linalg import eigh
 from sklearn.neighbors import NearestNeighbors
 
 from labelwise.errors import SelectionError
+from labelwise.selection.neighbours import nearest_others
 from labelwise.selection.picks import (
     Array,
     Doubles,
@@ -21,6 +23,7 @@ from labelwise.selection.picks import (
     check_embeddings,
     check_probs,
     check_scores,
+    chunks,
     count,
     on_grid,
     sampled,
@@ -101,7 +104,10 @@ def max_herding(
     rows, free, known = _places(sampled(n, candidates, limit, rng), labelled)
     vectors = _compact(check_embeddings(embeddings, rows)[rows], dims)
     nearest, similarity = _graph(vectors.astype(np.float64), neighbours, width**2)
-    return _cover_evenly(n, rows, free, known, nearest, similarity)
+    cover = _Cover(nearest, on_grid(similarity), np.ones(len(rows)))
+    cover.add_all(known)
+    picks, gains = cover.greedy(free, n)
+    return Picks(rows[picks], {"newly_covered": gains / max(len(rows), 1)})
 
 
 def facility_location(
@@ -112,33 +118,36 @@ def facility_location(
     rng: np.random.Generator,
     *,
     neighbours: int = 200,
-    limit: int = 30_000,
+    limit: int = 100_000,
+    chance: float = 0.0,
 ) -> Picks:
     """Pick greedily what raises the sum over the pool of the cosine to the most similar picked or labelled image most.
 
     ``embeddings`` is ``(N, d)``, scaled to length 1. An image serves its ``neighbours`` nearest only, with similarity
     max(0, cos) rounded to 1e-6; ties go to the lowest row. Labelled rows count as chosen. The greedy sum is at least
-    1 - 1/e of the best one. Of more than ``limit`` candidates a random sample is used; memory grows with candidates
-    times ``neighbours``.
+    1 - 1/e of the best one, found by lazy evaluation. With a ``chance`` above 0 every pick is the best of (k / n)
+    ln(1 / ``chance``) that are drawn, of k candidates: less work, and on average at least 1 - 1/e - ``chance``.
+    Neighbours are sought in blocks and exactly; of more than ``limit`` candidates a random sample is used; memory grows
+    with candidates times ``neighbours``, work with the candidates squared.
 
     Facts: ``newly_covered``, the similarity won, as a share of candidates and labelled rows. Raises SelectionError if
-    a vector is not finite. Wei, Iyer & Bilmes 2015, Submodularity in data subset selection and active learning.
+    a vector is not finite or ``chance`` is not from 0 to below 1. Wei, Iyer & Bilmes 2015, Submodularity in data subset
+    selection and active learning; lazy: Minoux 1978; by chance: Mirzasoleiman et al. 2015, Lazier than lazy greedy.
     """
+    if not 0 <= chance < 1:
+        raise SelectionError(f"facility_location: expected a chance from 0 to below 1, but found {chance}")
     n = count(n, candidates)
     rows, free, known = _places(sampled(n, candidates, limit, rng), labelled)
-    vectors = unit(check_embeddings(embeddings, rows)[rows]).astype(np.float64)
-    nearest, distances = _neighbours(vectors, neighbours)
-    return _cover_evenly(n, rows, free, known, nearest, np.maximum(1 - distances**2 / 2, 0))
-
-
-def _cover_evenly(
-    n: int, rows: Rows, free: NDArray[np.intp], known: NDArray[np.intp], nearest: NDArray[np.int64], similarity: Doubles
-) -> Picks:
-    """Greedy coverage where every row weighs 1, on similarities whose sums tie exactly."""
+    if not n:
+        return Picks(candidates[:0], {"newly_covered": np.empty(0)})
+    vectors = unit(check_embeddings(embeddings, rows)[rows])
+    others, squared = nearest_others(vectors, np.arange(len(rows)), neighbours - 1)
+    nearest = np.column_stack([np.arange(len(rows)), others])
+    similarity = np.column_stack([np.ones(len(rows)), np.maximum(1 - squared / 2, 0)])
     cover = _Cover(nearest, on_grid(similarity), np.ones(len(rows)))
     cover.add_all(known)
-    picks, gains = cover.greedy(free, n)
-    return Picks(rows[picks], {"newly_covered": gains / max(len(rows), 1)})
+    picks, gains = cover.by_chance(free, n, chance, rng) if chance else cover.greedy(free, n)
+    return Picks(rows[picks], {"newly_covered": gains / len(rows)})
 
 
 def _places(candidates: Rows, labelled: Rows) -> tuple[Rows, NDArray[np.intp], NDArray[np.intp]]:
@@ -175,15 +184,9 @@ def _width(vectors: Vectors, known: NDArray[np.intp], radius: float) -> float:
 
 def _graph(vectors: NDArray[Any], neighbours: int, width: float) -> tuple[NDArray[np.int64], Doubles]:
     """The nearest rows of each row, itself included, ``(N, k)``, and their similarity."""
-    nearest, distances = _neighbours(vectors, neighbours)
-    return nearest, np.exp(-(distances**2) / width)
-
-
-def _neighbours(vectors: NDArray[Any], neighbours: int) -> tuple[NDArray[np.int64], Doubles]:
-    """The nearest rows of each row, itself included, ``(N, k)``, and their distances."""
     k = min(neighbours, len(vectors))
     distances, nearest = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(vectors).kneighbors(vectors)
-    return nearest, distances.astype(np.float64)
+    return nearest, np.exp(-(distances.astype(np.float64) ** 2) / width)
 
 
 @dataclass
@@ -207,9 +210,33 @@ class _Cover:
         around = self.nearest[row]
         return float(self.weights[around] @ np.maximum(self.similarity[row] - self.covered[around], 0))
 
+    def gains(self, rows: NDArray[np.intp]) -> Doubles:
+        """What each of these rows would newly cover."""
+        found = np.empty(len(rows))
+        for part in chunks(len(rows), 4096):
+            around = self.nearest[rows[part]]
+            missing = np.maximum(self.similarity[rows[part]] - self.covered[around], 0)
+            found[part] = np.einsum("ij,ij->i", self.weights[around], missing)
+        return found
+
+    def by_chance(
+        self, free: NDArray[np.intp], n: int, chance: float, rng: np.random.Generator
+    ) -> tuple[Rows, Doubles]:
+        """Always the best of some that are drawn; of equal ones the lowest row."""
+        left = free.copy()
+        size = max(1, math.ceil(len(free) / max(n, 1) * math.log(1 / chance)))
+        picks, values = np.empty(n, np.int64), np.empty(n)
+        for i in range(n):
+            drawn = np.sort(rng.choice(len(left), min(size, len(left)), replace=False))
+            gains = self.gains(left[drawn])
+            best = int(np.argmax(gains))
+            picks[i], values[i] = left[drawn[best]], gains[best]
+            self.add_all(picks[i : i + 1])
+            left = np.delete(left, drawn[best])
+        return picks, values
+
     def greedy(self, free: NDArray[np.intp], n: int) -> tuple[Rows, Doubles]:
-        missing = np.maximum(self.similarity[free] - self.covered[self.nearest[free]], 0)
-        gains = np.einsum("ij,ij->i", self.weights[self.nearest[free]], missing)
+        gains = self.gains(free)
         # Gains only fall: one computed earlier is an upper bound, and the best bound that is up to date is the best of
         # all.
         heap = [(-gain, int(row), 0) for gain, row in zip(gains, free, strict=True)]

@@ -87,18 +87,20 @@ def exact(x: Any, y: Any) -> Any:
 
 @_compiled
 def refresh(
-    points: Any, bound: Any, seen: Any, near: Any, second: Any, limit: Any, centres: Any, first: int, margin: float
-) -> None:
+    vectors: Any, rows: Any, bound: Any, seen: Any, near: Any, second: Any, limit: Any, centres: Any, first: int,
+    margin: float,
+) -> None:  # fmt: skip
     """Compare points with the centres they have not seen, dropping each as soon as its bound is below its limit.
 
-    ``points`` ``(b, d)`` and ``centres`` ``(g, d)`` are float32; centre ``j`` has the number ``first + j``. Of each
-    point: ``bound`` its least squared distance so far (float32), ``seen`` how many centres went into it, ``near`` the
-    nearest one's number, ``second`` another one's that is as near as rounding can tell (or NONE, SEVERAL).
+    The points are ``rows`` ``(b,)`` of ``vectors``; these and ``centres`` ``(g, d)`` are float32, and centre ``j`` has
+    the number ``first + j``. Of each point: ``bound`` its least squared distance so far (float32), ``seen`` how many
+    centres went into it, ``near`` the nearest one's number, ``second`` another one's that is as near as rounding can
+    tell (or NONE, SEVERAL).
     """
     out, waiting = np.empty((4, 4), np.float32), np.empty(_CHUNK, np.int64)
     count = centres.shape[0]
-    for start in range(0, points.shape[0], _CHUNK):
-        stop = min(start + _CHUNK, points.shape[0])
+    for start in range(0, rows.shape[0], _CHUNK):
+        stop = min(start + _CHUNK, rows.shape[0])
         for begin in range(0, count, TILE):
             end = min(begin + TILE, count)
             n = 0
@@ -112,7 +114,7 @@ def refresh(
                 for j in range(begin, end, 4):
                     j1, j2, j3 = min(j + 1, end - 1), min(j + 2, end - 1), min(j + 3, end - 1)
                     _tile(
-                        points[i0], points[i1], points[i2], points[i3],
+                        vectors[rows[i0]], vectors[rows[i1]], vectors[rows[i2]], vectors[rows[i3]],
                         centres[j], centres[j1], centres[j2], centres[j3], out,
                     )  # fmt: skip
                     for v in range(min(4, n - u)):
@@ -207,3 +209,17 @@ def nearest_of(point: Any, centres: Any, first: int, value: float, near: int, ma
             if squared < value:
                 value, near = squared, first + j
     return value, near
+
+
+@_compiled
+def too_near(points: Any, distance: float, margin: float) -> Any:
+    """Which points are nearer than ``distance`` to one before them that is not; ``points`` ``(b, d)`` float32."""
+    found = np.zeros(points.shape[0], np.bool_)
+    for i in range(points.shape[0]):
+        for j in range(i):
+            if found[j] or _rounded(points[i], points[j]) > distance * distance * (1 + 2 * margin) + TINY:
+                continue
+            if np.sqrt(exact(points[i], points[j])) < distance:
+                found[i] = True
+                break
+    return found

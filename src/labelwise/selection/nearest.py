@@ -2,7 +2,8 @@
 
 A point's squared distance to the nearest of a growing set of centres can only fall. So an old value is an upper bound,
 and a point whose bound is below what would be picked needs no work. Nothing here assumes clusters or few dimensions;
-the picks are those of a plain float64 greedy. Beyond the vectors this takes 16 bytes per candidate and some MB.
+the picks are those of a plain float64 greedy. Beyond the vectors this takes 16 bytes per candidate, 6 times the numbers
+of the centres where products are used, and some MB.
 """
 
 from __future__ import annotations
@@ -10,18 +11,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_info
 
-from labelwise.selection import kernels
-from labelwise.selection.picks import Array, Doubles, Rows, Vectors
+from labelwise.selection import halves, kernels
+from labelwise.selection.picks import Array, Doubles, Rows, Vectors, chunks
 
 Numbers = NDArray[np.int32]
 
 _BYTES = 1 << 21  # of points that are gathered at a time: within the last-level cache, with several threads too
 _GROUP = 256  # centres that are gathered at a time
+_MANY = 200  # centres not seen from which products of halves are faster than single distances
+_FEW = 256  # points for which products are not worth preparing
+_FAR = 8.0  # how many times what halves lose a limit must be, so that they can tell much
 
 
 class Bounds:
@@ -41,6 +46,8 @@ class Bounds:
         self.seen: Numbers = np.zeros(size, np.int32)
         self.near: Numbers = np.full(size, kernels.NONE, np.int32)
         self.second: Numbers = np.full(size, kernels.NONE, np.int32)
+        self.halves: halves.Halves | None = None
+        self.device = halves.device(size * float(len(self.centres)) * vectors.shape[1] / 4)
         self.step = max(kernels.TILE, _BYTES // (4 * vectors.shape[1]))
 
     def gather(self, rows: Rows) -> Vectors:
@@ -68,23 +75,54 @@ class Bounds:
 
     def refresh(self, positions: Rows, limits: Vectors) -> None:
         """Bring these candidates up to date, as far as their bound stays at or above their limit."""
-        if not self.count:
-            return
         old = self.seen[positions] < self.count
         positions, limits = positions[old], limits[old]
-        parts = [slice(start, start + self.step) for start in range(0, len(positions), self.step)]
-        in_threads(lambda part: self._refresh(positions[part], limits[part]), parts)
+        many = self.seen[positions] + _MANY <= self.count
+        if self.device and np.count_nonzero(many) >= _FEW:
+            products = self._halves(self.device)
+            many &= limits > _FAR * products.typical_error()
+            self._in_parts(positions[many], limits[many], 2 * self.step, products)
+            positions, limits = positions[~many], limits[~many]
+        self._in_parts(positions, limits, self.step, None)
 
-    def _refresh(self, positions: Rows, limits: Vectors) -> None:
-        points = self.gather(self.candidates[positions])
-        state = [values[positions] for values in (self.bound, self.seen, self.near, self.second)]
-        for start in range(int(state[1].min()), self.count, _GROUP):
+    def _halves(self, device: str) -> halves.Halves:
+        """The centres so far, ready for products."""
+        if self.halves is None:
+            sample = self.gather(self.candidates[:: max(1, len(self.candidates) // 1024)])
+            self.halves = halves.Halves(sample, len(self.centres), device)
+            self.near_by: Vectors = np.empty((len(self.centres), self.vectors.shape[1]), np.float32)
+        for start in range(self.halves.count, self.count, _GROUP):
+            part = slice(start, min(start + _GROUP, self.count))
+            self.near_by[part] = self.gather(self.centres[part])
+            self.halves.add(self.near_by[part])
+        return self.halves
+
+    def _in_parts(self, positions: Rows, limits: Vectors, size: int, products: halves.Halves | None) -> None:
+        """In parts that have seen about equally many centres."""
+        order = np.argsort(self.seen[positions], kind="stable")
+        positions, limits = positions[order], limits[order]
+        parts = list(chunks(len(positions), size))
+        settings = nullcontext if products is None else halves.settings
+        in_threads(lambda part: self._refresh(positions[part], limits[part], products), parts, settings)
+
+    def _refresh(self, positions: Rows, limits: Vectors, products: halves.Halves | None) -> None:
+        all_state = (self.bound, self.seen, self.near, self.second)
+        state = tuple(values[positions] for values in all_state)
+        if products is not None:
+            products.refresh(self.gather(self.candidates[positions]), self.near_by, state, limits, self.margin)
+        else:
+            self._one_by_one(self.candidates[positions], state, limits)
+        for values, new in zip(all_state, state, strict=True):
+            values[positions] = new
+
+    def _one_by_one(self, rows: Rows, state: tuple[Array, ...], limits: Vectors) -> None:
+        plain = self.vectors.dtype == np.float32 and self.vectors.flags.c_contiguous
+        vectors, rows = (self.vectors, rows) if plain else (self.gather(rows), np.arange(len(rows)))
+        for start in range(int(state[1][0]), self.count, _GROUP):
             group = self.gather(self.centres[start : min(start + _GROUP, self.count)])
-            kernels.refresh(points, *state, limits, group, start, self.margin)  # type: ignore[call-arg, arg-type]
+            kernels.refresh(vectors, rows, *state, limits, group, start, self.margin)  # type: ignore[call-arg, arg-type]
             if not (state[0] >= limits).any():
                 break
-        for values, new in zip((self.bound, self.seen, self.near, self.second), state, strict=True):
-            values[positions] = new
 
     def exact(self, positions: Rows) -> Doubles:
         """The true squared distances ``(b,)`` of candidates that are up to date; ``near`` becomes true as well."""
@@ -121,18 +159,24 @@ class Bounds:
         self.count += len(rows)
 
 
-def in_threads(work: Callable[[slice], None], parts: list[slice]) -> None:
+def in_threads(
+    work: Callable[[slice], None],
+    parts: list[slice],
+    settings: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> None:
     """Do all parts, in as many threads as numerical libraries may use here; compiled code runs beside itself.
 
-    No barrier but the one at the end: a thread that is late on a busy machine holds up only its last part.
+    No barrier but the one at the end: a thread that is late on a busy machine holds up only its last part. ``settings``
+    hold meanwhile, for example that libraries use no threads of their own.
     """
     threads = min(len(parts) // 4, _threads()) if len(parts) >= 8 else 1
-    if threads < 2:
-        for part in parts:
-            work(part)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, parts))
+    with settings():
+        if threads < 2:
+            for part in parts:
+                work(part)
+            return
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(work, parts))
 
 
 def _threads() -> int:

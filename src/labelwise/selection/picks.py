@@ -25,11 +25,13 @@ class Picks:
     """The rows chosen, best first, and what explains each of them.
 
     ``rows`` is ``(n,)`` int64 without repeats; ``facts`` holds arrays by name, each aligned with ``rows``
-    (NaN, or -1 for a row number, where a fact does not apply to a pick).
+    (NaN, or -1 for a row number, where a fact does not apply to a pick). ``ended`` says why there are fewer picks than
+    were asked for, where an end condition of the selection was met.
     """
 
     rows: Rows
     facts: Mapping[str, Array] = field(default_factory=dict)
+    ended: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", np.asarray(self.rows, dtype=np.int64))
@@ -38,17 +40,19 @@ class Picks:
 
     def take(self, positions: Array) -> Picks:
         """The picks at these positions (indices or a mask), with their facts."""
-        return Picks(self.rows[positions], {name: values[positions] for name, values in self.facts.items()})
+        facts = {name: values[positions] for name, values in self.facts.items()}
+        return Picks(self.rows[positions], facts, self.ended)
 
 
 def join(parts: Sequence[Picks]) -> Picks:
-    """One after the other; keeps the facts that all parts with picks have."""
+    """One after the other; keeps the facts that all parts with picks have, and the last word on why they ended."""
+    ended = next((part.ended for part in reversed(parts) if part.ended), "")
     parts = [part for part in parts if len(part.rows)] or list(parts[:1])
     if not parts:
-        return Picks(no_rows())
+        return Picks(no_rows(), ended=ended)
     names = [name for name in parts[0].facts if all(name in part.facts for part in parts)]
     facts = {name: np.concatenate([part.facts[name] for part in parts]) for name in names}
-    return Picks(np.concatenate([part.rows for part in parts]), facts)
+    return Picks(np.concatenate([part.rows for part in parts]), facts, ended)
 
 
 def no_rows() -> Rows:
@@ -114,15 +118,19 @@ def check_embeddings(embeddings: Array, rows: Rows, names: Sequence[str] | None 
 
 def check_stored(embeddings: Array, rows: Rows, names: Sequence[str] | None = None) -> Array:
     """The embeddings as they are stored, ``(N, d)`` float32 or float16 (others as float32), checked the same way."""
+    array = check_finite(embeddings, rows, names)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return array if array.dtype == np.float16 else array.astype(np.float32, copy=False)
+
+
+def check_finite(embeddings: Array, rows: Rows, names: Sequence[str] | None = None) -> Array:
+    """The embeddings ``(N, d)`` as they are, never copied, checked the same way."""
     array = np.asarray(embeddings)
     if array.ndim != 2 or array.shape[1] == 0:
         raise SelectionError(f"expected embeddings of shape (N, d), one vector per row, but found {array.shape}")
     _check_rows("embeddings", len(array), rows)
     with np.errstate(over="ignore", invalid="ignore"):
-        vectors = array if array.dtype == np.float16 else array.astype(np.float32, copy=False)
-        norms = [
-            squared_norms(vectors[rows[part]].astype(np.float32, copy=False)) for part in chunks(len(rows), _CHUNK)
-        ]
+        norms = [squared_norms(array[rows[part]].astype(np.float32, copy=False)) for part in chunks(len(rows), _CHUNK)]
     bad = np.flatnonzero(~np.isfinite(np.concatenate([np.empty(0), *norms])))
     if len(bad):
         finite = np.isfinite(array[rows[bad[0]]]).all()
@@ -134,7 +142,7 @@ def check_stored(embeddings: Array, rows: Rows, names: Sequence[str] | None = No
         raise SelectionError(
             f"expected finite embeddings, but {_which(rows, bad, names)} has {what}{_others(bad)}; {remedy}"
         )
-    return vectors
+    return array
 
 
 def check_probs(probs: Array, rows: Rows, names: Sequence[str] | None = None) -> Doubles:
@@ -171,7 +179,7 @@ def unit(vectors: Vectors) -> Vectors:
     return np.asarray(vectors / lengths[:, None], dtype=np.float32)
 
 
-def squared_distances(vectors: Vectors, rows: Rows, point: Array) -> Doubles:
+def squared_distances(vectors: Array, rows: Rows, point: Array) -> Doubles:
     """Squared Euclidean distance from each of ``rows`` to ``point``, by differences in float64: 0 for equal ones."""
     out = np.empty(len(rows))
     centre = point.astype(np.float64)

@@ -41,19 +41,48 @@ class Selected:
         return distances, self.weights, self.diversity, self.weight
 
 
-def coral_picks(bounds: Bounds, weights: Doubles, selected: Selected, n: int) -> Found:
-    """The next n picks; something must be selected, and n candidates must not be picked."""
+def coral_picks(
+    bounds: Bounds, weights: Doubles, selected: Selected, n: int, least: float = 0.0
+) -> tuple[Found, Doubles]:
+    """The next n picks, or fewer if the next one is nearer than ``least``, and the two sums before each, ``(n, 2)``.
+
+    Something must be selected, and n candidates must not be picked.
+    """
     positions, squared, nearest = np.empty(n, np.int64), np.empty(n), np.empty(n, np.int64)
+    sums = np.empty((n, 2))
     bounds.begin()
     block = _Block(bounds, weights)
     for i in range(n):
         terms = selected.terms
         block.fill(terms)
         best = block.best(terms)
+        if np.sqrt(block.value[best]) < least:
+            n = i
+            break
         positions[i], squared[i], nearest[i] = block.positions[best], block.value[best], block.near[best]
+        sums[i] = terms[:2]
         selected.add(block.points[best][None], weights[positions[i] : positions[i] + 1])
         block.pick(best)
-    return positions, squared, nearest
+    return (positions[:n], squared[:n], nearest[:n]), sums[:n]
+
+
+def shares(gains: Doubles) -> Doubles:
+    """Each term's share in the gain of each pick: ``(n, t)`` gains of the logarithms, to shares that sum to 1.
+
+    A term whose sum was 0 before gains without bound and takes all; one that a pick works against has no share. NaN
+    where nothing gains.
+    """
+    endless = np.isinf(gains) & (gains > 0)
+    parts = np.where(endless.any(axis=1, keepdims=True), endless, np.maximum(gains, 0))
+    total = parts.sum(axis=1, keepdims=True)
+    found: Doubles = np.divide(parts, total, out=np.full(parts.shape, np.nan), where=total > 0)
+    return found
+
+
+def grown(strength: float, before: Doubles, more: Doubles) -> Doubles:
+    """``strength * log((before + more) / before)``; infinite where there was nothing before, 0 where nothing comes."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.where(more > 0, strength * np.log1p(more / before), 0.0) if strength else 0.0 * more)
 
 
 class _Block:

@@ -1,5 +1,5 @@
-"""Rules that any selection can be put under: shortlist, class balance, a share of empty images, caps per group, no
-near-duplicates.
+"""Rules that any selection can be put under: thresholds, shortlist, class balance, a share of empty images, caps per
+group, no near-duplicates.
 
 Each takes the selector it constrains and the inputs first, then the words of the vocabulary it needs; see compose.wrap.
 """

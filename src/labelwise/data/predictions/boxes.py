@@ -101,7 +101,7 @@ class Boxes:
                     labels=labels[part][kept],
                     confidences=confidences[part][kept],
                     keypoints=points[part][kept] if points.shape[1] else None,
-                    independent=self.independent,
+                    independent=self.independent and bool(probs.shape[1]),
                 )
             )
         return found, self._problems()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from labelwise.data.predictions.joining import Classes, Join, PredictionSet, Sizes
 from labelwise.data.predictions.reading import distributions, names_of
-from labelwise.errors import ConfigError, DataError
+from labelwise.errors import DataError
 from labelwise.records import Prediction
 
 KEYS = ("id", "path", "filename", "file", "file_name", "image")
@@ -166,12 +166,9 @@ def _text_form(path: Path) -> tuple[str, str]:
 
 
 def _parquet(path: Path) -> tuple[Callable[[], Iterator[Chunk]], list[str]]:
-    try:
-        import pyarrow
-        import pyarrow.parquet as parquet
-    except ImportError:
-        advice = "run pip install 'labelwise[parquet]', or give a CSV"
-        raise ConfigError(f"{path}: expected pyarrow, which reads Parquet, found none; {advice}") from None
+    import pyarrow
+    import pyarrow.parquet as parquet
+
     try:
         with parquet.ParquetFile(path) as file:
             header = [str(name) for name in file.schema_arrow.names]
