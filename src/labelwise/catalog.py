@@ -26,11 +26,13 @@ TABLES: dict[str, dict[str, str]] = {
         "class_folders": "labelwise.data.class_folders:read",
         "csv_table": "labelwise.data.csv_table:read",
         "images_folder": "labelwise.data.images_folder:read",
+        "image_masks": "labelwise.data.image_masks:read",
         "digits": "labelwise.data.digits:read",
     },
     "model": {
         "frozen": "labelwise.models.frozen:Frozen",
         "finetune": "labelwise.models.finetune:Finetune",
+        "fpn": "labelwise.models.fpn:Fpn",
     },
     "head": {
         "logistic": "labelwise.models.heads:Logistic",
@@ -45,6 +47,8 @@ TABLES: dict[str, dict[str, str]] = {
         "mean_std": "labelwise.scoring.uncertainty:mean_std",
         "variation_ratio": "labelwise.scoring.uncertainty:variation_ratio",
         "vote_entropy": "labelwise.scoring.uncertainty:vote_entropy",
+        "ripu": "labelwise.scoring.regions:ripu",
+        "ripu_pixel": "labelwise.scoring.regions:ripu_pixel",
         "variance": "labelwise.scoring.uncertainty:variance",
         "objectness_least_confidence": "labelwise.scoring.objects:objectness_least_confidence",
         "object_frequency": "labelwise.scoring.objects:object_frequency",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwise.errors import DataError, ModelError
-from labelwise.records import Floats
+from labelwise.records import Floats, Task
 
+# The figures that make a learning curve, in the order they are shown; the first is what arms are compared by.
+METRICS: Mapping[Task, tuple[str, ...]] = {
+    "classify": ("macro_f1", "accuracy", "ece", "nll"),
+    "segment": ("miou", "pixel_accuracy", "class_accuracy"),
+    "detect": ("map", "map50", "map75"),
+}
 Ints = NDArray[np.integer[Any]]
 CALIBRATION_BINS = 15
 _TINY = float(np.finfo(np.float64).eps)  # no probability is taken to be less: one sample loses 36.04 nats at most
@@ -90,6 +96,63 @@ def classification(probs: Floats, truth: Ints, classes: Sequence[str]) -> Scores
     )
 
 
+@dataclass(frozen=True, slots=True)
+class MapScores:
+    """Quality of a segmentation over the pixels of ``n`` images; void pixels count nowhere.
+
+    ``miou`` is the mean intersection over union of the classes that occur in truth or prediction, ``pixel_accuracy``
+    the share of right pixels, ``class_accuracy`` the mean recall of the classes in the truth. ``iou``, ``recall`` and
+    ``precision`` are ``(C,)``, NaN where there is nothing to count; ``confusion`` ``(C, C)``: rows truth, columns
+    prediction. Without a pixel all means are NaN.
+    """
+
+    n: int
+    miou: float
+    pixel_accuracy: float
+    class_accuracy: float
+    classes: tuple[str, ...]
+    iou: Floats
+    recall: Floats
+    precision: Floats
+    support: Ints
+    confusion: Ints
+
+
+def pixel_confusion(predicted: Ints, truth: Ints, classes: int) -> NDArray[np.int64]:
+    """Counts ``(C, C)`` of one image, rows truth, columns prediction.
+
+    ``predicted`` and ``truth`` are ``(h, w)`` class indices; where the truth is no class (void) nothing is counted.
+    """
+    if predicted.shape != truth.shape:
+        raise DataError(f"expected a prediction of the truth's shape {truth.shape}, found {predicted.shape}")
+    known = truth < classes
+    return _confusion(truth[known].astype(np.int64), predicted[known].astype(np.int64), classes)
+
+
+def segmentation(confusion: Ints, classes: Sequence[str], n: int) -> MapScores:
+    """Score summed pixel counts ``(C, C)`` of ``n`` images (Long et al. 2015, section 5)."""
+    support, called, hits = confusion.sum(1), confusion.sum(0), confusion.diagonal()
+    iou, recall = _ratio(hits, support + called - hits), _ratio(hits, support)
+    return MapScores(
+        n=n,
+        miou=_mean(iou),
+        pixel_accuracy=float(_ratio(hits.sum(), support.sum())),
+        class_accuracy=_mean(recall),
+        classes=tuple(classes),
+        iou=iou,
+        recall=recall,
+        precision=_ratio(hits, called),
+        support=support,
+        confusion=confusion,
+    )
+
+
+def _mean(values: Floats) -> float:
+    """The mean of what is known; NaN if nothing is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
 def interval(successes: int, n: int, level: float = 0.95) -> Interval:
     """Wilson's score interval of a share, such as accuracy on a random audit sample; n = 0: [0, 1] (Wilson, 1927)."""
     from scipy.stats import norm
@@ -144,7 +207,7 @@ def _check(probs: Floats, truth: Ints, count: int) -> None:
         raise DataError(f"truth must be whole numbers from -1 to {count - 1}, found {truth.min()} to {truth.max()}")
 
 
-def _confusion(truth: Ints, predicted: Ints, count: int) -> Ints:
+def _confusion(truth: Ints, predicted: Ints, count: int) -> NDArray[np.int64]:
     return np.asarray(np.bincount(truth * count + predicted, minlength=count * count).reshape(count, count))
 
 

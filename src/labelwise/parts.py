@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from labelwise.embedding.table import default_cache
 from labelwise.engine import Engine
 from labelwise.errors import ConfigError
 from labelwise.models import Model
+from labelwise.records import Unit
 from labelwise.strategies import Strategy
 
 SEAMS = {"model": Model, "annotator": Annotator, "engine": Engine}
@@ -31,6 +32,7 @@ class Parts:
     cold_start: Strategy
     annotator: Annotator
     engine: Engine
+    unit: Unit = "image"
 
 
 def build(config: Config) -> Parts:
@@ -46,6 +48,7 @@ def build(config: Config) -> Parts:
         _check_elements(key, chosen, config.task)
     _check_needs("strategy", strategy, model.provides, f"model {config.model.name!r}")
     _check_needs("cold_start", cold_start, model.provides & {"embeddings"}, "a run before its first training")
+    unit = _unit(config, {"strategy": strategy, "cold_start": cold_start})
     return Parts(
         partial(reader, config.data.path, **options),
         model,
@@ -53,7 +56,18 @@ def build(config: Config) -> Parts:
         cold_start,
         _made("annotator", config.annotator),
         _made("engine", config.engine),
+        unit,
     )
+
+
+def _unit(config: Config, used: Mapping[str, Strategy]) -> Unit:
+    """What is asked: as the budget says, else as the strategy asks, else whole images."""
+    unit = config.budget.unit or used["strategy"].recipe.unit or "image"
+    if unit != "image" and config.task != "segment":
+        raise ConfigError(f"budget.unit={unit} needs task=segment, found task={config.task}: ask for images")
+    for key, strategy in used.items():
+        strategy.check_unit(key, unit)
+    return unit
 
 
 def strategy_of(key: str, config: StrategyConfig) -> Strategy:

@@ -14,6 +14,7 @@ from labelwise.errors import DataError, ModelError
 
 Task = Literal["classify", "detect", "segment"]
 Unit = Literal["image", "region", "pixel"]
+UNITS: Mapping[Unit, str] = {"image": "images", "region": "regions", "pixel": "pixels"}
 Floats = NDArray[np.floating[Any]]
 
 
@@ -21,26 +22,35 @@ Floats = NDArray[np.floating[Any]]
 class Target:
     """The content of an annotation: which classes, and where.
 
-    ``classes`` holds one name for a whole image (classify), one per box (detect) or one per point or region (segment).
-    ``geometry`` is None for a whole image, ``(n, 4)`` boxes ``x0, y0, x1, y1`` or ``(n, 2)`` points ``x, y``, in pixels
-    of the image as shown (after EXIF rotation).
+    ``classes`` holds one name for a whole image (classify) or one per box or point. ``geometry`` is None for a whole
+    image, ``(n, 4)`` boxes ``x0, y0, x1, y1`` or ``(n, 2)`` points ``x, y``, in pixels of the image as shown (after
+    EXIF rotation). Many points share names (segment): then ``classes`` holds each name once and ``codes`` ``(n,)`` the
+    index of each point's name. ``mask`` is a dense annotation instead: a file of class indices, see
+    `labelwise.data.masks`, where ``classes`` names the values from 0 on.
 
-    Raises DataError if the two do not fit together, or a coordinate is not finite.
+    Raises DataError if these do not fit together, or a coordinate is not finite.
     """
 
     classes: tuple[str, ...]
-    geometry: Floats | None = None
+    geometry: NDArray[Any] | None = None
+    codes: NDArray[np.integer[Any]] | None = None
+    mask: Path | None = None
 
     def __post_init__(self) -> None:
         if type(self.classes) is not tuple or not all(type(c) is str and c for c in self.classes):
             raise DataError(f"target classes must be a tuple of names, but found {self.classes!r}")
         if self.geometry is None:
+            if self.codes is not None:
+                raise DataError("target codes belong to points, but found no geometry")
             return
         shape = self.geometry.shape
         if not np.isfinite(self.geometry).all():
             raise DataError(f"target geometry must be finite numbers, but found {self.geometry.tolist()}")
-        if len(shape) != 2 or shape[0] != len(self.classes) or shape[1] not in (2, 4):
-            raise DataError(f"target geometry must have shape ({len(self.classes)}, 4) or (.., 2), but has {shape}")
+        n = len(self.classes if self.codes is None else self.codes)
+        if len(shape) != 2 or shape[0] != n or shape[1] not in (2, 4):
+            raise DataError(f"target geometry must have shape ({n}, 4) or (.., 2), but has {shape}")
+        if self.codes is not None and n and not 0 <= self.codes.min() <= self.codes.max() < len(self.classes):
+            raise DataError(f"target codes must be 0 to {len(self.classes) - 1}, but found {self.codes.max()}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +60,7 @@ class Sample:
     ``id`` is the path relative to the dataset's root, with ``/``; ``path`` is where the file lies now. ``group`` names
     what must stay on one side of a split (sequence, camera, patient). ``target`` is the truth that came with the data,
     if any. ``content`` is a digest of the file's bytes, ``size`` is (width, height) in pixels as shown; both are filled
-    by the scan.
+    by the scan. ``split`` is "pool", "test" or "unused" where the dataset itself says which images are for testing.
     """
 
     id: str
@@ -60,6 +70,7 @@ class Sample:
     content: str = ""
     size: tuple[int, int] = (0, 0)
     note: str = ""
+    split: Literal["pool", "test", "unused"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,12 +193,14 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """An answer to a query: a target, or skipped. ``seconds`` is the time the annotator took, if known."""
+    """An answer to a query: a target, or skipped. ``seconds`` is the time the annotator took, if known; ``amount``
+    what it counts for in the budget's unit, where that is not the query's cost (a point that shows no class)."""
 
     query_id: str
     target: Target | None
     annotator: str = ""
     seconds: float | None = None
+    amount: float | None = None
 
     @property
     def skipped(self) -> bool:

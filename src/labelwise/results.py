@@ -16,13 +16,13 @@ from labelwise import config as configuration
 from labelwise.catalog import suggest
 from labelwise.config import Config
 from labelwise.curves import Curve, Saved, labels_saved
+from labelwise.data.masks import class_counts
 from labelwise.errors import RunError
-from labelwise.records import Annotation, Problem, Query, Sample
+from labelwise.evaluate import METRICS
+from labelwise.records import UNITS, Annotation, Problem, Query, Sample
 from labelwise.store import SETUP, STEPS, Store
 
 COMMON = "data"  # beside the arms of a simulation: what they all begin from, no run of its own
-# The figures that make a learning curve, in the order they are shown.
-METRICS = ("macro_f1", "accuracy", "ece", "nll")
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,28 @@ class RunResult:
         """The split that the figures come from: the test split, or the audit sample where there is none."""
         return "test" if self.evaluations["test"] or not self.evaluations["audit"] else "audit"
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The figures of the run's task, the one that arms are compared by first."""
+        return METRICS[self.config.task]
+
+    @property
+    def unit(self) -> str:
+        """What the budget counts, in the plural: images, regions or pixels."""
+        asked = {q.unit for queries in self.queries.values() for q in queries if q.purpose == "train"}
+        return UNITS[next(iter(sorted(asked)), "image")]
+
     def labels(self, round: int) -> int:
-        """Images labelled for training at the end of a round."""
-        return sum(1 for _ in self._answered(round))
+        """What was labelled for training by the end of a round, in the unit of the budget."""
+        return sum(_amount(query, answer) for query, answer in self._answered(round))
 
     def class_counts(self, round: int) -> Counter[str]:
-        """Labelled images by class at the end of a round."""
-        return Counter(name for _, name in self._answered(round))
+        """Labels by class at the end of a round: images, boxes or pixels."""
+        counts: Counter[str] = Counter()
+        for _, answer in self._answered(round):
+            assert answer.target is not None
+            counts.update(class_counts(answer.target))
+        return counts
 
     def curve(self, metric: str) -> Curve | None:
         """The learning curve of a metric over labels; None before the first evaluation."""
@@ -80,20 +95,25 @@ class RunResult:
         """One line a round: labels, figures, seconds of each step."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["round", "labels", "split", "n", *METRICS, *(f"seconds_{s}" for s in STEPS)])
+        writer.writerow(["round", "labels", "split", "n", *self.metrics, *(f"seconds_{s}" for s in STEPS)])
         for round, scores in sorted(self.evaluations[self.split].items()):
             seconds = [f"{self.seconds[round].get(s, 0):.3f}" for s in STEPS]
-            writer.writerow(
-                [round, self.labels(round), self.split, scores["n"], *(f"{scores[m]:.6f}" for m in METRICS), *seconds]
-            )
+            figures = [f"{scores[m]:.6f}" for m in self.metrics]
+            writer.writerow([round, self.labels(round), self.split, scores["n"], *figures, *seconds])
         return text.getvalue()
 
-    def _answered(self, last: int) -> Iterator[tuple[Query, str]]:
+    def _answered(self, last: int) -> Iterator[tuple[Query, Annotation]]:
         for round, queries in self.queries.items():
             for query in queries if round <= last else ():
                 answer = self.annotations.get(query.id)
                 if answer is not None and answer.target is not None and query.purpose == "train":
-                    yield query, answer.target.classes[0]
+                    yield query, answer
+
+
+def _amount(query: Query, answer: Annotation) -> int:
+    """What an answer counts for: an image is an image, also where it came with the data and cost nothing."""
+    amount = 1.0 if query.unit == "image" else query.cost if answer.amount is None else answer.amount
+    return int(amount)
 
 
 def open_run(folder: str | Path) -> RunResult:
@@ -133,15 +153,21 @@ class Comparison:
     arms: dict[str, dict[int, RunResult]]
     baseline: str | None
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The figures of the runs' task, the one that arms are compared by first."""
+        return next(iter(next(iter(self.arms.values())).values())).metrics
+
     def curves(self, arm: str, metric: str) -> dict[int, Curve]:
         """The learning curves of an arm by seed."""
         found = {seed: result.curve(metric) for seed, result in self.arms[arm].items()}
         return {seed: curve for seed, curve in found.items() if curve is not None}
 
-    def saved(self, arm: str, metric: str = "macro_f1") -> Saved | None:
-        """Labels that an arm needs for the baseline's final quality; None without a baseline."""
+    def saved(self, arm: str, metric: str = "") -> Saved | None:
+        """Labels that an arm needs for the baseline's final quality in a metric (the first); None without baseline."""
         if self.baseline is None or arm == self.baseline:
             return None
+        metric = metric or self.metrics[0]
         rng = np.random.default_rng(0)
         return labels_saved(self.curves(arm, metric), self.curves(self.baseline, metric), rng=rng)
 
@@ -167,9 +193,14 @@ def compared(results: Iterable[RunResult], baseline: str = "random") -> Comparis
     arms: dict[tuple[str, str, str], dict[int, RunResult]] = {}
     first: RunResult | None = None
     for result in results:
-        if result.curve(METRICS[0]) is None:
+        if result.curve(result.metrics[0]) is None:
             raise RunError(f"{result.folder} has no figures yet ({result.message}): run it to the end of a round first")
         first = first or result
+        if result.config.task != first.config.task or result.unit != first.unit:
+            raise RunError(
+                f"{first.folder} and {result.folder} cannot be compared: one counts {first.unit} "
+                f"({first.config.task}), the other {result.unit} ({result.config.task})"
+            )
         if _judged_on(result) != _judged_on(first):
             raise RunError(
                 f"{first.folder} and {result.folder} are judged on different images: their figures cannot be compared"

@@ -1,15 +1,18 @@
 """The only SQL: a run's state in one SQLite file.
 
 A step's rows and the record that it is done commit in one transaction, so that a process killed at any moment leaves a
-run that continues with the next step. Numbers and arrays are stored as JSON text, exactly; nothing is pickled.
+run that continues with the next step. Numbers and arrays are stored as JSON text, exactly (many points as packed
+int32); nothing is pickled.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import sqlite3
 import threading
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,6 +59,7 @@ MIGRATIONS = (
     CREATE TABLE evaluations (round INTEGER NOT NULL, split TEXT NOT NULL, scores TEXT NOT NULL,
         PRIMARY KEY (round, split));
     """,
+    "ALTER TABLE annotations ADD COLUMN amount REAL",
 )
 
 
@@ -273,13 +277,15 @@ class Store:
 
     def add_annotations(self, annotations: Iterable[Annotation]) -> None:
         """Add answers; one that came twice counts once, the first stays."""
-        rows = ((a.query_id, _target_json(a.target), a.annotator, a.seconds, time.time()) for a in annotations)
-        self._many("INSERT INTO annotations VALUES (?, ?, ?, ?, ?) ON CONFLICT (query) DO NOTHING", rows)
+        rows = (
+            (a.query_id, _target_json(a.target), a.annotator, a.seconds, time.time(), a.amount) for a in annotations
+        )
+        self._many("INSERT INTO annotations VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (query) DO NOTHING", rows)
 
     def annotations(self) -> dict[str, Annotation]:
         """All answers by query id."""
-        rows = self._rows("SELECT query, target, annotator, seconds FROM annotations")
-        return {q: Annotation(q, _target(t), who, s) for q, t, who, s in rows}
+        rows = self._rows("SELECT query, target, annotator, seconds, amount FROM annotations")
+        return {q: Annotation(q, _target(t), who, s, amount) for q, t, who, s, amount in rows}
 
     def asked(self) -> set[str]:
         """Ids of all samples that were ever asked."""
@@ -296,7 +302,10 @@ class Store:
 
     def spent(self) -> float:
         """The cost of all queries that were not skipped, in the budget's unit."""
-        sql = "SELECT sum(cost) FROM queries WHERE id NOT IN (SELECT query FROM annotations WHERE target IS NULL)"
+        sql = (
+            "SELECT sum(coalesce(a.amount, q.cost)) FROM queries q LEFT JOIN annotations a ON a.query = q.id "
+            "WHERE a.query IS NULL OR a.target IS NOT NULL"
+        )
         return float(self._rows(sql)[0][0] or 0)
 
     # --- evaluations ------------------------------------------------------------------------------
@@ -350,20 +359,41 @@ def _plain(value: Any) -> Any:
 def _target_json(target: Target | None) -> str | None:
     if target is None:
         return None
-    where = {} if target.geometry is None else {"geometry": target.geometry, "shape": target.geometry.shape}
-    return _json({"classes": target.classes, **where})
+    fields: dict[str, Any] = {"classes": target.classes}
+    if target.mask is not None:
+        fields["mask"] = str(target.mask)
+    elif target.codes is not None and target.geometry is not None:  # many points: packed
+        fields |= {"points": _packed(target.geometry, np.int32), "codes": _packed(target.codes, np.int32)}
+    elif target.geometry is not None:
+        fields |= {"geometry": target.geometry, "shape": target.geometry.shape}
+    return _json(fields)
 
 
 def _target(text: str | None) -> Target | None:
     if text is None:
         return None
     fields = json.loads(text)
+    classes = tuple(fields["classes"])
+    if "mask" in fields:
+        return Target(classes, mask=Path(fields["mask"]))
+    if "points" in fields:
+        return Target(classes, _unpacked(fields["points"]).reshape(-1, 2), _unpacked(fields["codes"]))
     if "geometry" not in fields:
-        return Target(tuple(fields["classes"]))
-    return Target(tuple(fields["classes"]), np.asarray(fields["geometry"], dtype=float).reshape(fields["shape"]))
+        return Target(classes)
+    return Target(classes, np.asarray(fields["geometry"], dtype=float).reshape(fields["shape"]))
+
+
+def _packed(array: NDArray[Any], kind: type[np.integer[Any]]) -> str:
+    return base64.b64encode(zlib.compress(np.ascontiguousarray(array, dtype=kind).tobytes(), 6)).decode("ascii")
+
+
+def _unpacked(text: str) -> NDArray[np.int32]:
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=np.int32)
 
 
 def _array_json(array: NDArray[Any] | None) -> str | None:
+    if array is not None and array.dtype == np.int32:
+        return _json({"shape": array.shape, "packed": _packed(array, np.int32)})
     return None if array is None else _json({"dtype": str(array.dtype), "shape": array.shape, "values": array})
 
 
@@ -371,4 +401,6 @@ def _array(text: str | None) -> NDArray[Any] | None:
     if text is None:
         return None
     fields = json.loads(text)
+    if "packed" in fields:
+        return _unpacked(fields["packed"]).reshape(fields["shape"])
     return np.asarray(fields["values"], dtype=fields["dtype"]).reshape(fields["shape"])

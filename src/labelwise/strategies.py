@@ -11,7 +11,7 @@ import numpy as np
 
 from labelwise import catalog
 from labelwise.errors import ConfigError, SelectionError
-from labelwise.records import Prediction
+from labelwise.records import UNITS, Prediction, Unit
 from labelwise.scoring.images import Empty, Scored, element_scores, image_score, rescaled, scored
 from labelwise.selection.compose import OBJECT_WORDS, SCORE_VOCABULARY, Selector, bind, checked, name_of, needs, wrap
 from labelwise.selection.conditions import condition, threshold
@@ -23,6 +23,7 @@ Spec = str | Mapping[str, Any]  # "name", or {"name": ..., option: value, ...}
 # what a model must provide for a word of the vocabulary
 _PROVIDED = {
     **{word: word for word in ("probs", "samples", "embeddings", "boxes", "keypoints", "objects")},
+    "maps": "probs",
     **dict.fromkeys(("owners", "object_labels", "object_scores", "confidences", "box_labels"), "boxes"),
 }
 
@@ -46,7 +47,7 @@ class Recipe:
 
     select: Spec = "top"
     score: Spec | None = None
-    unit: Literal["image"] = "image"
+    unit: Unit | None = None
     reduce: Spec | None = None
     class_weights: Mapping[str, float] | None = None
     rescale: tuple[float, float] | None = None
@@ -58,6 +59,9 @@ class Recipe:
     balance: bool = False
     per_group: int | None = None
     near_duplicates: float | None = None
+    share: float | None = None
+    apart: int | None = None
+    evenly: bool = True
     threshold: str | Sequence[str] = ()
     paper: str = ""
     summary: str = ""
@@ -153,6 +157,22 @@ class Strategy:
                 )
         return result
 
+    def score_map(self, prediction: Prediction) -> Any:
+        """Scores ``(h, w)`` of the pixels of one image. Raises SelectionError if the score gives something else."""
+        assert self._score is not None
+        return element_scores(prediction, self._score, self._score_needs)
+
+    def check_unit(self, key: str, unit: Unit) -> None:
+        """Raises ConfigError, naming the ``key``, if the strategy cannot choose what is asked."""
+        recipe = self.recipe
+        if recipe.unit not in (None, unit):
+            raise ConfigError(
+                f"{key} chooses {UNITS[recipe.unit]}, but budget.unit={unit}: give one that chooses these"
+            )
+        select = catalog.split_spec(recipe.select)[0]
+        if unit != "image" and select not in ("top", "random"):
+            raise ConfigError(f"{key}: expected select=top or random inside images, but found {select!r}")
+
     def _reduced(self, values: Any) -> Any:
         assert self._reduce is not None
         if values.ndim < 2:
@@ -171,8 +191,6 @@ def assemble(recipe: Recipe, given: Collection[str] = ()) -> Strategy:
     ``given`` names selection inputs that come from elsewhere (``pick`` may be given scores).
     Raises ConfigError for an unknown name, option or parameter, and if scores are needed but nothing gives them.
     """
-    if recipe.unit != "image":
-        raise ConfigError(f"strategy: expected unit 'image', but found {recipe.unit!r}")
     _check_numbers(recipe)
     select, uses = _selector(recipe)
     if "scores" in uses and recipe.score is None and "scores" not in given:
@@ -361,6 +379,29 @@ PRESETS: dict[str, Recipe] = {
         paper="Bae, Sutherland & Oliveira 2025, Uncertainty herding; classes after Bengar et al. 2022",
         summary="As herding, and classes with few labels weigh more. The default.",
     ),
+    "pixelpick": Recipe(
+        score="margin",
+        unit="pixel",
+        select="random",
+        share=0.05,
+        paper="Shin, Xie & Albanie 2021, All you need are a few pixels",
+        summary="Drawn by chance among the twentieth of an image's pixels with the smallest gaps.",
+    ),
+    "ripu_pixel": Recipe(
+        score={"name": "ripu_pixel", "radius": 32},
+        unit="pixel",
+        select="top",
+        apart=32,
+        paper="Xie et al. 2022, Towards fewer annotations (RIPU)",
+        summary="The most uncertain pixels among many classes, none near another one of its image.",
+    ),
+    "ripu_region": Recipe(
+        score={"name": "ripu", "radius": 1},
+        unit="region",
+        select="top",
+        paper="Xie et al. 2022, Towards fewer annotations (RIPU)",
+        summary="The windows where many classes meet and the model is uncertain, none over another.",
+    ),
     "balanced_margin": Recipe(
         score="margin",
         balance=True,
@@ -510,7 +551,7 @@ PRESETS: dict[str, Recipe] = {
     "ppal": Recipe(
         score="difficulty_entropy",
         reduce="sum",
-        empty="lowest",
+        empty="quota",
         select="ppal",
         shortlist=4.0,
         paper="Yang, Huang & Crowley 2024, Plug and play active learning for object detection",

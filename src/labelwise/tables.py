@@ -14,6 +14,7 @@ from labelwise import catalog
 from labelwise.config import strategy_text
 from labelwise.curves import area_under, mean_curve, paired_difference
 from labelwise.errors import ConfigError
+from labelwise.report import words
 from labelwise.report.statements import saving
 from labelwise.results import Comparison, RunResult
 from labelwise.store import STEPS
@@ -22,7 +23,6 @@ from labelwise.strategies import PRESETS
 if TYPE_CHECKING:
     from labelwise.embedding.folder import Embedded
 
-HEADLINE = "macro_f1"
 _KINDS = {
     "scores": "score",
     "reduces": "reduce",
@@ -41,9 +41,7 @@ def status_facts(result: RunResult) -> dict[str, Any]:
     rounds: list[dict[str, Any]] = []
     for number in result.rounds:
         scores = result.evaluations[result.split].get(number, {})
-        figures: dict[str, float] = {
-            name: scores[name] for name in ("accuracy", "macro_f1", "ece", "nll") if name in scores
-        }
+        figures: dict[str, float] = {name: scores[name] for name in result.metrics if name in scores}
         steps = [s for s in STEPS if s in result.seconds[number]]
         rounds.append(
             {"round": number, "labels": result.labels(number), "steps": steps, "split": result.split, **figures}
@@ -72,33 +70,33 @@ def print_status(result: RunResult) -> None:
         [
             str(r["round"]),
             str(r["labels"]),
-            *(_figure(r.get(m)) for m in ("accuracy", HEADLINE, "ece")),
+            *(_figure(r.get(m)) for m in result.metrics[:3]),
             " ".join(r["steps"]),
         ]
         for r in facts["rounds"]
     ]
     if rows:
-        _print_table(["round", "labels", "accuracy", "macro-F1", "ECE", "steps done"], rows)
+        _print_table(["round", "labels", *map(words.title, result.metrics[:3]), "steps done"], rows)
 
 
 def comparison_facts(comparison: Comparison) -> dict[str, Any]:
     """Arms with their final figures, areas and labels saved, as plain data; None where there is nothing to say."""
     arms = {}
+    headline, second = comparison.metrics[:2]
     for arm, results in comparison.arms.items():
-        curves = list(comparison.curves(arm, HEADLINE).values())
+        curves = list(comparison.curves(arm, headline).values())
         mean = mean_curve(curves)
         facts: dict[str, Any] = {
             "seeds": len(results),
             "labels": mean.labels[-1],
-            HEADLINE: mean.values[-1],
+            headline: mean.values[-1],
+            second: mean_curve(list(comparison.curves(arm, second).values())).values[-1],
             "area": area_under(mean),
         }
-        accuracy = mean_curve(list(comparison.curves(arm, "accuracy").values()))
-        facts["accuracy"] = accuracy.values[-1]
         saved = comparison.saved(arm)
         if saved is not None and comparison.baseline is not None:
-            random = comparison.curves(comparison.baseline, HEADLINE)
-            difference = paired_difference(comparison.curves(arm, HEADLINE), random, at=float(mean.labels[-1]))
+            random = comparison.curves(comparison.baseline, headline)
+            difference = paired_difference(comparison.curves(arm, headline), random, at=float(mean.labels[-1]))
             facts |= {
                 "labels_for_baseline_quality": saved.needed,
                 "share_of_labels": saved.ratio,
@@ -108,21 +106,22 @@ def comparison_facts(comparison: Comparison) -> dict[str, Any]:
                 "difference_se": difference.standard_error,
             }
         arms[arm] = {k: _finite(v) for k, v in facts.items()}
-    return {"baseline": comparison.baseline, "metric": HEADLINE, "arms": arms}
+    return {"baseline": comparison.baseline, "metric": headline, "arms": arms}
 
 
 def print_comparison(comparison: Comparison) -> None:
     """Print one line an arm, and what each saved against the baseline."""
     arms = comparison_facts(comparison)["arms"]
+    headline, second = comparison.metrics[:2]
     rows = [
-        [arm, str(f["seeds"]), f"{f['labels']:,.0f}", _figure(f["accuracy"]), _figure(f[HEADLINE]), _figure(f["area"])]
+        [arm, str(f["seeds"]), f"{f['labels']:,.0f}", *(_figure(f[name]) for name in (second, headline, "area"))]
         for arm, f in arms.items()
     ]
-    _print_table(["strategy", "seeds", "labels", "accuracy", "macro-F1", "area"], rows)
+    _print_table(["strategy", "seeds", "labels", words.title(second), words.title(headline), "area"], rows)
     for arm in comparison.arms:
-        saved = comparison.saved(arm, HEADLINE)
+        saved = comparison.saved(arm, headline)
         if saved is not None and comparison.baseline is not None:
-            print(textwrap.fill(saving(arm, comparison.baseline, HEADLINE, saved), _width(), subsequent_indent="  "))
+            print(textwrap.fill(saving(arm, comparison.baseline, headline, saved), _width(), subsequent_indent="  "))
 
 
 def embedding_facts(found: Embedded, out: Path) -> dict[str, Any]:

@@ -52,6 +52,31 @@ def make_images(folder: Path, count: int = 12, *, classes: int = 2, size: int = 
     return samples
 
 
+def make_masks(folder: Path, count: int = 12, *, size: tuple[int, int] = (48, 32), seed: int = 0) -> Path:
+    """Write ``count`` pictures of coloured rectangles with their masks, as the format images and masks has them.
+
+    Classes: blue (the ground), red and green; the border of each rectangle is void. Folders ``images`` and ``masks``
+    and ``classes.txt`` lie below ``folder``, which is returned; ``size`` is (width, height) in pixels.
+    """
+    rng = np.random.default_rng(seed)
+    width, height = size
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    (folder / "masks").mkdir(exist_ok=True)
+    (folder / "classes.txt").write_text("\n".join(COLOURS), encoding="utf-8")
+    for i in range(count):
+        mask = np.zeros((height, width), np.uint8)
+        for label in (1, 2):
+            side = int(rng.integers(6, min(size) // 2))
+            x, y = int(rng.integers(0, width - side)), int(rng.integers(0, height - side))
+            mask[y : y + side, x : x + side] = 255
+            mask[y + 1 : y + side - 1, x + 1 : x + side - 1] = label
+        colours = np.array(list(COLOURS.values()))[np.where(mask == 255, 0, mask)]
+        pixels = np.clip(rng.normal(colours, 15), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / f"{i:03d}.png")
+        Image.fromarray(mask).save(folder / "masks" / f"{i:03d}.png")
+    return folder
+
+
 def make_queries(samples: Sequence[Sample], round: int = 0) -> list[Query]:
     """A query for each sample, ranked in their order."""
     return [Query(f"{round:03d}-{i:05d}", round, i, s.id, reason={"drawn": "at random"}) for i, s in enumerate(samples)]

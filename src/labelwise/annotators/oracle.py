@@ -7,17 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field
 
 from labelwise.annotators import Desk
+from labelwise.data.masks import points_of, read_mask
 from labelwise.errors import DataError
-from labelwise.records import Annotation, Query, Target
+from labelwise.records import Annotation, Query, Sample, Target
 
 
 @dataclass(frozen=True)
 class Oracle:
-    """Knows every class. ``noise`` is the share of wrong answers, ``skip`` the share of declined ones, both the same
-    each time."""
+    """Knows every class. ``noise`` is the share of wrong answers (of pixels, where pixels are asked), ``skip`` that of
+    declined ones, both the same each time."""
 
     noise: Annotated[float, Field(ge=0, le=1)] = 0.0
     skip: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -36,7 +38,8 @@ class Oracle:
         return "run again"
 
     def _answer(self, query: Query, desk: Desk) -> Target | None:
-        truth = desk.samples[query.sample_id].target
+        sample = desk.samples[query.sample_id]
+        truth = sample.target
         if truth is None:
             raise DataError(
                 f"the oracle does not know the class of {query.sample_id}: set annotator=files to ask a person, or "
@@ -45,10 +48,32 @@ class Oracle:
         draw, other = _uniform(query.sample_id, "draw"), _uniform(query.sample_id, "other")
         if draw < self.skip:
             return None
+        if truth.mask is not None:
+            return self._pixels(query, sample, truth)
         if draw < self.skip + self.noise:
             wrong = [c for c in desk.classes if c not in truth.classes] or list(truth.classes)
             return Target((wrong[int(other * len(wrong))],))
         return truth
+
+    def _pixels(self, query: Query, sample: Sample, truth: Target) -> Target:
+        """The truth of the pixels that are asked for; the whole mask file for a whole image."""
+        assert truth.mask is not None
+        if query.geometry is None:
+            return truth
+        mask = read_mask(truth.mask, len(truth.classes), size=sample.size, name=sample.id)
+        asked = np.zeros(mask.shape, dtype=bool)
+        if query.geometry.shape[1] == 2:
+            asked[query.geometry[:, 1], query.geometry[:, 0]] = True
+        for x0, y0, x1, y1 in query.geometry if query.geometry.shape[1] == 4 else ():
+            asked[y0:y1, x0:x1] = True
+        answer = points_of(mask, asked, truth.classes)
+        if not self.noise or answer.codes is None:
+            return answer
+        rng = np.random.default_rng(int.from_bytes(hashlib.blake2b(query.id.encode(), digest_size=8).digest()))
+        wrong = rng.random(len(answer.codes)) < self.noise
+        shift = rng.integers(1, max(2, len(truth.classes)), len(answer.codes))
+        codes = np.where(wrong, (answer.codes + shift) % len(truth.classes), answer.codes)
+        return Target(answer.classes, answer.geometry, codes.astype(np.int32))
 
 
 def _uniform(text: str, purpose: str) -> float:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from labelwise.records import Task
+from labelwise.records import Task, Unit
 
 
 def _as_mapping(value: Any) -> Any:
@@ -46,7 +46,7 @@ def _amount(value: Any) -> Any:
         and 0 < float(value.strip(" %")) <= 100
     )
     if not (number or percent):
-        raise ValueError("must be a number of images above 0, or a share of the pool such as '2.5%'")
+        raise ValueError("must be a number above 0, or a share of the pool such as '2.5%'")
     return value.replace(" ", "") if isinstance(value, str) else value
 
 
@@ -78,7 +78,8 @@ class Data(Node):
         default=0.2,
         ge=0,
         lt=1,
-        description="share of the images with a known class kept for testing, fixed before round 0",
+        description="share of the images with a known class kept for testing, fixed before round 0; data that says "
+        "itself which images are for testing is taken at its word",
     )
     split_seed: int = Field(
         default=0, ge=0, description="random number seed of the test split, apart from `seed` so that runs share it"
@@ -97,27 +98,39 @@ class Data(Node):
 
 
 class Budget(Node):
-    """How many images are labelled, and when."""
+    """What is asked, how much of it is labelled, and when."""
 
-    initial: Amount = Field(default=50, description="images in round 0")
-    per_round: Amounts = Field(default=50, description="images in each later round, or a list with one amount a round")
+    unit: Unit | None = Field(
+        default=None,
+        description="what is asked and counted: image, region (a window of pixels) or pixel; default: the strategy's",
+    )
+    per_image: bool = Field(
+        default=False, description="amounts are for each image of the pool, not for the pool: 10 pixels of every image"
+    )
+    radius: int = Field(default=1, ge=1, le=1000, description="a region is a window of 2 x radius + 1 pixels a side")
+    initial: Amount = Field(default=50, description="images, regions or pixels in round 0")
+    per_round: Amounts = Field(
+        default=50, description="the same in each later round, or a list with one amount a round"
+    )
     rounds: int | None = Field(
         default=None,
         ge=1,
         description="number of rounds, round 0 included; default 10, or what a list or a total gives",
     )
-    total: Amount | None = Field(default=None, description="stop at this many labelled images")
+    total: Amount | None = Field(default=None, description="stop when this much is labelled")
 
-    def cumulative(self, pool: int) -> list[int]:
-        """Labelled images wanted at the end of each round for a pool of that many images: rising, at most ``pool``.
+    def cumulative(self, pool: int, images: int = 1) -> list[int]:
+        """Labels wanted at the end of each round for a pool of that many units in so many images: rising, at most
+        ``pool``.
 
-        Shares are added up before they are rounded; a round that would get none gets one image.
+        Shares are added up before they are rounded; a round that would get none gets one label.
         """
+        times = images if self.per_image else 1
         listed = self.per_round if isinstance(self.per_round, list) else None
         rounds = self.rounds or (len(listed) + 1 if listed is not None else None if self.total is not None else 10)
-        limit = min(pool, max(1, round(_images(self.total, pool))) if self.total is not None else pool)
+        limit = min(pool, max(1, round(_units(self.total, pool, times))) if self.total is not None else pool)
         goals: list[int] = []
-        wanted = _images(self.initial, pool)
+        wanted = _units(self.initial, pool, times)
         while rounds is None or len(goals) < rounds:
             last = goals[-1] if goals else 0
             if goals and last >= limit:
@@ -125,12 +138,12 @@ class Budget(Node):
             goals.append(min(limit, max(round(wanted), last + 1)))
             step = listed[min(len(goals), len(listed)) - 1] if listed else self.per_round
             assert not isinstance(step, list)
-            wanted += _images(step, pool)
+            wanted += _units(step, pool, times)
         return goals
 
 
-def _images(amount: Amount, pool: int) -> float:
-    return float(amount.rstrip("%")) / 100 * pool if isinstance(amount, str) else float(amount)
+def _units(amount: Amount, pool: int, times: int) -> float:
+    return float(amount.rstrip("%")) / 100 * pool if isinstance(amount, str) else float(amount * times)
 
 
 class StrategyConfig(Node):
@@ -138,7 +151,6 @@ class StrategyConfig(Node):
 
     name: str | None = Field(default=None, description="preset to begin with")
     score: Spec = Field(default=None, description="how much one element wants a label")
-    unit: Literal["image"] | None = Field(default=None, description="what is asked: whole images")
     reduce: Spec = Field(
         default=None, description="how the scores of an image's boxes or pixels become one (classification needs none)"
     )
@@ -173,6 +185,18 @@ class StrategyConfig(Node):
     near_duplicates: float | None = Field(
         default=None, ge=0, le=2, description="no two picks closer than this cosine distance"
     )
+    share: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="of an image's pixels or regions only this best-scored share is chosen from",
+    )
+    apart: int | None = Field(
+        default=None, ge=0, description="pixels: none within this many pixels of another one of the image"
+    )
+    evenly: bool | None = Field(
+        default=None, description="pixels and regions: the same number in every image, or the best of the whole pool"
+    )
     threshold: str | list[str] | None = Field(
         default=None, description="what every candidate must meet, such as `score >= 0.5`; one or a list"
     )
@@ -181,15 +205,22 @@ class StrategyConfig(Node):
 StrategyPart = Annotated[StrategyConfig, BeforeValidator(_as_mapping)]
 
 
+# What is not said depends on the task.
+DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "classify": {"model": "frozen", "strategy": "balanced_herding", "cold_start": "typiclust"},
+    "segment": {"model": "fpn", "strategy": "pixelpick", "cold_start": "random"},
+}
+
+
 class Config(Node):
     """The configuration of a run."""
 
     name: str = Field(description="name of the run: its folder under `out`")
-    task: Task = Field(default="classify", description="classify")
+    task: Task = Field(default="classify", description="classify or segment")
     data: Data
     model: Part = Field(default=Named(name="frozen"), description="what learns from the labels")
     strategy: StrategyPart = Field(
-        default=StrategyConfig(name="balanced_herding"), description="how images are chosen from round 1 on"
+        default=StrategyConfig(name="balanced_herding"), description="how to choose from round 1 on"
     )
     cold_start: StrategyPart = Field(
         default=StrategyConfig(name="typiclust"), description="how round 0 is chosen, before there is a model"
@@ -200,12 +231,23 @@ class Config(Node):
     )
     annotator: Part = Field(default=Named(name="oracle"), description="who answers the queries")
     engine: Part = Field(default=Named(name="local"), description="where batches run")
+    pictures: int = Field(
+        default=8, ge=0, description="images a round whose score map and chosen pixels or regions are drawn"
+    )
     seed: int = Field(default=0, ge=0, description="random number seed of the run")
     out: Path = Field(default=Path("runs"), description="folder of the runs")
     cache: Path | None = Field(
         default=None, description="folder of the embedding table; default: the user's cache folder"
     )
     threads: int | None = Field(default=None, ge=1, description="threads that read images; default: one per core")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_the_task(cls, tree: Any) -> Any:
+        if not isinstance(tree, Mapping):
+            return tree
+        task = tree.get("task", "classify")
+        return {**(DEFAULTS.get(task, {}) if isinstance(task, str) else {}), **tree}
 
     @model_validator(mode="after")
     def _name_is_a_folder(self) -> Config:

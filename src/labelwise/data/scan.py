@@ -10,6 +10,8 @@ import numpy as np
 
 from labelwise.data.images import MAX_PIXELS, UnreadableImage, inspect_image, read_ahead, read_bytes
 from labelwise.data.listing import shown
+from labelwise.data.masks import read_mask
+from labelwise.errors import DataError
 from labelwise.records import Problem, Sample, Target
 
 
@@ -23,14 +25,22 @@ def scan(
     """Yield for each sample, in order, the sample with content, size and note filled, or the Problem that keeps it out.
 
     ``content`` is the BLAKE2b digest (32 hex digits) of the file's bytes, ``size`` (width, height) in pixels after
-    EXIF rotation. Codes are those of UnreadableImage. ``progress`` is called with the number of samples done so far.
+    EXIF rotation. Codes are those of UnreadableImage, or ``bad_mask``. ``progress`` is called with the number of
+    samples done so far.
     """
 
     def look(sample: Sample) -> Sample | Problem:
         try:
-            return _look(sample, max_pixels)
+            seen = _look(sample, max_pixels)
         except UnreadableImage as error:
             return Problem(sample.id, error.code, str(error))
+        if sample.target is None or sample.target.mask is None:
+            return seen
+        try:
+            read_mask(sample.target.mask, len(sample.target.classes), size=seen.size)
+        except DataError as error:
+            return Problem(sample.id, "bad_mask", str(error))
+        return seen
 
     for done, verdict in enumerate(read_ahead(samples, look, threads=threads, window=4 * threads), start=1):
         if progress is not None:
@@ -76,6 +86,9 @@ def _copy(sample: Sample, original: Sample) -> Problem:
 
 
 def _same(one: Target, two: Target) -> bool:
+    if one.mask is not None and two.mask is not None:
+        size = len(one.classes)
+        return one.classes == two.classes and np.array_equal(read_mask(one.mask, size), read_mask(two.mask, size))
     if one.geometry is None or two.geometry is None:
         return one.classes == two.classes and one.geometry is two.geometry
     return one.classes == two.classes and np.array_equal(one.geometry, two.geometry)

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import socket
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -91,7 +93,9 @@ def create_network(spec: NetworkSpec, *, num_classes: int, size: int | None = No
         # The untrained parts are drawn from a seed of their own; nobody's random state is touched.
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             torch.manual_seed(0)
-            return timm.create_model(spec.name, num_classes=num_classes, **weights, **(fixed | spec.options))
+            kind: dict[str, Any] = {} if spec.options.get("features_only") else {"num_classes": num_classes}
+            with _quiet_about_heads():
+                return timm.create_model(spec.name, **kind, **weights, **(fixed | spec.options))
 
     try:
         known = timm.get_pretrained_cfg(spec.name, allow_unregistered=True)
@@ -106,6 +110,18 @@ def create_network(spec: NetworkSpec, *, num_classes: int, size: int | None = No
             "check model.backbone, model.network and model.weights"
         )
     return network.eval()
+
+
+@contextmanager
+def _quiet_about_heads() -> Iterator[None]:
+    """timm warns of weights of a head that levels of features do not have; what lacks weights is checked here."""
+    log = logging.getLogger("timm.models._builder")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _expect_no_hub_where_there_is_none() -> None:
@@ -123,7 +139,9 @@ def _expect_no_hub_where_there_is_none() -> None:
 
 def _untouched(network: Any, blank: Any) -> list[str]:
     """Names of weights that loading left as drawn: timm passes over what a file lacks when the classifier is new."""
-    classifier = {id(p) for p in network.get_classifier().parameters()}
+    # Levels of features have no classifier, and what a file says of one is left aside.
+    top = network.get_classifier() if hasattr(network, "get_classifier") else None
+    classifier = {id(p) for p in top.parameters()} if top is not None else set()
     drawn = blank.state_dict()
     own = [(n, p) for n, p in network.named_parameters() if p.ndim >= 2 and id(p) not in classifier]
     return [n for n, p in own if bool((p == drawn[n]).all())]

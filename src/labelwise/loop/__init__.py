@@ -17,6 +17,7 @@ import yaml
 from labelwise import config as configuration
 from labelwise.config import Config
 from labelwise.errors import RunChanged
+from labelwise.evaluate import METRICS
 from labelwise.loop.annotate import annotate
 from labelwise.loop.context import Context
 from labelwise.loop.intake import check_truth, summary, take_in
@@ -26,6 +27,7 @@ from labelwise.loop.train import train
 from labelwise.models import Place, Progress
 from labelwise.ownership import open_explained, owned, replace_text
 from labelwise.parts import Parts, build, cache_folder, threads_of
+from labelwise.report import words
 from labelwise.store import SETUP, STEPS, Store
 
 MODEL = "model"  # the folder of what a model keeps for itself
@@ -156,12 +158,13 @@ def _set_up(config: Config, parts: Parts, store: Store, progress: Progress, tell
 def _rounds(context: Context, limit: int | None) -> Outcome:
     folder, store = context.config.folder, context.store
     pool = {s.id for s in store.samples("pool")}
-    goals = context.config.budget.cumulative(len(pool))
+    goals = context.config.budget.cumulative(_capacity(context), len(pool))
+    images = context.parts.unit == "image"
     finished_here = 0
     for round, goal in enumerate(goals):
         if store.is_done(round, "evaluate"):
             continue
-        if not store.is_done(round, "query") and store.asked() >= pool:
+        if images and not store.is_done(round, "query") and store.asked() >= pool:
             break
         if limit is not None and finished_here >= limit:
             return Outcome("stopped", f"stopped before round {round} of {len(goals)}: run again to go on", folder)
@@ -173,10 +176,19 @@ def _rounds(context: Context, limit: int | None) -> Outcome:
         _say_round(context, round, len(goals) - round - 1)
     why = (
         "every image of the pool has been asked"
-        if store.asked() >= pool
+        if images and store.asked() >= pool
         else f"the budget is spent after {_count(len(goals), 'round')}"
     )
     return Outcome("finished", why, folder)
+
+
+def _capacity(context: Context) -> int:
+    """How many images, regions or pixels the pool holds."""
+    pool, side = context.store.samples("pool"), 2 * context.config.budget.radius + 1
+    if context.parts.unit == "image":
+        return len(pool)
+    pixels = sum(s.size[0] * s.size[1] for s in pool)
+    return pixels if context.parts.unit == "pixel" else pixels // side**2
 
 
 def _count(number: int, what: str) -> str:
@@ -185,9 +197,11 @@ def _count(number: int, what: str) -> str:
 
 def _say_round(context: Context, round: int, left: int) -> None:
     scores = context.store.evaluations("test").get(round) or context.store.evaluations("audit").get(round) or {}
-    names = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
-    figures = ", ".join(f"{shown} {scores[name]:.3f}" for name, shown in names.items() if name in scores)
-    labels = _count(len(context.store.answered()), "label")
+    first = METRICS[context.config.task][:2]
+    figures = ", ".join(f"{words.phrase(name)} {scores[name]:.3f}" for name in first if name in scores)
+    unit = context.parts.unit
+    number = len(context.store.answered()) if unit == "image" else int(context.store.spent())
+    labels = _count(number, "label" if unit == "image" else f"labelled {unit}")
     context.tell(
         f"round {round}: {labels}, {figures or 'no model to judge yet'}"
         + (f" ({_count(left, 'round')} to go)" if left else "")

@@ -62,6 +62,8 @@ def acquire(
     """The kept outputs of all samples, ``(N, ...)`` each, in the order of the samples; "scores" if the strategy has a
     score."""
     needs = strategy.needs if strategy else frozenset()
+    if not needs | keep:
+        return {}
     work = Acquire(model, checkpoint, strategy.recipe if strategy else None, needs | keep, keep)
     parts = list(engine.map_batches(work, samples, batch_size=model.batch_size))
     outputs = {name: np.concatenate([p[name] for p in parts]) for name in (parts[0] if parts else ())}

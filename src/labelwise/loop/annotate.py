@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from labelwise.annotators import Desk
 from labelwise.loop.context import Context
+from labelwise.records import Annotation, Query
 from labelwise.store import Store
 
 
@@ -16,7 +18,8 @@ def annotate(context: Context, round: int, goal: int) -> str:
     desk = Desk(context.by_id, store.classes(), context.config.folder / "rounds")
     asked = store.queries(round, open_only=True)
     annotator.submit(asked, desk)
-    answers = {a.query_id: a for a in annotator.collect(asked, desk)}
+    by_id = {q.id: q for q in asked}
+    answers = {a.query_id: _counted(by_id[a.query_id], a) for a in annotator.collect(asked, desk)}
     left = [q for q in asked if q.id not in answers]
     with store.transaction():
         store.add_annotations(answers[q.id] for q in asked if q.id in answers)
@@ -25,6 +28,13 @@ def annotate(context: Context, round: int, goal: int) -> str:
             store.add_classes(sorted(_answered_classes(store, round)))
             store.finish_step(round, "annotate", time.perf_counter() - began)
     return f"waiting for {len(left)} annotations of round {round}: {annotator.advice(left, desk)}" if left else ""
+
+
+def _counted(query: Query, answer: Annotation) -> Annotation:
+    """The answer with what it counts for: of pixels those that have a class, the others were void."""
+    if query.unit != "pixel" or answer.target is None or answer.target.geometry is None:
+        return answer
+    return replace(answer, amount=float(len(answer.target.geometry)))
 
 
 def _answered_classes(store: Store, round: int) -> set[str]:

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from labelwise.config import Config
+from labelwise.data.masks import merged
 from labelwise.models import Progress
 from labelwise.parts import Parts
-from labelwise.records import Labelled, Sample
+from labelwise.records import Labelled, Sample, Target
 from labelwise.store import STEPS, Store
 
 
@@ -36,8 +37,11 @@ class Context:
 
 
 def labelled_images(context: Context, purpose: str = "train") -> list[Labelled]:
-    """The labelled images of a purpose, in the order they were asked."""
-    return [Labelled(context.by_id[sample], target) for sample, target in context.store.answered(purpose)]
+    """The labelled images of a purpose in the order they were first asked, each with all its answers as one target."""
+    answers: dict[str, list[Target]] = {}
+    for sample, target in context.store.answered(purpose):
+        answers.setdefault(sample, []).append(target)
+    return [Labelled(context.by_id[sample], merged(targets)) for sample, targets in answers.items()]
 
 
 def last_checkpoint(context: Context, before: int) -> Path | None:

@@ -40,7 +40,7 @@ def check_truth(samples: Sequence[Sample]) -> None:
 def take_in(config: Config, listing: Listing, *, progress: Progress) -> Intake:
     """Scan and split a listing. Raises DataError if no image can be used, or for the first bad one where the
     configuration says so."""
-    good, bad = _scanned(config, listing, progress)
+    good, bad = _scanned(config, [s for s in listing.samples if s.split != "unused"], progress)
     if bad and config.data.on_bad_image == "error":
         raise DataError(f"{bad[0].message} ({len(bad)} such files; data.on_bad_image=skip leaves them out)")
     copies = find_duplicates(good)
@@ -64,13 +64,11 @@ def summary(intake: Intake) -> str:
     return f"images: {images}" + (f"; {left.total()} left out ({why}), listed in the report" if left else "")
 
 
-def _scanned(config: Config, listing: Listing, progress: Progress) -> tuple[list[Sample], list[Problem]]:
+def _scanned(config: Config, samples: Sequence[Sample], progress: Progress) -> tuple[list[Sample], list[Problem]]:
     good: list[Sample] = []
     bad: list[Problem] = []
-    total = len(listing.samples)
-    for verdict in scan(
-        listing.samples, threads=threads_of(config), progress=lambda done: progress(done, total, "images")
-    ):
+    total = len(samples)
+    for verdict in scan(samples, threads=threads_of(config), progress=lambda done: progress(done, total, "images")):
         if isinstance(verdict, Problem):
             bad.append(verdict)
         else:
@@ -80,7 +78,10 @@ def _scanned(config: Config, listing: Listing, progress: Progress) -> tuple[list
 
 def _split(config: Config, samples: list[Sample]) -> list[tuple[Sample, str]]:
     known = [s for s in samples if s.target is not None]
-    test = choose_test(known, config.data.test, seed=config.data.split_seed) if known else set()
+    if any(s.split == "test" for s in samples):
+        test = {s.id for s in samples if s.split == "test"}
+    else:
+        test = choose_test(known, config.data.test, seed=config.data.split_seed) if known else set()
     rest = [s for s in samples if s.id not in test]
     if not rest:
         raise DataError(f"all {len(samples)} images went to the test split: give more images, or a lower data.test")

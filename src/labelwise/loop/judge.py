@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwise import evaluate
+from labelwise.data.masks import target_mask
+from labelwise.engine import Work
 from labelwise.loop.acquire import acquire
 from labelwise.loop.context import Context, labelled_images, last_checkpoint
-from labelwise.records import Labelled
+from labelwise.models import Model
+from labelwise.records import Labelled, Prediction, Task
 
 
 def judge(context: Context, round: int, goal: int) -> str:
@@ -23,8 +27,9 @@ def judge(context: Context, round: int, goal: int) -> str:
     checkpoint = last_checkpoint(context, round + 1)
     test = [Labelled(s, s.target) for s in store.samples("test") if s.target is not None]
     splits = {"test": test, "audit": labelled_images(context, "audit")}
+    judged = JUDGES[context.config.task]
     found = {
-        split: _judged(context, checkpoint, items, split, round)
+        split: judged(context, checkpoint, items, split, round)
         for split, items in splits.items()
         if items and checkpoint
     }
@@ -35,7 +40,9 @@ def judge(context: Context, round: int, goal: int) -> str:
     return ""
 
 
-def _judged(context: Context, checkpoint: Path, items: Sequence[Labelled], split: str, round: int) -> dict[str, Any]:
+def _classified(
+    context: Context, checkpoint: Path, items: Sequence[Labelled], split: str, round: int
+) -> dict[str, Any]:
     classes = context.store.classes()
     model, engine = context.parts.model, context.parts.engine
     probs = acquire(engine, model, checkpoint, [x.sample for x in items], keep=frozenset({"probs"}))["probs"]
@@ -52,6 +59,39 @@ def _judged(context: Context, checkpoint: Path, items: Sequence[Labelled], split
     )
 
 
+@dataclass(frozen=True)
+class Confusion:
+    """What a worker does with a batch of labelled images: predict, and count pixels by truth and prediction."""
+
+    model: Model
+    checkpoint: Path
+    classes: tuple[str, ...]
+
+    def __call__(self) -> Work:
+        return self._counts
+
+    def _counts(self, items: Sequence[Labelled]) -> list[NDArray[np.int64]]:
+        found = self.model.predict(self.checkpoint, [x.sample for x in items], want=frozenset({"probs"}))
+        return [self._count(item, prediction) for item, prediction in zip(items, found, strict=True)]
+
+    def _count(self, item: Labelled, prediction: Prediction) -> NDArray[np.int64]:
+        assert prediction.probs is not None
+        truth = target_mask(item.target, self.classes, item.sample.size)
+        return evaluate.pixel_confusion(prediction.probs.argmax(axis=-1), truth, len(self.classes))
+
+
+def _segmented(context: Context, checkpoint: Path, items: Sequence[Labelled], split: str, round: int) -> dict[str, Any]:
+    classes, model = context.store.classes(), context.parts.model
+    counts = context.parts.engine.map_batches(Confusion(model, checkpoint, classes), items, batch_size=model.batch_size)
+    total = np.zeros((len(classes), len(classes)), dtype=np.int64)
+    for done, count in enumerate(counts, start=1):
+        total += count
+        context.progress(done, len(items), f"{split} images judged")
+    scores = evaluate.segmentation(total, classes, len(items))
+    names = ("n", "miou", "pixel_accuracy", "class_accuracy", "classes", "iou", "recall", "precision", "support")
+    return {name: getattr(scores, name) for name in names} | {"confusion": _sparse(scores.confusion)}
+
+
 def _intervals(truth: NDArray[np.int64], predicted: NDArray[np.int64], rng: np.random.Generator) -> dict[str, float]:
     accuracy = evaluate.interval(int((predicted == truth).sum()), len(truth))
     macro = evaluate.macro_f1_interval(truth, predicted, rng=rng)
@@ -66,3 +106,10 @@ def _intervals(truth: NDArray[np.int64], predicted: NDArray[np.int64], rng: np.r
 def _sparse(confusion: NDArray[Any]) -> list[list[int]]:
     """The counts above 0 as [truth, prediction, count]: of 121 x 121 cells few are."""
     return [[int(r), int(c), int(confusion[r, c])] for r, c in zip(*np.nonzero(confusion), strict=True)]
+
+
+# How the predictions of each task are judged.
+JUDGES: Mapping[Task, Callable[[Context, Path, Sequence[Labelled], str, int], dict[str, Any]]] = {
+    "classify": _classified,
+    "segment": _segmented,
+}

@@ -1,4 +1,4 @@
-"""The step that chooses a round's images and stores them as queries, with their reasons."""
+"""The step that chooses a round's images, regions or pixels and stores them as queries, with their reasons."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwise import reasons
+from labelwise.data.images import open_image
 from labelwise.loop.acquire import Outputs, acquire
 from labelwise.loop.context import Context, labelled_images, last_checkpoint
-from labelwise.records import Annotation, Query, Sample, Target
+from labelwise.loop.inside import Choice, ChooseInside, Item, choose
+from labelwise.loop.inside import facts as inside_facts
+from labelwise.records import UNITS, Annotation, Query, Sample, Target
+from labelwise.report.maps import CHOSEN, map_folder, write_chosen
 from labelwise.selection.compose import Inputs
 
 
@@ -26,8 +30,12 @@ def query(context: Context, round: int, goal: int) -> str:
     given = [] if context.parts.annotator.simulated or round > 0 else [s for s in unasked if s.target is not None]
     known = {s.id for s in given}
     free = [s for s in unasked if s.id not in known]
-    wanted = min(goal - int(store.spent()), len(free))
-    chosen = _choose(context, round, free, wanted) if wanted > 0 else []
+    wanted = goal - int(store.spent())
+    if context.parts.unit == "image":
+        wanted = min(wanted, len(free))
+        chosen = _choose(context, round, free, wanted) if wanted > 0 else []
+    else:
+        chosen = _choose_inside(context, round, wanted) if wanted > 0 else []
     audit = [
         Query(
             f"{round:03d}-audit-{i:05d}",
@@ -48,9 +56,11 @@ def query(context: Context, round: int, goal: int) -> str:
     with store.transaction():
         store.add_queries([*chosen, *audit, *came])
         store.add_annotations(Annotation(q.id, context.by_id[q.sample_id].target, "data") for q in came)
-        store.finish_step(round, "query", time.perf_counter() - began, {"asked": len(chosen), "wanted": max(wanted, 0)})
-    if len(chosen) < wanted:
-        context.tell(f"round {round}: {len(chosen)} of {wanted} images chosen: the rules of the strategy allow no more")
+        amount = int(sum(q.cost for q in chosen))
+        store.finish_step(round, "query", time.perf_counter() - began, {"asked": amount, "wanted": max(wanted, 0)})
+    if amount < wanted:
+        units = UNITS[context.parts.unit]
+        context.tell(f"round {round}: {amount} of {wanted} {units} chosen: the rules of the strategy allow no more")
     return ""
 
 
@@ -68,6 +78,8 @@ def _choose(context: Context, round: int, free: Sequence[Sample], wanted: int) -
     # The labelled images are looked at again only where distances to them count.
     rows = np.arange(len(samples)) if "embeddings" in strategy.needs else candidates
     keep = strategy.needs - {"samples"} | (frozenset({"probs"}) if checkpoint else frozenset())
+    if context.config.task == "segment":  # maps never leave the worker
+        keep = frozenset()
     outputs = acquire(
         context.parts.engine, context.parts.model, checkpoint, [samples[i] for i in rows], strategy=strategy, keep=keep
     )
@@ -101,6 +113,74 @@ def _choose(context: Context, round: int, free: Sequence[Sample], wanted: int) -
         )
         for rank, (row, reason) in enumerate(zip(picks.rows.tolist(), facts, strict=True))
     ]
+
+
+def _choose_inside(context: Context, round: int, wanted: int) -> list[Query]:
+    """Pixels or regions of the pool's images: one query an image, images in the order of their ids."""
+    parts, store = context.parts, context.store
+    checkpoint = last_checkpoint(context, round)
+    strategy = parts.cold_start if checkpoint is None else parts.strategy
+    assert parts.unit != "image"
+    skipped = {q.sample_id for q in store.queries() if (a := store.annotations().get(q.id)) and a.skipped}
+    samples = [s for s in store.samples("pool") if s.id not in skipped]
+    asked: dict[str, list[NDArray[Any]]] = {}
+    for earlier in store.queries():
+        if earlier.geometry is not None:
+            asked.setdefault(earlier.sample_id, []).append(earlier.geometry)
+    rng = context.rng(round, "query")
+    evenly = strategy.recipe.evenly
+    amounts = _even_amounts(wanted, len(samples), rng) if evenly else [wanted] * len(samples)
+    drawn = set(rng.permutation(len(samples))[: context.config.pictures].tolist())
+    items = [
+        Item(
+            s,
+            n,
+            tuple(asked.get(s.id, ())),
+            (context.config.seed, round, i),
+            void=parts.annotator.simulated,
+            picture=map_folder(context.config.folder, round) / f"{s.content}.png" if i in drawn else None,
+        )
+        for i, (s, n) in enumerate(zip(samples, amounts, strict=True))
+    ]
+    work = ChooseInside(parts.model, checkpoint, strategy.recipe, parts.unit, context.config.budget.radius)
+    choices = choose(parts.engine, work, items, wanted, context.progress)
+    _draw_chosen(items, choices)
+    classes = store.classes()
+    return [
+        Query(
+            f"{round:03d}-{rank:05d}",
+            round,
+            rank,
+            choice.sample_id,
+            parts.unit,
+            choice.geometry,
+            float(len(choice.geometry)),
+            _proposed(choice, classes) if parts.unit == "pixel" else None,
+            inside_facts(choice, classes),
+        )
+        for rank, choice in enumerate(c for c in choices if len(c.geometry))
+    ]
+
+
+def _draw_chosen(items: Sequence[Item], choices: Sequence[Choice]) -> None:
+    """Beside the score maps: what was chosen in these images."""
+    by_id = {c.sample_id: c for c in choices}
+    for item in items:
+        if item.picture is not None and item.sample.id in by_id:
+            image = open_image(item.sample.path, name=item.sample.id)[0]
+            place = item.picture.with_name(f"{item.picture.stem}{CHOSEN}.png")
+            write_chosen(place, image, by_id[item.sample.id].geometry)
+
+
+def _even_amounts(wanted: int, images: int, rng: np.random.Generator) -> list[int]:
+    """The same for every image; what is left over goes to images drawn at random."""
+    amounts = np.full(images, wanted // max(1, images))
+    amounts[rng.permutation(images)[: wanted - int(amounts.sum())]] += 1
+    return [int(n) for n in amounts]
+
+
+def _proposed(choice: Choice, classes: tuple[str, ...]) -> Target | None:
+    return Target(classes, choice.geometry, choice.labels) if (choice.labels >= 0).all() else None
 
 
 def _among_all(values: NDArray[Any], rows: NDArray[np.int64], total: int) -> NDArray[Any]:

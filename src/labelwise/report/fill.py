@@ -11,14 +11,17 @@ import numpy as np
 
 from labelwise import config as configuration
 from labelwise.curves import Curve
+from labelwise.data.masks import class_counts
 from labelwise.reasons import sentence
-from labelwise.records import Query
+from labelwise.records import Query, Target
 from labelwise.report.compare import compare_page
+from labelwise.report.maps import CHOSEN, map_folder
 from labelwise.report.run import run_page
-from labelwise.report.views import CompareView, PickView, RoundView, RunView
-from labelwise.results import METRICS, Comparison, RunResult
+from labelwise.report.views import CompareView, MapView, PickView, RoundView, RunView
+from labelwise.results import Comparison, RunResult
 from labelwise.store import SETUP
 
+_JUDGED = {"classify": "images", "segment": "pixels", "detect": "boxes"}
 _SHOWN = ("labelwise", "torch", "torchvision", "timm", "scikit-learn", "numpy", "pillow")
 
 
@@ -39,7 +42,8 @@ def run_view(result: RunResult) -> RunView:
         name=result.config.name,
         state=f"{result.state}: {result.message}",
         task=result.config.task,
-        unit="images",
+        unit=result.unit,
+        judged=_JUDGED[result.config.task],
         classes=result.classes,
         strategy=f"{strategy}, round 0 by {configuration.strategy_text(result.config.cold_start)}",
         model=_model_text(result),
@@ -58,11 +62,13 @@ def compare_view(comparison: Comparison, title: str = "") -> CompareView:
     arms: dict[str, dict[int, dict[str, Curve]]] = {}
     for arm, results in comparison.arms.items():
         arms[arm] = {
-            seed: {m: c for m in METRICS if (c := result.curve(m)) is not None} for seed, result in results.items()
+            seed: {m: c for m in result.metrics if (c := result.curve(m)) is not None}
+            for seed, result in results.items()
         }
     first = next(iter(next(iter(comparison.arms.values())).values()))
     name = title or first.config.name.partition("/")[0]
-    return CompareView(name, "images", METRICS, arms, comparison.baseline, configuration.dump(first.config), versions())
+    yaml = configuration.dump(first.config)
+    return CompareView(name, first.unit, comparison.metrics, arms, comparison.baseline, yaml, versions())
 
 
 @lru_cache(maxsize=1)
@@ -108,13 +114,14 @@ def _round_view(result: RunResult, round: int) -> RoundView:
     return RoundView(
         round=round,
         labels=result.labels(round),
-        metrics={k: v for k, v in scores.items() if k.startswith(METRICS) and np.isfinite(v)},
+        metrics={k: v for k, v in scores.items() if k.startswith(result.metrics) and np.isfinite(v)},
         recall=recall,
         support=dict(zip(classes, scores.get("support", []), strict=True)),
         confusion=_confusion(scores, len(result.classes)) if scores else None,
         class_counts=dict(result.class_counts(round)),
         seconds=result.seconds.get(round, {}) | (result.seconds.get(SETUP, {}) if round == 0 else {}),
         picks=tuple(_pick(result, q) for q in result.queries.get(round, [])),
+        maps=_maps(result, round),
     )
 
 
@@ -126,6 +133,28 @@ def _confusion(scores: dict[str, Any], size: int) -> Any:
     return matrix
 
 
+def _maps(result: RunResult, round: int) -> tuple[MapView, ...]:
+    """The pictures that the query step drew, by image."""
+    folder = map_folder(result.folder, round)
+    if not folder.is_dir():
+        return ()
+    by_content = {s.content: s.id for s in result.samples.values()}
+    names = sorted({file.stem.removesuffix(CHOSEN) for file in folder.glob("*.png")} & by_content.keys())
+    found = [(folder / f"{name}.png", folder / f"{name}{CHOSEN}.png", by_content[name]) for name in names]
+    return tuple(
+        MapView(id, score if score.is_file() else None, chosen if chosen.is_file() else None)
+        for score, chosen, id in sorted(found, key=lambda row: row[2])
+    )
+
+
+def _answer(target: Target) -> str:
+    """A target in a few words: its class, or its classes with their counts."""
+    if target.geometry is None and target.mask is None:
+        return target.classes[0]
+    counts = class_counts(target)
+    return ", ".join(f"{name} {counts[name]:,}" for name in sorted(counts, key=lambda name: (-counts[name], name))[:4])
+
+
 def _pick(result: RunResult, query: Query) -> PickView:
     answer = result.annotations.get(query.id)
     return PickView(
@@ -133,6 +162,6 @@ def _pick(result: RunResult, query: Query) -> PickView:
         path=result.samples[query.sample_id].path,
         rank=query.rank,
         reason=sentence(query.reason),
-        proposal=query.proposal.classes[0] if query.proposal else None,
-        answer=answer.target.classes[0] if answer and answer.target else None,
+        proposal=_answer(query.proposal) if query.proposal and query.geometry is None else None,
+        answer=_answer(answer.target) if answer and answer.target else None,
     )

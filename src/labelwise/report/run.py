@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from labelwise.evaluate import METRICS
 from labelwise.records import Problem
 from labelwise.report import figures, thumbnails, words
 from labelwise.report.pages import render
@@ -65,9 +66,10 @@ def _facts(view: RunView) -> list[dict[str, str]]:
     evaluated = [r for r in view.rounds if r.metrics]
     labels = view.rounds[-1].labels if view.rounds else view.counts.get("labelled", 0)
     total = view.counts.get("pool", 0)
-    share = f"{labels / total:.1%} of {total:,} in the pool".replace("%", " %") if total else ""
+    of_pool = total if view.unit == "images" else 0
+    share = f"{labels / total:.1%} of {total:,} in the pool".replace("%", " %") if of_pool else ""
     facts = [{"name": f"labelled {view.unit}", "value": f"{labels:,}", "note": share}]
-    for metric in ("accuracy", "macro_f1"):
+    for metric in METRICS[view.task][:2][::-1]:
         known = [r for r in evaluated if math.isfinite(r.metrics.get(metric, math.nan))]
         if known:
             facts.append(_quality(metric, known))
@@ -145,6 +147,16 @@ def _per_class(view: RunView, last: RoundView | None) -> list[dict[str, Any]]:
     ]
 
 
+def _maps(view: RoundView) -> list[dict[str, Any]]:
+    """The pictures of what was chosen inside images, as data URIs."""
+    paths = [path for m in view.maps for path in (m.chosen, m.score) if path is not None]
+    uris = dict(zip(paths, thumbnails.data_uris(paths, edge=thumbnails.LARGE), strict=True))
+    return [
+        {"id": m.sample_id, "chosen": m.chosen and uris[m.chosen], "score": m.score and uris[m.score]}
+        for m in view.maps
+    ]
+
+
 def _picks(rounds: Sequence[RoundView], picture_bytes: int) -> list[dict[str, Any]]:
     """Rounds newest first, each with the cards it shows; pictures of the newest rounds are paid for first."""
     chosen = [r for r in reversed(rounds) if r.picks]
@@ -157,6 +169,7 @@ def _picks(rounds: Sequence[RoundView], picture_bytes: int) -> list[dict[str, An
             "more": len(r.picks) - len(picks),
             "answered": sum(p.answer is not None for p in r.picks),
             "cards": [_card(p, next(pictures)) for p in picks],
+            "maps": _maps(r),
         }
         for r, picks in zip(chosen, shown, strict=True)
     ]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
+LARGE = 320  # where something inside the picture is to be seen
 EDGE = 96  # pixels on screen; drawn from EDGE x DENSITY for sharp screens
 DENSITY = 1.5
 PER_ROUND, IN_ALL = 60, 1200

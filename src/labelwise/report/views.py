@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from labelwise.curves import Curve
-from labelwise.records import Problem
+from labelwise.records import Problem, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +30,23 @@ class PickView:
 
 
 @dataclass(frozen=True, slots=True)
+class MapView:
+    """Pictures of what was chosen inside one image: the ``score`` map (None before there is a model) and the ``chosen``
+    pixels or regions over the image."""
+
+    sample_id: str
+    score: Path | None
+    chosen: Path | None
+
+
+@dataclass(frozen=True, slots=True)
 class RoundView:
     """One round: ``labels`` known at its end, and what the model trained on them reaches.
 
     ``metrics`` by name (accuracy, macro_f1, ece, nll, ...; ``x_low`` and ``x_high`` are the interval of ``x``); empty
     if the round is not evaluated yet. ``recall`` (0 to 1) and ``support`` (test images) by class. ``confusion``
     ``(C, C)`` holds counts, rows truth, columns prediction, in the order of ``RunView.classes``. ``class_counts`` are
-    the labels so far by class; ``seconds`` by step. ``picks`` in rank order.
+    the labels so far by class; ``seconds`` by step. ``picks`` in rank order; ``maps`` of some images chosen in.
     """
 
     round: int
@@ -48,16 +58,21 @@ class RoundView:
     class_counts: Mapping[str, int] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     picks: tuple[PickView, ...] = ()
+    maps: tuple[MapView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """One run. ``state`` is a phrase for people ("waiting for 20 annotations"), ``counts`` the images by role."""
+    """One run. ``state`` is a phrase for people ("waiting for 20 annotations"), ``counts`` the images by role.
+
+    ``unit`` is what the budget counts, ``judged`` what the test figures count: images, boxes or pixels.
+    """
 
     name: str
     state: str
-    task: str
+    task: Task
     unit: str
+    judged: str
     classes: tuple[str, ...]
     strategy: str
     model: str

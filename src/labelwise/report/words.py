@@ -10,8 +10,14 @@ TITLES = {
     "macro_recall": "Macro recall",
     "ece": "Calibration error",
     "nll": "Log loss",
+    "miou": "Mean IoU",
+    "pixel_accuracy": "Pixel accuracy",
+    "class_accuracy": "Class accuracy",
+    "map": "mAP",
+    "map50": "mAP at IoU 0.5",
+    "map75": "mAP at IoU 0.75",
 }
-SHARES = frozenset({"accuracy", "macro_f1", "macro_recall", "ece", "miou", "map"})
+SHARES = frozenset(TITLES) - {"nll"}
 LOWER_IS_BETTER = frozenset({"ece", "nll", "loss", "brier"})
 NOTHING = "–"
 
@@ -24,7 +30,7 @@ def title(metric: str) -> str:
 def phrase(metric: str) -> str:
     """A metric's name inside a sentence."""
     name = title(metric)
-    return name[:1].lower() + name[1:]
+    return name if name[:2] == "mA" else name[:1].lower() + name[1:]
 
 
 def lower_is_better(metric: str) -> bool:

@@ -23,6 +23,7 @@ FIELDS = {
     "confidences": "confidences",
     "box_labels": "labels",
     "keypoints": "keypoints",
+    "maps": "probs",
 }
 _DISTRIBUTIONS = frozenset({"probs", "samples"})
 _FAINT = 0.05  # confidence below which a box says nothing, for the missed-object score of an image without detection

@@ -19,10 +19,10 @@ _MOST = 1 << 16  # classes that the compiled loops can number
 
 
 @on_arrays
-def ripu(probs: Tensor, *, radius: int = 1, from_logits: bool = False) -> Tensor:
+def ripu(maps: Tensor, *, radius: int = 1, from_logits: bool = False) -> Tensor:
     """RIPU for regions: how mixed the classes of the window around each pixel are, times its mean entropy.
 
-    ``probs`` is ``(h, w, C)``, class axis last, in either memory order; logits with ``from_logits``. The window has
+    ``maps`` is ``(h, w, C)``, class axis last, in either memory order; logits with ``from_logits``. The window has
     2 ``radius`` + 1 pixels to a side and is clipped at the border. Returns ``(h, w)`` in 0 to 1: the
     entropy of the best classes in the window, as a share of log C, times the mean of the pixels' entropies, as a share
     of log C; 0 for one class. On the CPU it is computed in float32 by compiled loops (float64 input and other devices:
@@ -30,25 +30,25 @@ def ripu(probs: Tensor, *, radius: int = 1, from_logits: bool = False) -> Tensor
     Xie et al. 2022, Towards fewer annotations: active learning via region impurity and prediction uncertainty for
     domain adaptive semantic segmentation, equations 3 to 5 (RA); small terms as in its published code.
     """
-    return _scores(probs, "mean", radius, from_logits)
+    return _scores(maps, "mean", radius, from_logits)
 
 
 @on_arrays
-def ripu_pixel(probs: Tensor, *, radius: int = 32, from_logits: bool = False) -> Tensor:
+def ripu_pixel(maps: Tensor, *, radius: int = 32, from_logits: bool = False) -> Tensor:
     """RIPU for single pixels: how mixed the classes of the window around each pixel are, times its own entropy.
 
     Arguments and range as for ``ripu``. Xie et al. 2022 (PA); its code leaves out the division by log C, a constant.
     """
-    return _scores(probs, "own", radius, from_logits)
+    return _scores(maps, "own", radius, from_logits)
 
 
 @on_arrays
-def region_impurity(probs: Tensor, *, radius: int = 1, from_logits: bool = False) -> Tensor:
+def region_impurity(maps: Tensor, *, radius: int = 1, from_logits: bool = False) -> Tensor:
     """How mixed the best classes of the window around each pixel are: their entropy as a share of log C.
 
     Arguments and range as for ``ripu``. Xie et al. 2022, equation 3.
     """
-    return _scores(probs, "alone", radius, from_logits)
+    return _scores(maps, "alone", radius, from_logits)
 
 
 def _scores(probs: Tensor, kind: str, radius: int, from_logits: bool) -> Tensor:

@@ -1,0 +1,100 @@
+"""Format: images and masks. A folder of pictures and one of masks with the same names; the masks hold class indices."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from labelwise.data.listing import (
+    Listing,
+    checked_folder,
+    group_rule,
+    list_images,
+    make_listing,
+    shown,
+    ungrouped,
+)
+from labelwise.errors import DataError
+from labelwise.records import Problem, Sample, Target
+
+Split = Literal["pool", "test", "unused"]
+# Names of folders that say what the pictures in them are for; validation images are not used where there are test ones.
+_TRAIN, _VAL, _TEST = ("train", "training"), ("val", "valid", "validation"), ("test", "testing")
+
+
+def read(
+    path: Path | str,
+    *,
+    images: str = "images",
+    masks: str = "masks",
+    classes: list[str] | str = "classes.txt",
+    image_suffix: str = "",
+    mask_suffix: str = ".png",
+    splits: dict[str, Split] | None = None,
+    group: str | None = None,
+) -> Listing:
+    """List the pictures under ``path/images`` with their masks under ``path/masks``; ids are relative to the first.
+
+    ``classes`` lists the names of the values from 0 on, or names a file below ``path`` with one a line. The mask of
+    ``a/b<image_suffix>`` is ``a/b<mask_suffix>``; without ``image_suffix`` the picture's extension is left off. A
+    picture without a mask has no known truth. ``splits`` says what the first folders below ``images`` are for, such as
+    ``{train: pool, test: test, val: unused}``; without it folders named train, val and test are understood.
+    ``group`` as for class folders. Problems: ``no_group``. Raises DataError for no pictures or no classes.
+    """
+    root = checked_folder(path)
+    pictures, answers = checked_folder(root / images), root / masks
+    names = _class_names(root, classes)
+    found, problems = list_images(pictures)
+    if not found:
+        raise DataError(f"{pictures}: expected pictures, found none; check data.images")
+    rule, roles = group_rule(group), _roles([id for id, _ in found], splits, pictures)
+    samples = []
+    for id, file in found:
+        if image_suffix and not id.endswith(image_suffix):
+            problems.append(Problem(id, "other_suffix", f"{shown(id)}: left out, does not end with {image_suffix!r}"))
+            continue
+        stem = id.removesuffix(image_suffix) if image_suffix else id.rpartition(".")[0]
+        mask = answers / f"{stem}{mask_suffix}"
+        target = Target(names, mask=mask) if mask.is_file() else None
+        samples.append(Sample(id, file, group=rule(id), target=target, split=roles.get(id.partition("/")[0])))
+    if not any(s.target for s in samples) and answers.is_dir():
+        problems.append(
+            Problem(str(answers), "no_masks", f"{answers}: no mask fits a picture; check mask_suffix={mask_suffix!r}")
+        )
+    problems += ungrouped(samples, group)
+    return make_listing(pictures, samples, names, problems)
+
+
+def _class_names(root: Path, classes: list[str] | str) -> tuple[str, ...]:
+    if isinstance(classes, str):
+        file = root / classes
+        if not file.is_file():
+            raise DataError(
+                f"{file}: expected the names of the classes, one a line, found no such file; write it, or list them "
+                "in data.classes"
+            )
+        names = tuple(line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip())
+    else:
+        names = tuple(classes)
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if not names or twice:
+        raise DataError(f"{root}: expected different class names, found {f'{twice[0]!r} twice' if twice else 'none'}")
+    return names
+
+
+def _roles(ids: list[str], splits: Mapping[str, Split] | None, pictures: Path) -> dict[str, Split]:
+    """What each first folder is for; empty where nothing says it."""
+    folders = {id.partition("/")[0] for id in ids if "/" in id}
+    if splits is not None:
+        strange = sorted(set(splits) - folders)
+        if strange:
+            raise DataError(f"data.splits: expected folders below {pictures}, found no {strange[0]!r} there")
+        return dict(splits)
+    tested = any(folder in _TEST for folder in folders)
+    roles: dict[str, Split] = dict.fromkeys(_TRAIN, "pool")
+    roles |= dict.fromkeys(_TEST, "test")
+    roles |= dict.fromkeys(_VAL, "unused" if tested else "test")
+    known = folders & set(roles)
+    return {f: roles[f] for f in folders} if folders and known == folders and known & set(_TRAIN) else {}

@@ -1,0 +1,146 @@
+"""Runs that ask for pixels and regions: exact budgets, void never counted, the same picks when run again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from labelwise import api
+from labelwise.data.masks import read_mask
+from labelwise.errors import LabelwiseError
+from labelwise.results import RunResult, open_run
+from labelwise.testing import make_masks
+
+MODEL = {
+    "name": "fpn", "backbone": "mobilenetv2_035", "weights": "none", "channels": 8, "iterations": 3, "train_batch": 4,
+    "freeze_norm": False,
+}  # fmt: skip
+
+
+def configuration(folder: Path, **changes: Any) -> dict[str, Any]:
+    data = make_masks(folder / "data")
+    budget = {"initial": 4, "per_round": 3, "per_image": True, "rounds": 3} | changes.pop("budget", {})
+    base = {
+        "name": "run", "task": "segment", "data": {"format": "image_masks", "path": str(data), "test": 0.25},
+        "model": MODEL, "strategy": "pixelpick", "budget": budget, "out": str(folder / "runs"), "pictures": 2,
+    }  # fmt: skip
+    return base | changes
+
+
+def answered_points(result: RunResult) -> dict[str, set[tuple[int, int]]]:
+    points: dict[str, set[tuple[int, int]]] = {}
+    for queries in result.queries.values():
+        for query in queries:
+            target = result.annotations[query.id].target
+            assert target is not None
+            assert target.geometry is not None
+            new = {(int(x), int(y)) for x, y in target.geometry}
+            assert not new & points.get(query.sample_id, set()), "a pixel was labelled twice"
+            points.setdefault(query.sample_id, set()).update(new)
+    return points
+
+
+def test_pixels_are_asked_to_the_pixel_and_never_void(tmp_path: Path) -> None:
+    result = api.run(configuration(tmp_path))
+    pool = result.split_sizes["pool"]
+    assert pool == 9
+    assert [result.labels(r) for r in result.rounds] == [4 * pool, 7 * pool, 10 * pool]
+    assert result.unit == "pixels"
+    for id, points in answered_points(result).items():
+        assert len(points) == 10
+        mask = read_mask(tmp_path / "data" / "masks" / id, 3)
+        assert all(mask[y, x] != 255 for x, y in points)
+    assert result.curve("miou") is not None
+    assert sum(result.class_counts(2).values()) == 10 * pool
+
+
+def test_the_same_seed_gives_the_same_picks_and_another_seed_others(tmp_path: Path) -> None:
+    first, second, third = (
+        api.run(configuration(tmp_path / name, seed=seed), report=False)
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    )
+    one, two, three = (answered_points(r) for r in (first, second, third))
+    assert one == two
+    assert one != three
+
+
+def test_a_run_stopped_after_each_round_ends_with_the_same_picks(tmp_path: Path) -> None:
+    whole = api.run(configuration(tmp_path / "whole"), report=False)
+    for _ in range(3):
+        api.run(configuration(tmp_path / "steps"), rounds=1, report=False)
+    steps = open_run(tmp_path / "steps" / "runs" / "run")
+    assert answered_points(whole) == answered_points(steps)
+    assert whole.evaluations["test"][2] == steps.evaluations["test"][2]
+
+
+def test_regions_do_not_overlap_and_count_as_regions(tmp_path: Path) -> None:
+    changes = {"strategy": "ripu_region", "budget": {"initial": 2, "per_round": 2, "radius": 1}}
+    result = api.run(configuration(tmp_path, **changes))
+    assert [result.labels(r) for r in result.rounds] == [18, 36, 54]
+    assert result.unit == "regions"
+    answered_points(result)  # no pixel twice, so no overlap
+    windows = [q.geometry for queries in result.queries.values() for q in queries]
+    assert all(w is not None and w.shape[1] == 4 for w in windows)
+
+
+def test_a_budget_of_the_whole_pool_goes_where_the_score_is_highest(tmp_path: Path) -> None:
+    strategy = {"name": "entropy", "evenly": False}
+    budget = {"unit": "pixel", "per_image": False, "initial": 20, "per_round": 31, "rounds": 2}
+    result = api.run(configuration(tmp_path, strategy=strategy, budget=budget), report=False)
+    assert [result.labels(r) for r in result.rounds] == [20, 51]
+    counts = {q.sample_id: len(q.geometry) for q in result.queries[1] if q.geometry is not None}
+    assert sum(counts.values()) == 31
+    assert len(set(counts.values())) > 1
+
+
+def test_whole_images_can_be_asked_for(tmp_path: Path) -> None:
+    changes = {"strategy": "random", "budget": {"unit": "image", "per_image": False, "initial": 2, "per_round": 2}}
+    result = api.run(configuration(tmp_path, **changes), report=False)
+    assert [result.labels(r) for r in result.rounds] == [2, 4, 6]
+
+
+def test_pictures_of_what_was_chosen_are_drawn_and_shown(tmp_path: Path) -> None:
+    result = api.run(configuration(tmp_path))
+    last = result.folder / "rounds" / "002" / "maps"
+    assert len(list(last.glob("*_chosen.png"))) == 2
+    assert len(list(last.glob("*.png"))) == 4
+    assert "score map of" in (result.folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_no_more_pixels_than_there_are(tmp_path: Path) -> None:
+    budget = {"initial": "60%", "per_round": "60%", "rounds": 4, "per_image": False}
+    result = api.run(configuration(tmp_path, strategy="pixelpick", budget=budget), report=False)
+    valid = sum(
+        int((read_mask(tmp_path / "data" / "masks" / id, 3) != 255).sum())
+        for id in result.samples
+        if id not in result.test_ids
+    )
+    assert result.labels(max(result.rounds)) == valid == sum(len(p) for p in answered_points(result).values())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"strategy": "ripu_region", "budget": {"unit": "pixel"}}, "chooses regions"),
+        ({"strategy": "k_center", "budget": {"unit": "pixel"}}, "embeddings"),
+        ({"model": "frozen"}, "cannot segment"),
+        ({"task": "classify", "model": "frozen", "budget": {"unit": "pixel"}}, "needs task=segment"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused_in_one_line(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(LabelwiseError, match=words) as caught:
+        api.run(configuration(tmp_path, **changes))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mask_of_another_size_leaves_its_image_out(tmp_path: Path) -> None:
+    config = configuration(tmp_path)
+    from PIL import Image
+
+    Image.fromarray(np.zeros((5, 5), np.uint8)).save(tmp_path / "data" / "masks" / "003.png")
+    result = api.run(config, rounds=1, report=False)
+    assert [p.code for p in result.problems] == ["bad_mask"]
+    assert "003.png" not in result.samples
