@@ -10,7 +10,8 @@ import pytest
 
 from labelwise.errors import ConfigError, SelectionError
 from labelwise.picking import pick
-from labelwise.strategies import PRESETS, Recipe
+from labelwise.presets import PRESETS
+from labelwise.strategies import Recipe
 
 rng = np.random.default_rng
 

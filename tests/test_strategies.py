@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from labelwise.errors import ConfigError, SelectionError
+from labelwise.presets import PRESETS, preset
 from labelwise.selection import Inputs
-from labelwise.strategies import PRESETS, Recipe, assemble, preset
+from labelwise.strategies import Recipe, assemble
 
 WHOLE = [name for name, recipe in PRESETS.items() if recipe.reduce is None]
 

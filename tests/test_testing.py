@@ -13,8 +13,9 @@ from labelwise.annotators.files import Files
 from labelwise.annotators.oracle import Oracle
 from labelwise.models.frozen import Frozen
 from labelwise.models.heads import Logistic, Neighbours
+from labelwise.presets import PRESETS
 from labelwise.records import Annotation, Prediction, Target
-from labelwise.strategies import PRESETS, Recipe
+from labelwise.strategies import Recipe
 
 TINY = {"backbone": "test_resnet", "weights": "none", "size": 32}
 MODELS = {"frozen": TINY, "finetune": {**TINY, "epochs": 1, "passes": 3}}

@@ -14,11 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from labelwise.catalog import checked_options
 from labelwise.errors import ConfigError, SelectionError
+from labelwise.presets import preset
 from labelwise.reasons import Reason, explain, sentence
 from labelwise.selection.compose import Inputs
 from labelwise.selection.owned import check_owners
 from labelwise.selection.picks import Array, Picks, Rows, check_finite, check_probs, check_scores
-from labelwise.strategies import Recipe, Strategy, assemble, preset
+from labelwise.strategies import Recipe, Strategy, assemble
 
 # what options may change of a recipe; the others are options of its selection
 RULES = frozenset({field.name for field in dataclasses.fields(Recipe)} - {"select", "unit", "paper", "summary"})

@@ -19,8 +19,9 @@ from labelwise.embedding.table import default_cache
 from labelwise.errors import ConfigError, DataError, SelectionError
 from labelwise.pool import Pool, folder_pool, list_folder, vectors_pool
 from labelwise.predicted import HeaderSizes, Predicted
+from labelwise.presets import preset
 from labelwise.records import Problem
-from labelwise.strategies import Recipe, Strategy, assemble, preset
+from labelwise.strategies import Recipe, Strategy, assemble
 
 Progress = Callable[[int, int, str], None]
 GivenVectors = tuple[Sequence[str], NDArray[Any]]

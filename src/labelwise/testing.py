@@ -22,9 +22,10 @@ from labelwise.engine import Engine, Work
 from labelwise.errors import DataError, LabelwiseError
 from labelwise.models import Model, Place, Plan, Progress, Want
 from labelwise.models.heads import Head
+from labelwise.presets import preset
 from labelwise.records import Labelled, Prediction, Query, Sample, Target, Task
 from labelwise.selection.compose import OBJECT_WORDS, SCORE_VOCABULARY, Inputs, Selector, bind, name_of, needs
-from labelwise.strategies import Recipe, Strategy, assemble, preset
+from labelwise.strategies import Recipe, Strategy, assemble
 
 COLOURS = {"blue": (40, 60, 200), "red": (200, 50, 40), "green": (40, 180, 60)}
 FIELDS = {"probs": "probs", "samples": "samples", "embeddings": "embedding"}
