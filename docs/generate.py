@@ -76,8 +76,8 @@ MEANINGS: dict[str, dict[str, str]] = {
         "mean": "as for `frozen`",
         "std": "as for `frozen`",
         "channels": "width of the pyramid",
-        "start": "`scratch`: from `weights`; `previous`: from the last round; `continue`: one long training with queries "
-        "in the middle",
+        "start": "`scratch`: from `weights`; `previous`: from the last round; `continue`: one long training with "
+        "queries in the middle",
         "epochs": "epochs of a round, or a list with one number a round",
         "iterations": "training steps of a round instead, or a list",
         "train_batch": "images in one training step",

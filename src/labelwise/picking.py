@@ -65,7 +65,7 @@ def pick(
     ``scores`` ``(N,)`` (higher = more wanted), ``embeddings`` ``(N, d)``, ``probs`` ``(N, C)`` and ``samples`` ``(S,
     N, C)`` are what you have; ``labelled`` are row numbers or a ``(N,)`` mask, ``labels`` their class indices in the
     same order; ``groups`` ``(N,)`` numbers (-1 = none) or strings; ``empty`` ``(N,)`` is True where a detector found
-    nothing; ``metadata`` columns ``(N,)`` by name, numbers or words. Of M boxes, image after image: ``objects`` ``(M,
+    nothing (by default, where no box is); ``metadata`` columns ``(N,)`` by name, numbers or words. Of M boxes, image after image: ``objects`` ``(M,
     d)`` their vectors, ``owners`` ``(M,)`` the row of the image of each, ``object_labels`` and ``object_scores``; where
     there is no array of N rows, N is the last owner + 1. ``strategy`` is a preset or a Recipe; scores given here
     replace those it would compute. Without one: the highest scores; else, from probs, margin; else, from embeddings,
@@ -89,6 +89,8 @@ def pick(
     ready = assemble(_recipe(strategy, arrays, options), given=arrays)
     arrays = _with_scores(ready, arrays)
     rest: dict[str, Any] = {name: array for name, array in arrays.items() if name != "samples"}
+    if empty is None and boxes:
+        empty = ~np.isin(np.arange(total), boxes["owners"])
     rest |= boxes | _told(labels, groups, empty, columns, total)
     inputs = Inputs(n, candidates, np.random.default_rng(seed), known, **rest)
     picks = ready.select(inputs)
