@@ -49,6 +49,8 @@ def build(config: Config) -> Parts:
     _check_needs("strategy", strategy, model.provides, f"model {config.model.name!r}")
     _check_needs("cold_start", cold_start, model.provides & {"embeddings"}, "a run before its first training")
     unit = _unit(config, {"strategy": strategy, "cold_start": cold_start})
+    if config.task == "segment" and unit == "image":
+        strategy = _of_whole_images(strategy)
     return Parts(
         partial(reader, config.data.path, **options),
         model,
@@ -68,6 +70,13 @@ def _unit(config: Config, used: Mapping[str, Strategy]) -> Unit:
     for key, strategy in used.items():
         strategy.check_unit(key, unit)
     return unit
+
+
+def _of_whole_images(strategy: Strategy) -> Strategy:
+    """The strategy with one score an image: the mean over its pixels, unless it says otherwise."""
+    recipe = strategy.recipe
+    reduced = recipe.score is None or recipe.reduce is not None
+    return strategy if reduced else strategies.assemble(replace(recipe, reduce="mean"))
 
 
 def strategy_of(key: str, config: StrategyConfig) -> Strategy:
