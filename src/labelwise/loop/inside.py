@@ -174,7 +174,12 @@ def facts(choice: Choice, classes: Sequence[str]) -> Mapping[str, Any]:
     """Why these pixels or regions: their scores, and the classes the model sees there."""
     if not len(choice.scores):
         return {}
-    found = {"score": float(choice.scores.mean()), "score_low": float(choice.scores.min())}
+    if (choice.labels < 0).all():
+        return {"drawn": "at random"}
     seen = np.bincount(choice.labels[choice.labels >= 0], minlength=len(classes))
-    named = {classes[i]: int(seen[i]) for i in np.argsort(-seen, kind="stable")[:4] if seen[i]}
-    return found | ({"classes": named} if named else {})
+    named = [f"{classes[i]} {seen[i]}" for i in np.argsort(-seen, kind="stable")[:4] if seen[i]]
+    return {
+        "mean_score": float(choice.scores.mean()),
+        "lowest_score": float(choice.scores.min()),
+        "predicted": ", ".join(named),
+    }
