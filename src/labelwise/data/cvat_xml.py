@@ -18,6 +18,7 @@ from labelwise.records import Sample
 
 FILE = "annotations.xml"
 _CORNERS = ("xtl", "ytl", "xbr", "ybr")
+_ALONE = "default"  # CVAT's own name where there are no subsets
 _SHAPES = ("polygon", "polyline", "points", "mask", "cuboid", "ellipse", "skeleton")
 
 
@@ -122,31 +123,40 @@ def write(path: Path | str, samples: Iterable[Sample], classes: Sequence[str], *
     DataError as for coco.
     """
     writing = Writing.of(samples, classes, "cvat_xml", stems=False)
-    parts = writing.parts("")
+    parts = writing.parts(_ALONE)
+    tree = ET.Element("annotations")
+    ET.SubElement(tree, "version").text = "1.1"
+    _meta(tree, writing.classes, list(parts))
+    named = [(sample, part) for part, members in parts.items() for sample in members]
+    for number, (sample, part) in enumerate(named):
+        _image(tree, number, sample, part, writing)
+    ET.indent(tree)
     with new_folder(path) as folder:
-        tree = ET.Element("annotations")
-        ET.SubElement(tree, "version").text = "1.1"
-        project = ET.SubElement(ET.SubElement(tree, "meta"), "project")
-        ET.SubElement(project, "name").text = "labelwise"
-        labels = ET.SubElement(project, "labels")
-        for name in writing.classes:
-            label = ET.SubElement(labels, "label")
-            ET.SubElement(label, "name").text = name
-            ET.SubElement(label, "attributes")
-        if list(parts) != [""]:
-            ET.SubElement(project, "subsets").text = "\n".join(parts)
-        named = [(sample, part) for part, members in parts.items() for sample in members]
-        for number, (sample, part) in enumerate(named):
-            _image(tree, number, sample, part, writing)
-        ET.indent(tree)
         ET.ElementTree(tree).write(folder / FILE, encoding="utf-8", xml_declaration=True)
         writing.place(folder / "images", images)
     return writing.notes(images)
 
 
+def _meta(tree: ET.Element, classes: Sequence[str], parts: Sequence[str]) -> None:
+    """The labels and subsets, as CVAT writes them for a project: a task for each subset."""
+    project = ET.SubElement(ET.SubElement(tree, "meta"), "project")
+    ET.SubElement(project, "name").text = "labelwise"
+    tasks = ET.SubElement(project, "tasks")
+    for part in parts:
+        task = ET.SubElement(tasks, "task")
+        ET.SubElement(task, "name").text = part
+        ET.SubElement(task, "subset").text = part
+    labels = ET.SubElement(project, "labels")
+    for name in classes:
+        label = ET.SubElement(labels, "label")
+        ET.SubElement(label, "name").text = name
+        ET.SubElement(label, "attributes")
+    ET.SubElement(project, "subsets").text = "\n".join(parts)
+
+
 def _image(tree: ET.Element, number: int, sample: Sample, part: str, writing: Writing) -> None:
     width, height = writing.size(sample)
-    about = {"id": str(number), "name": sample.id} | ({"subset": part} if part else {})
+    about = {"id": str(number), "name": sample.id} | ({"subset": part} if part != _ALONE else {})
     entry = ET.SubElement(tree, "image", about | {"width": str(width), "height": str(height)})
     for label, corners in writing.boxes(sample):
         places = dict(zip(_CORNERS, map(number_text, corners), strict=True))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwise.errors import DataError, ModelError
+from labelwise.evaluate.boxes import BoxScores, detection
 from labelwise.records import Floats, Task
 
 # The figures that make a learning curve, in the order they are shown; the first is what arms are compared by.
