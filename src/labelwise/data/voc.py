@@ -17,6 +17,7 @@ from labelwise.errors import DataError
 from labelwise.ownership import replace_text
 from labelwise.records import Sample
 
+_LABELMAP = "labelmap.txt"  # of CVAT and datumaro: label:color:parts:actions
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -35,7 +36,8 @@ def read(
     """List the pictures below ``path/images`` with the boxes of their XML files; ids are relative to the first.
 
     The picture of ``annotations/a/b.xml`` is the one its ``<filename>`` says, in folder ``a``, else ``a/b.*``.
-    ``classes``: their names in order; by default those in ``classes.txt`` or ``labels.txt``, else all that occur,
+    ``classes``: their names in order; by default those in ``classes.txt``, ``labels.txt`` or CVAT's
+    ``labelmap.txt``, else all that occur,
     sorted. ``one_based``: corners count pixels from 1 and include the last, as in the original VOC data: 1 is taken
     from xmin and ymin. ``sets`` holds a list of names for each split. An XML without object is a known truth: no box. A
     picture without XML is unlabelled (``others``).
@@ -57,7 +59,13 @@ def read(
 
 def _declared(place: Path) -> tuple[str, ...] | None:
     file = next((place / name for name in ("classes.txt", "labels.txt") if (place / name).is_file()), None)
-    return None if file is None else names_in(file)
+    if file is not None:
+        return names_in(file)
+    if not (place / _LABELMAP).is_file():
+        return None
+    lines = load_text(place / _LABELMAP).splitlines()
+    names = [line.partition(":")[0].strip() for line in lines if line.strip() and not line.startswith("#")]
+    return tuple(dict.fromkeys(name for name in names if name and name != "background")) or None
 
 
 def _by_stem(found: Found) -> dict[str, list[str]]:
@@ -146,8 +154,9 @@ def write(path: Path | str, samples: Iterable[Sample], classes: Sequence[str], *
 
     ``Annotations`` holds an XML for each sample with a target, ``JPEGImages`` the pictures of all (``images``: copy,
     link, or leave them where they are), ``ImageSets/Main`` the splits (``default.txt`` where there are none),
-    ``classes.txt`` the names in order. Coordinates are as in labelwise, counted from 0, with decimals where they have
-    some. Written whole or not at all. Raises DataError as for coco, and for pictures of one name with two extensions.
+    ``classes.txt`` (and ``labelmap.txt``, for CVAT) the names in order. Coordinates are as in labelwise, counted from
+    0, with decimals where they have some. Written whole or not at all. Raises DataError as for coco, and for
+    pictures of one name with two extensions.
     """
     writing = Writing.of(samples, classes, "voc")
     fractions = 0
@@ -164,9 +173,19 @@ def write(path: Path | str, samples: Iterable[Sample], classes: Sequence[str], *
                 file.parent.mkdir(parents=True, exist_ok=True)
                 ET.ElementTree(tree).write(file, encoding="utf-8", xml_declaration=True)
         replace_text(folder / "classes.txt", "".join(f"{name}\n" for name in writing.classes))
+        replace_text(folder / _LABELMAP, _labelmap(writing.classes))
         writing.place(folder / "JPEGImages", images)
-    decimals = [f"{fractions:,} coordinates have decimals, which some readers of VOC refuse or cut off"]
-    return writing.notes(images) + decimals * bool(fractions)
+    notes = writing.notes(images)
+    if fractions:
+        notes.append(f"{fractions:,} coordinates have decimals, which some readers of VOC refuse or cut off")
+    if odd := [name for name in writing.classes if ":" in name or name.startswith("#")]:
+        notes.append(f"{_LABELMAP}, which CVAT wants, cannot hold the class {odd[0]!r}: give it another name there")
+    return notes
+
+
+def _labelmap(classes: Sequence[str]) -> str:
+    names = [name for name in classes if ":" not in name and not name.startswith("#")]
+    return "# label:color_rgb:parts:actions\n" + "".join(f"{name}:::\n" for name in names)
 
 
 def _tree(writing: Writing, sample: Sample) -> ET.Element:

@@ -111,7 +111,9 @@ def _rows(
             raise ModelError(f"expected one prediction for each image of the truth, found {what} for {p.id}")
         seen.add(p.id)
         if p.boxes is None or p.labels is None or p.confidences is None:
-            raise ModelError(f"{p.id}: expected boxes, labels and confidences, found a prediction without; take another")
+            raise ModelError(
+                f"{p.id}: expected boxes, labels and confidences, found a prediction without; take another"
+            )
         if len(p.labels) and p.labels.max() >= classes:
             raise ModelError(f"{p.id}: expected labels of 0 to {classes - 1}, found {p.labels.max()}")
         boxes = np.asarray(p.boxes, np.float64)
