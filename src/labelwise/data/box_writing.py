@@ -95,7 +95,7 @@ class Writing:
         """Put the pictures of all samples below ``folder``, by their ids; nothing for "leave"."""
         if images == "leave":
             return
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         for sample in self.samples:
             to = folder / sample.id
             to.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from labelwise.data.box_writing import Images, Writing, new_folder, number_text
-from labelwise.data.listing import Listing, checked_folder
+from labelwise.data.listing import Listing, checked_folder, existing_id
 from labelwise.data.predictions.reading import parsed
 from labelwise.data.roles import Split, roles_of
 from labelwise.data.true_boxes import Others, TrueBoxes, claimed, class_names, place_of, split_of
@@ -53,17 +53,21 @@ def read(
     subsets = {subset for _, subset in names if subset} | _subsets(tree)
     near = ("images", ".", "JPEGImages")
     folders = [file.parent / images] if images is not None else [file.parent / name for name in near]
-    root = place_of((name for name, _ in names), folders, file)
+    root = place_of((place for pair in names for place in _places(*pair)), folders, file)
     boxes = TrueBoxes(class_names(classes) or _declared(tree))
     roles = roles_of(sorted(subsets), splits, file)
     for entry, (name, subset) in zip(entries, names, strict=True):
-        nested = f"{subset}/{name}"  # where CVAT puts the pictures of a project
-        inside = nested if subset and not (root / name).is_file() and (root / nested).is_file() else name
+        inside = next((place for place in _places(name, subset) if existing_id(place, root) is not None), name)
         id = claimed(inside, root, root, boxes)
         size = size_of(entry.get("width"), entry.get("height"))
         if id is not None and boxes.begin(id, size, split_of(roles, subset)):
             _take(entry, id, boxes)
     return boxes.listing(root, group=group, others=others)
+
+
+def _places(name: str, subset: str | None) -> list[str]:
+    """Where a picture may be: by its name, or in the folder of its subset, as CVAT exports projects."""
+    return [name, f"{subset}/{name}"] if subset else [name]
 
 
 def is_cvat(file: Path) -> bool:

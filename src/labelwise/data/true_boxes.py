@@ -166,7 +166,7 @@ def place_of(names: Iterable[str], folders: Iterable[Path], wanted: Path) -> Pat
     best, most = None, 0
     tried = list(dict.fromkeys(Path(os.path.normpath(folder)) for folder in folders))
     for folder in tried:
-        here = sum((folder / name).is_file() for name in looked if name)
+        here = sum(existing_id(name, folder) is not None for name in looked if name)
         if here > most:
             best, most = folder, here
     if best is None and looked:
@@ -174,7 +174,7 @@ def place_of(names: Iterable[str], folders: Iterable[Path], wanted: Path) -> Pat
             f"{wanted}: expected its pictures, e.g. {looked[0]!r}, found none in "
             f"{', '.join(str(folder) for folder in tried[:4])}; give images=FOLDER"
         )
-    return best or tried[0]
+    return best or next((folder for folder in tried if folder.is_dir()), tried[0])
 
 
 def claimed(name: str, folder: Path, root: Path, boxes: TrueBoxes) -> str | None:
