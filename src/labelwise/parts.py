@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from labelwise import catalog, strategies
+from labelwise import catalog, presets, strategies
 from labelwise.annotators import Annotator
 from labelwise.config import Config, StrategyConfig
 from labelwise.embedding.table import default_cache
@@ -49,6 +49,8 @@ def build(config: Config) -> Parts:
     _check_needs("strategy", strategy, model.provides, f"model {config.model.name!r}")
     _check_needs("cold_start", cold_start, model.provides & {"embeddings"}, "a run before its first training")
     unit = _unit(config, {"strategy": strategy, "cold_start": cold_start})
+    if config.task == "segment" and unit == "image":
+        strategy = _of_whole_images(strategy)
     return Parts(
         partial(reader, config.data.path, **options),
         model,
@@ -70,11 +72,18 @@ def _unit(config: Config, used: Mapping[str, Strategy]) -> Unit:
     return unit
 
 
+def _of_whole_images(strategy: Strategy) -> Strategy:
+    """The strategy with one score an image: the mean over its pixels, unless it says otherwise."""
+    recipe = strategy.recipe
+    reduced = recipe.score is None or recipe.reduce is not None
+    return strategy if reduced else strategies.assemble(replace(recipe, reduce="mean"))
+
+
 def strategy_of(key: str, config: StrategyConfig) -> Strategy:
     """The strategy that a branch of the configuration describes."""
     given = {k: v for k, v in config.model_dump(exclude_none=True).items() if k != "name"}
     try:
-        recipe = strategies.preset(config.name) if config.name else strategies.Recipe()
+        recipe = presets.preset(config.name) if config.name else strategies.Recipe()
         return strategies.assemble(replace(recipe, **given))
     except ConfigError as error:
         raise ConfigError(f"{key}: {error}") from None

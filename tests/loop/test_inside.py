@@ -102,6 +102,15 @@ def test_whole_images_can_be_asked_for(tmp_path: Path) -> None:
     assert [result.labels(r) for r in result.rounds] == [2, 4, 6]
 
 
+def test_images_are_scored_by_their_pixels(tmp_path: Path) -> None:
+    budget = {"unit": "image", "per_image": False, "initial": 3, "per_round": 2, "rounds": 2}
+    result = api.run(configuration(tmp_path, strategy="entropy", budget=budget), report=False)
+    scores = [q.reason["score"] for q in result.queries[1]]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 < score < 1 for score in scores)
+    assert result.queries[1][0].reason["score_of"] == 6
+
+
 def test_pictures_of_what_was_chosen_are_drawn_and_shown(tmp_path: Path) -> None:
     result = api.run(configuration(tmp_path))
     last = result.folder / "rounds" / "002" / "maps"

@@ -72,7 +72,6 @@ class RunView:
     state: str
     task: Task
     unit: str
-    judged: str
     classes: tuple[str, ...]
     strategy: str
     model: str
@@ -83,6 +82,7 @@ class RunView:
     problems: tuple[Problem, ...] = ()
     duplicates: int = 0
     counts: Mapping[str, int] = field(default_factory=dict)
+    judged: str = "images"
 
 
 @dataclass(frozen=True, slots=True)
