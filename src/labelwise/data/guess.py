@@ -141,7 +141,7 @@ def _facts(listing: Listing, task: Task) -> list[str]:
     facts = [f"{_count(len(listing.samples), 'picture')}, {len(known):,} labelled"]
     if task == "detect":
         empty = sum(not target.classes for target in known)
-        facts[0] += f", with {_count(labels.total(), 'box', 'boxes')} ({empty:,} pictures without)"
+        facts[0] += f", with {_count(labels.total(), 'box', 'boxes')} ({_count(empty, 'picture')} without)"
     splits = Counter(sample.split for sample in listing.samples if sample.split)
     if splits:
         facts.append(f"the data says: {', '.join(f'{splits[name]:,} {name}' for name in sorted(splits))}")
