@@ -42,6 +42,40 @@ MEANINGS: dict[str, dict[str, str]] = {
         "classes": "names that an annotator may choose from, kept in this order",
         "group": "as for `class_folders`",
     },
+    "data coco": {
+        "images": "the pictures' folder, relative to that of the JSON; default: looked for near it",
+        "splits": "what each split is for: a mapping of its name to `pool`, `test` or `unused`; default: train is the "
+        "pool, test the test, val the test where there is no other, else unused",
+        "group": "as for `class_folders`",
+        "others": "pictures that nothing annotates: `unlabelled` (in the pool), or `leave_out`",
+    },
+    "data voc": {
+        "images": "folder of the pictures, below `path`",
+        "annotations": "folder of the XML files, below `path`",
+        "sets": "folder with a list of names for each split (`train.txt`), below `path`",
+        "classes": "names of the classes in order; default: those in `classes.txt`, else all that occur",
+        "one_based": "corners count pixels from 1 and include the last, as in the original VOC data",
+        "splits": "what each split is for: a mapping of its name to `pool`, `test` or `unused`; default: train is the "
+        "pool, test the test, val the test where there is no other, else unused",
+        "group": "as for `class_folders`",
+        "others": "pictures that nothing annotates: `unlabelled` (in the pool), or `leave_out`",
+    },
+    "data yolo": {
+        "classes": "names of the classes in order; default: `names` of the data.yaml, or `classes.txt`",
+        "absent": "a picture without label file: `unlabelled`, or `empty`: known to hold no box",
+        "splits": "what each split is for: a mapping of its name to `pool`, `test` or `unused`; default: train is the "
+        "pool, test the test, val the test where there is no other, else unused",
+        "group": "as for `class_folders`",
+        "others": "pictures that nothing annotates: `unlabelled` (in the pool), or `leave_out`",
+    },
+    "data cvat_xml": {
+        "images": "the pictures' folder, relative to that of the XML; default: looked for near it",
+        "classes": "names of the classes in order; default: the labels in the file",
+        "splits": "what each split is for: a mapping of its name to `pool`, `test` or `unused`; default: train is the "
+        "pool, test the test, val the test where there is no other, else unused",
+        "group": "as for `class_folders`",
+        "others": "pictures that nothing annotates: `unlabelled` (in the pool), or `leave_out`",
+    },
     "data digits": {
         "kind": "`digits`, or `scenes`: cluttered pictures of one digit, in bursts and with rare classes",
     },

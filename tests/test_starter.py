@@ -170,3 +170,26 @@ def test_what_cannot_be(tmp_path: Path) -> None:
     assert not (tmp_path / "c.yaml").exists()
     with pytest.raises(ConfigError, match=r"--out .*\.yaml"):
         write_starter(classes(tmp_path / "d", a=6, b=6), tmp_path / "c.txt")
+
+
+def test_boxes(tmp_path: Path) -> None:
+    """The task is detect, and the splits that the data names are left to it."""
+    pictures(tmp_path / "cells" / "images" / "train", 12)
+    pictures(tmp_path / "cells" / "images" / "test", 3)
+    for file in (tmp_path / "cells" / "images").rglob("*.png"):
+        label = Path(str(file).replace("/images/", "/labels/")).with_suffix(".txt")
+        label.parent.mkdir(parents=True, exist_ok=True)
+        label.write_text("0 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "cells" / "data.yaml").write_text("train: images/train\ntest: images/test\nnames: [cell]\n")
+    lines = write_starter(tmp_path / "cells", tmp_path / "c.yaml")
+    assert lines[:2] == [
+        "15 pictures, 15 labelled, with 15 boxes (0 pictures without)",
+        "the data says: 12 pool, 3 test",
+    ]
+    config = configuration.load(tmp_path / "c.yaml")
+    assert (config.task, config.data.format, config.annotator.name) == ("detect", "yolo", "oracle")
+    assert "model" not in yaml.safe_load((tmp_path / "c.yaml").read_text())
+    for file in (tmp_path / "cells" / "labels" / "train").iterdir():
+        file.unlink()
+    write_starter(tmp_path / "cells", tmp_path / "c.yaml", force=True)
+    assert "annotator" not in yaml.safe_load((tmp_path / "c.yaml").read_text())

@@ -27,6 +27,10 @@ TABLES: dict[str, dict[str, str]] = {
         "csv_table": "labelwise.data.csv_table:read",
         "images_folder": "labelwise.data.images_folder:read",
         "image_masks": "labelwise.data.image_masks:read",
+        "coco": "labelwise.data.coco:read",
+        "voc": "labelwise.data.voc:read",
+        "yolo": "labelwise.data.yolo:read",
+        "cvat_xml": "labelwise.data.cvat_xml:read",
         "digits": "labelwise.data.digits:read",
     },
     "model": {

@@ -11,6 +11,7 @@ import yaml
 
 from labelwise.data.guess import Guess, guess
 from labelwise.errors import ConfigError
+from labelwise.records import Task
 
 _TEMPLATE = """\
 # {about}
@@ -18,14 +19,25 @@ _TEMPLATE = """\
 # Then run it:    labelwise run {file}     (again: it continues)
 
 name: {name}                  # the run's folder is runs/{folder}
-task: classify
+task: {task}
 
 data:
-  format: {format}            # class_folders, csv_table (path,class[,group]) or images_folder
+  format: {format}            # {formats}
   path: {path}
 {data}  on_bad_image: skip            # or error: stop at the first image that cannot be read
   # group: folder               # images of one folder stay on one side of the split; or a regular expression
 
+{choosing}
+budget:
+  initial: {initial}                   # images in round 0; a share such as '2%' works too
+  per_round: {per_round}
+  rounds: {rounds}
+{annotator}
+seed: 0
+"""
+# What learns and what is chosen, by task.
+_CHOOSING: dict[Task, str] = {
+    "classify": """\
 model:
   name: frozen                  # a frozen backbone and a small head: seconds per round, no GPU needed
   backbone: convnext_nano.in12k_ft_in1k   # any name of timm
@@ -35,14 +47,19 @@ model:
 
 strategy: balanced_herding       # 'labelwise list strategies' shows all, 'random' is the baseline
 cold_start: typiclust           # how round 0 is chosen, before there is a model
+""",
+    "detect": """\
+# model:                        # what finds boxes: a name of 'labelwise list model' for the task detect,
+#   name: ./my_model.py:Model   # or a model of your own, which predicts boxes, labels and confidences
 
-budget:
-  initial: {initial}                   # images in round 0; a share such as '2%' works too
-  per_round: {per_round}
-  rounds: {rounds}
-{annotator}
-seed: 0
-"""
+strategy: box_margin             # 'labelwise list strategies' shows all, 'random' is the baseline
+cold_start: random              # how round 0 is chosen, before there is a model
+""",
+}
+_FORMATS: dict[Task, str] = {
+    "classify": "class_folders, csv_table (path,class[,group]) or images_folder",
+    "detect": "coco, voc, yolo or cvat_xml",
+}
 
 
 def write_starter(folder: Path, file: Path, *, force: bool = False) -> list[str]:
@@ -69,7 +86,10 @@ def _filled(found: Guess, file: Path) -> str:
         file=_comment(shlex.quote(str(file))),
         name=_quoted(name),
         folder=name,
+        task=found.task,
         format=found.format,
+        formats=_FORMATS[found.task],
+        choosing=_CHOOSING[found.task],
         path=_quoted(path.as_posix()),
         data=_data(found),
         initial=min(initial, found.images),
@@ -80,6 +100,8 @@ def _filled(found: Guess, file: Path) -> str:
 
 
 def _data(found: Guess) -> str:
+    if found.tested:
+        return "  # the data says which images are for testing; else: splits: {train: pool, val: test}\n"
     if found.labelled == found.images:
         return "  test: 0.2                     # share kept for testing, fixed before round 0\n"
     classes = (
@@ -92,7 +114,11 @@ def _data(found: Guess) -> str:
 
 def _annotator(found: Guess, name: str) -> str:
     if found.labelled == found.images:
-        return "\nannotator: oracle               # every image has a class: simulate what each strategy would save"
+        return "\nannotator: oracle               # every image is labelled: simulate what each strategy would save"
+    if found.task == "detect":
+        return (
+            "\n# annotator:                    # how people are asked for boxes: a name of 'labelwise list annotator'"
+        )
     audit = min(50, found.images // 5)
     return (
         (

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from labelwise.data.guess import guess
 from labelwise.errors import DataError
+from labelwise.records import Sample, Target
 
 
 def pictures(root: Path, *names: str) -> None:
@@ -96,3 +99,40 @@ def test_shared_data(shared_data: Path) -> None:
     found = guess(shared_data / "plankton")
     assert (found.format, found.path) == ("class_folders", shared_data / "plankton" / "images")
     assert found.facts[0] == "12,000 pictures, 12,000 labelled"
+
+
+@pytest.mark.parametrize("format", ["coco", "voc", "yolo", "cvat_xml"])
+def test_datasets_with_boxes(format: str, tmp_path: Path) -> None:
+    pictures(tmp_path, "home/a.png", "home/b.png", "home/c.png")
+    boxes = Target(("cat", "cat", "dog"), np.array([[1.0, 1, 3, 3], [2, 2, 4, 5], [0, 0, 8, 6]]))
+    nothing = Target((), np.empty((0, 4)))
+    samples = [
+        Sample("a.png", tmp_path / "home/a.png", target=boxes, split="pool"),
+        Sample("b.png", tmp_path / "home/b.png", target=nothing, split="test"),
+        Sample("c.png", tmp_path / "home/c.png"),
+    ]
+    write = importlib.import_module(f"labelwise.data.{format}").write
+    write(tmp_path / "out", samples, ("cat", "dog"))
+    found = guess(tmp_path / "out")
+    assert (found.format, found.path, found.task, found.tested) == (format, tmp_path / "out", "detect", True)
+    assert (found.images, found.labelled) == (3, 2)
+    assert found.facts[:3] == (
+        "3 pictures, 2 labelled, with 3 boxes (1 picture without)",
+        "the data says: 1 pool, 1 test",
+        "2 classes: largest cat (2), smallest dog (1)",
+    )
+    files = {"coco": "annotations/instances_train.json", "yolo": "data.yaml", "cvat_xml": "annotations.xml"}
+    if format in files:
+        assert guess(tmp_path / "out" / files[format]).format == format
+
+
+def test_files_that_only_look_like_boxes(tmp_path: Path) -> None:
+    """A results list, a settings file, other XML and text files beside classes change nothing."""
+    pictures(tmp_path, "fox/a.png", "cat/a.png")
+    (tmp_path / "results.json").write_text("[1, 2]")
+    (tmp_path / "settings.json").write_text('{"version": 1}')
+    (tmp_path / "settings.yaml").write_text("names: [a]\nother: 1\n")
+    (tmp_path / "broken.yaml").write_text("a: [")
+    (tmp_path / "annotations.xml").write_text("<html/>")
+    (tmp_path / "classes.txt").write_text("fox\ncat\n")
+    assert (guess(tmp_path).format, guess(tmp_path).task) == ("class_folders", "classify")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from labelwise.data import images_folder
 from labelwise.data.scan import find_duplicates, scan
@@ -75,3 +76,19 @@ def test_truths_of_duplicates(tmp_path: Path, one: Target | None, two: Target | 
 
 def test_samples_without_digest_are_no_duplicates(tmp_path: Path) -> None:
     assert find_duplicates([Sample("a", tmp_path), Sample("b", tmp_path)]) == []
+
+
+def test_boxes_drawn_at_another_size(tmp_path: Path) -> None:
+    """An image that was turned, or made smaller, after it was annotated: its boxes are somewhere else."""
+    Image.new("L", (40, 30)).save(tmp_path / "a.png")
+    boxes = Target(("cat",), np.array([[1.0, 2, 3, 4]]))
+    sample = Sample("a.png", tmp_path / "a.png", target=boxes)
+    for size, words in (((30, 40), "was it turned"), ((80, 60), "annotated at 80x60 pixels, but is 40x30")):
+        (verdict,) = scan([replace(sample, size=size)], threads=1)
+        assert isinstance(verdict, Problem)
+        assert verdict.code == "size_differs"
+        assert words in verdict.message
+    for fits in (replace(sample, size=(40, 30)), sample, Sample("a.png", tmp_path / "a.png", size=(9, 9))):
+        (verdict,) = scan([fits], threads=1)
+        assert isinstance(verdict, Sample)
+        assert verdict.size == (40, 30)

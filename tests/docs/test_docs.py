@@ -125,6 +125,15 @@ def test_every_verdict_on_predictions_is_told() -> None:
     assert [code for code in _TOLD if f"`{code}`" not in text_of("docs/predictions.md")] == []
 
 
+def test_every_problem_with_boxes_is_told() -> None:
+    from labelwise.data.true_boxes import _TOLD
+
+    sources = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "src/labelwise/data").glob("*.py"))
+    codes = set(re.findall(r'tell\([^()"]*(?:\([^()]*\))?, "([a-z_]+)"', sources)) | set(_TOLD)
+    assert {"missing", "repeated", "bad_annotation", "outside_root"} <= codes
+    assert [code for code in sorted(codes) if f"`{code}`" not in text_of("docs/detection.md")] == []
+
+
 # --- snippets -----------------------------------------------------------------------------------------
 
 

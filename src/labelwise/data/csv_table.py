@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import posixpath
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from labelwise.data.listing import Listing, checked_folder, group_rule, make_listing, ungrouped
+from labelwise.data.listing import (
+    Listing,
+    checked_folder,
+    existing_id,
+    group_rule,
+    make_listing,
+    relative_id,
+    ungrouped,
+)
 from labelwise.errors import DataError
 from labelwise.records import Problem, Sample, Target
 
@@ -164,11 +169,11 @@ def _place(names: list[str], wanted: tuple[str, ...]) -> int:
 
 def _take(row: _Row, base: Path, table: _Table) -> None:
     """Enter one row into the table, or say why not."""
-    id = _relative(row.path, base)
+    id = relative_id(row.path, base)
     if id is None:
         table.note(row.path, "outside_root", row.line, f"expected a path under {base}, found {row.path!r}; left out")
         return
-    actual = _existing(id, base)
+    actual = existing_id(id, base)
     if actual is None:
         table.note(id, "missing", row.line, f"expected the picture {id!r}, found no file under {base}; left out")
         return
@@ -186,24 +191,6 @@ def _take(row: _Row, base: Path, table: _Table) -> None:
         table.note(actual, "conflicting_class", row.line, f"{found}; left out until one is removed")
     else:
         table.note(actual, "repeated", row.line, f"{actual!r} stands already in line {first.line}; counted once")
-
-
-def _relative(path: str, base: Path) -> str | None:
-    """The path relative to the root with ``/``, or None if it lies outside or says nothing."""
-    if os.path.isabs(path):  # noqa: PTH117 (no Path: an id keeps its letters)
-        path = os.path.relpath(path, base.absolute())
-    if re.match(r"^[A-Za-z]:[\\/]|^\\", path):  # another machine's drive or share
-        return None
-    path = posixpath.normpath(path.replace(os.sep, "/")) if path else ".."
-    outside = posixpath.normpath(path.replace("\\", "/")).split("/")[0] in ("..", ".", "")
-    return None if outside else path
-
-
-def _existing(id: str, base: Path) -> str | None:
-    """The id as the file is really called: ``/`` for backslashes, composed or decomposed letters; None if absent."""
-    slashed = posixpath.normpath(id.replace("\\", "/"))
-    tries = [id, slashed, unicodedata.normalize("NFC", slashed), unicodedata.normalize("NFD", slashed)]
-    return next((name for name in tries if os.path.isfile(base / name)), None)  # noqa: PTH113 (also false for a name too long)
 
 
 def _nothing(file: Path, base: Path, table: _Table) -> str:

@@ -6,13 +6,15 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from labelwise.data import class_folders, csv_table, images_folder
+from labelwise.data import class_folders, coco, csv_table, cvat_xml, images_folder, voc, yolo
 from labelwise.data.images import UnreadableImage, open_image
 from labelwise.data.listing import Listing, checked_folder, has_image_extension, list_images
 from labelwise.errors import DataError
+from labelwise.records import Task
 
 SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test"})
 MASK_NAMES = frozenset({"mask", "masks", "label", "labels", "annotations", "segmentation"})
+BOXES = frozenset({"coco", "voc", "yolo", "cvat_xml"})  # formats for the task detect
 LOOKED_AT = 12  # pictures opened for the sizes
 
 
@@ -27,12 +29,17 @@ class Guess:
     facts: tuple[str, ...]
     images: int = 0
     labelled: int = 0
+    task: Task = "classify"
+    tested: bool = False  # the data says itself which images are for testing
 
 
 def guess(path: Path | str) -> Guess:
-    """Find out what ``path`` is: ``csv_table``, ``class_folders`` or ``images_folder``.
+    """Find out what ``path`` is: ``coco``, ``voc``, ``yolo``, ``cvat_xml``, ``csv_table``, ``class_folders`` or
+    ``images_folder``.
 
-    A folder with one fitting CSV is that table. Else folders around the pictures are stepped into
+    A COCO file, CVAT's XML and a YOLO data.yaml are known by their content; a folder with such a file, with XML files
+    in ``Annotations``, or with text files in ``labels`` beside class names is that dataset of boxes. A folder with one
+    fitting CSV is that table. Else folders around the pictures are stepped into
     (``data/images/cat``: ``data/images``; ``train`` where the folders are splits; the one beside ``masks``). Two
     folders with pictures or more are classes, unless more pictures lie beside them than in them. Raises DataError for
     a missing or empty folder, one without pictures, or a file that is no table.
@@ -44,12 +51,16 @@ def guess(path: Path | str) -> Guess:
         raise DataError(f"{path}: expected a folder of pictures or a CSV table, found nothing there; check the path")
     if has_image_extension(path.name):
         raise DataError(f"{path}: expected a folder of pictures or a CSV table, found one picture; name its folder")
+    if (boxes := _boxes_file(path)) is not None:
+        return boxes
     return _made("csv_table", path, csv_table.read(path))
 
 
 def _folder(path: Path) -> Guess:
     if not any(path.iterdir()):
         raise DataError(f"{path}: expected pictures or a CSV table, found an empty folder; check the path")
+    if (boxes := _boxes_folder(path)) is not None:
+        return boxes
     tables = sorted(file for file in path.glob("*.csv") if csv_table.is_table(file))
     if len(tables) > 1:
         names = ", ".join(table.name for table in tables)
@@ -57,6 +68,28 @@ def _folder(path: Path) -> Guess:
     if tables:
         return _made("csv_table", tables[0], csv_table.read(tables[0]))
     return _pictures(path)
+
+
+def _boxes_file(path: Path) -> Guess | None:
+    """A file of a dataset with boxes, if it is one."""
+    kind = path.suffix.lower()
+    if kind == ".json" and coco.is_coco(path):
+        return _made("coco", path, coco.read(path))
+    if kind == ".xml" and cvat_xml.is_cvat(path):
+        return _made("cvat_xml", path, cvat_xml.read(path))
+    return _made("yolo", path, yolo.read(path)) if kind in (".yaml", ".yml") else None
+
+
+def _boxes_folder(path: Path) -> Guess | None:
+    """A folder of a dataset with boxes, if it is one."""
+    if coco.annotation_files(path):
+        return _made("coco", path, coco.read(path))
+    if (path / cvat_xml.FILE).is_file() and cvat_xml.is_cvat(path / cvat_xml.FILE):
+        return _made("cvat_xml", path, cvat_xml.read(path))
+    if (path / "JPEGImages").is_dir() and next((path / "Annotations").rglob("*.xml"), None) is not None:
+        return _made("voc", path, voc.read(path))
+    listed = yolo.class_list(path) is not None and next((path / "labels").rglob("*.txt"), None) is not None
+    return _made("yolo", path, yolo.read(path)) if listed or yolo.dataset_yaml(path) is not None else None
 
 
 def _pictures(path: Path) -> Guess:
@@ -96,13 +129,22 @@ def _first_folders(path: Path) -> Counter[str]:
 
 def _made(format: str, path: Path, listing: Listing) -> Guess:
     labelled = sum(sample.target is not None for sample in listing.samples)
-    return Guess(format, path, tuple(_facts(listing)), len(listing.samples), labelled)
+    task: Task = "detect" if format in BOXES else "classify"
+    tested = any(sample.split == "test" for sample in listing.samples)
+    return Guess(format, path, tuple(_facts(listing, task)), len(listing.samples), labelled, task, tested)
 
 
-def _facts(listing: Listing) -> list[str]:
-    labels = Counter(sample.target.classes[0] for sample in listing.samples if sample.target)
+def _facts(listing: Listing, task: Task) -> list[str]:
+    known = [sample.target for sample in listing.samples if sample.target]
+    labels = Counter(name for target in known for name in target.classes[: None if task == "detect" else 1])
     groups = {sample.group for sample in listing.samples} - {None}
-    facts = [f"{_count(len(listing.samples), 'picture')}, {labels.total():,} labelled"]
+    facts = [f"{_count(len(listing.samples), 'picture')}, {len(known):,} labelled"]
+    if task == "detect":
+        empty = sum(not target.classes for target in known)
+        facts[0] += f", with {_count(labels.total(), 'box', 'boxes')} ({_count(empty, 'picture')} without)"
+    splits = Counter(sample.split for sample in listing.samples if sample.split)
+    if splits:
+        facts.append(f"the data says: {', '.join(f'{splits[name]:,} {name}' for name in sorted(splits))}")
     if listing.classes:
         ranked = sorted(((labels[name], name) for name in listing.classes), key=lambda pair: (-pair[0], pair[1]))
         (most, large), (least, small) = ranked[0], ranked[-1]

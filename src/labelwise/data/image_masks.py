@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 from labelwise.data.listing import (
     Listing,
@@ -16,12 +15,9 @@ from labelwise.data.listing import (
     shown,
     ungrouped,
 )
+from labelwise.data.roles import TEST, TRAIN, VAL, Split
 from labelwise.errors import DataError
 from labelwise.records import Problem, Sample, Target
-
-Split = Literal["pool", "test", "unused"]
-# Names of folders that say what the pictures in them are for; validation images are not used where there are test ones.
-_TRAIN, _VAL, _TEST = ("train", "training"), ("val", "valid", "validation"), ("test", "testing")
 
 
 def read(
@@ -92,9 +88,9 @@ def _roles(ids: list[str], splits: Mapping[str, Split] | None, pictures: Path) -
         if strange:
             raise DataError(f"data.splits: expected folders below {pictures}, found no {strange[0]!r} there")
         return dict(splits)
-    tested = any(folder in _TEST for folder in folders)
-    roles: dict[str, Split] = dict.fromkeys(_TRAIN, "pool")
-    roles |= dict.fromkeys(_TEST, "test")
-    roles |= dict.fromkeys(_VAL, "unused" if tested else "test")
+    tested = any(folder in TEST for folder in folders)
+    roles: dict[str, Split] = dict.fromkeys(TRAIN, "pool")
+    roles |= dict.fromkeys(TEST, "test")
+    roles |= dict.fromkeys(VAL, "unused" if tested else "test")
     known = folders & set(roles)
-    return {f: roles[f] for f in folders} if folders and known == folders and known & set(_TRAIN) else {}
+    return {f: roles[f] for f in folders} if folders and known == folders and known & set(TRAIN) else {}

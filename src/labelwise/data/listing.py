@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -93,6 +95,24 @@ def skipped_folder(name: str) -> bool:
 def shown(name: str) -> str:
     """A file name for a message: as it is, or quoted and escaped where it would break the line."""
     return name if name.isprintable() else ascii(name)
+
+
+def relative_id(path: str, base: Path) -> str | None:
+    """The path relative to the root with ``/``, or None if it lies outside or says nothing."""
+    if os.path.isabs(path):  # noqa: PTH117 (no Path: an id keeps its letters)
+        path = os.path.relpath(path, base.absolute())
+    if re.match(r"^[A-Za-z]:[\\/]|^\\", path):  # another machine's drive or share
+        return None
+    path = posixpath.normpath(path.replace(os.sep, "/")) if path else ".."
+    outside = posixpath.normpath(path.replace("\\", "/")).split("/")[0] in ("..", ".", "")
+    return None if outside else path
+
+
+def existing_id(id: str, base: Path) -> str | None:
+    """The id as the file is really called: ``/`` for backslashes, composed or decomposed letters; None if absent."""
+    slashed = posixpath.normpath(id.replace("\\", "/"))
+    tries = [id, slashed, unicodedata.normalize("NFC", slashed), unicodedata.normalize("NFD", slashed)]
+    return next((name for name in tries if os.path.isfile(base / name)), None)  # noqa: PTH113 (also false for a name too long)
 
 
 def checked_folder(path: Path | str) -> Path:

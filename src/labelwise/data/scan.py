@@ -25,8 +25,8 @@ def scan(
     """Yield for each sample, in order, the sample with content, size and note filled, or the Problem that keeps it out.
 
     ``content`` is the BLAKE2b digest (32 hex digits) of the file's bytes, ``size`` (width, height) in pixels after
-    EXIF rotation. Codes are those of UnreadableImage, or ``bad_mask``. ``progress`` is called with the number of
-    samples done so far.
+    EXIF rotation. Codes are those of UnreadableImage, ``bad_mask``, or ``size_differs`` for an image whose
+    boxes were drawn at another size. ``progress`` is called with the number of samples done so far.
     """
 
     def look(sample: Sample) -> Sample | Problem:
@@ -34,6 +34,8 @@ def scan(
             seen = _look(sample, max_pixels)
         except UnreadableImage as error:
             return Problem(sample.id, error.code, str(error))
+        if sample.target is not None and sample.target.geometry is not None and sample.size not in ((0, 0), seen.size):
+            return _other_size(sample, seen.size)
         if sample.target is None or sample.target.mask is None:
             return seen
         try:
@@ -74,6 +76,13 @@ def _look(sample: Sample, max_pixels: int) -> Sample:
     data = read_bytes(sample.path, name=sample.id)
     size, note = inspect_image(data, name=sample.id, max_pixels=max_pixels)
     return replace(sample, content=digest_of(data), size=size, note=note)
+
+
+def _other_size(sample: Sample, size: tuple[int, int]) -> Problem:
+    (width, height), (w, h) = sample.size, size
+    turned = "; was it turned after it was annotated?" if (w, h) == (height, width) else ""
+    message = f"{shown(sample.id)}: annotated at {width}x{height} pixels, but is {w}x{h}: left out{turned}"
+    return Problem(sample.id, "size_differs", message)
 
 
 def _copy(sample: Sample, original: Sample) -> Problem:

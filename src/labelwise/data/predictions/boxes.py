@@ -17,7 +17,7 @@ from labelwise.records import Prediction, Problem
 Vectors = Literal["binary", "spread"]
 Absent = Literal["auto", "missing", "empty"]
 
-_SLACK = 0.5  # pixels that a box may reach outside without being counted as clipped
+SLACK = 0.5  # pixels that a box may reach outside without being counted as clipped
 _TOLD = {
     "negative_boxes": "boxes with negative width or height, dropped",
     "outside_boxes": "boxes wholly outside their image, dropped",
@@ -141,7 +141,7 @@ class Boxes:
         away = (corners[:, :2] >= edges[:2]).any(axis=1) | (corners[:, 2:] <= 0).any(axis=1)
         for code, bad in (
             ("outside_boxes", away),
-            ("clipped_boxes", (abs(corners - inside) > _SLACK).any(axis=1) & ~away),
+            ("clipped_boxes", (abs(corners - inside) > SLACK).any(axis=1) & ~away),
         ):
             for _ in range(int(bad.sum())):
                 self.note(code, id)

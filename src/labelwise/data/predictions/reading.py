@@ -55,6 +55,14 @@ def number(value: Any) -> float:
     return found
 
 
+def parsed(text: str | None, what: str) -> float:
+    """A finite number from text. Raises ValueError naming ``what`` if it is none."""
+    try:
+        return number(float(text or ""))
+    except ValueError:
+        raise ValueError(f"expected a number in {what}, found {(text or '')[:40]!r}") from None
+
+
 def names_of(classes: Classes) -> tuple[str, ...]:
     """The names of declared classes, in order."""
     return tuple(classes.values()) if isinstance(classes, Mapping) else tuple(classes)

@@ -106,8 +106,13 @@ def _names(folder: Path, names: Path | None) -> tuple[str, ...]:
         raise DataError(
             f"{folder}: expected the names of the classes, found no data.yaml there; give names=FILE or classes="
         )
+    return names_in(file)
+
+
+def names_in(file: Path) -> tuple[str, ...]:
+    """The class names in a YAML with ``names``, or in a text with a name a line. Raises DataError if there are none."""
     text = load_text(file)
-    found = text.splitlines() if file.suffix == ".txt" else _from_yaml(file, text)
+    found = _from_yaml(file, text) if file.suffix in (".yaml", ".yml") else text.splitlines()
     listed = [str(name).strip() for name in found if str(name).strip()]
     if not listed or len(set(listed)) < len(listed):
         raise DataError(f"{file}: expected a list of different class names, found {listed[:5]}; mend it")
