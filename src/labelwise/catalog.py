@@ -27,12 +27,14 @@ TABLES: dict[str, dict[str, str]] = {
         "csv_table": "labelwise.data.csv_table:read",
         "images_folder": "labelwise.data.images_folder:read",
         "image_masks": "labelwise.data.image_masks:read",
+        "mmseg": "labelwise.data.mmseg:read",
         "digits": "labelwise.data.digits:read",
     },
     "model": {
         "frozen": "labelwise.models.frozen:Frozen",
         "finetune": "labelwise.models.finetune:Finetune",
         "fpn": "labelwise.models.fpn:Fpn",
+        "mmseg": "labelwise.models.mmseg:MMSeg",
     },
     "head": {
         "logistic": "labelwise.models.heads:Logistic",

@@ -15,7 +15,7 @@ from labelwise.config.tree import Config
 from labelwise.errors import ConfigError
 
 # Values under these keys are paths: relative ones are taken from the folder of the file that holds them.
-PATH_KEYS = ("data.path", "model.weights", "out", "cache")
+PATH_KEYS = ("data.path", "model.weights", "model.config", "out", "cache")
 # What may change between two calls of `run` without changing any pick.
 FREE_KEYS = frozenset(
     {"engine", "budget.rounds", "budget.total", "annotator.new_classes", "cache", "name", "out", "threads"}
