@@ -55,7 +55,8 @@ def check(source: Source, overrides: Iterable[str] | Mapping[str, Any] = ()) -> 
         )
     goals = config.budget.cumulative(pool)
     facts.append(f"budget: {len(goals)} rounds, {goals[0]} to {goals[-1]} labels of about {pool} images")
-    return [*facts, *(f"note: {p.message}" for p in listing.problems)]
+    notes = [*configuration.notes(source, overrides), *(p.message for p in listing.problems)]
+    return [*facts, *(f"note: {note}" for note in notes)]
 
 
 def run(
@@ -69,10 +70,12 @@ def run(
 ) -> RunResult:
     """Begin a run or continue it; returns it as it stands when its budget is spent or people must answer.
 
-    ``source`` is a YAML file, a run's folder or a dictionary, ``overrides`` change it by dotted keys. Raises
+    ``source`` is a YAML file, an mmengine configuration (.py), a run's folder or a dictionary, ``overrides`` change it by dotted keys. Raises
     LabelwiseError.
     """
     config = configuration.load(source, overrides)
+    for note in configuration.notes(source, overrides):
+        tell(f"note: {note}")
     outcome = loop.run(config, rounds=rounds, progress=progress, tell=tell)
     tell(outcome.message)
     result = open_run(outcome.folder)

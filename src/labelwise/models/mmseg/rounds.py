@@ -150,7 +150,7 @@ def _runner(config: Any, round: Round, name: str, progress: Progress) -> RoundRu
             "by_epoch": mmlab.by_epoch(trained["train_cfg"]),
         },
         log_level=config.get("log_level", "INFO"),
-        visualizer=config.get("visualizer"),
+        visualizer={**(config.get("visualizer") or {"type": "Visualizer"}), "name": name},
         default_scope=config.get("default_scope") or "mmseg",
         randomness={**(config.get("randomness") or {}), "seed": round.seed},
         experiment_name=name,
