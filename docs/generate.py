@@ -23,7 +23,7 @@ import typer.main
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from labelwise import catalog, cli, config, strategies
+from labelwise import catalog, cli, config, presets, strategies
 from labelwise.selection import compose
 
 DOCS = Path(__file__).resolve().parent
@@ -57,6 +57,47 @@ MEANINGS: dict[str, dict[str, str]] = {
         "head": "a head by name, or `{name: ..., option: value}`",
         "passes": "number of MC-dropout passes where samples are needed",
         "dropout": "share of the head's inputs dropped in each pass",
+    },
+    "data image_masks": {
+        "images": "folder of the pictures, below `path`",
+        "masks": "folder of the masks, with the same names",
+        "classes": "names of the mask values from 0 on, or a file with one a line",
+        "image_suffix": "end of a picture's name that its mask does not have; default: its extension",
+        "mask_suffix": "what a mask has instead",
+        "splits": "what the first folders below `images` are for: `pool`, `test` or `unused`; folders named train, val "
+        "and test are understood",
+        "group": "as for `class_folders`",
+    },
+    "model fpn": {
+        "backbone": "any name of timm that gives levels of features",
+        "weights": "as for `frozen`",
+        "network": "further arguments of `timm.create_model`",
+        "size": "(width, height) that pictures are scaled to for the network; default: their own",
+        "mean": "as for `frozen`",
+        "std": "as for `frozen`",
+        "channels": "width of the pyramid",
+        "start": "`scratch`: from `weights`; `previous`: from the last round; `continue`: one long training with "
+        "queries in the middle",
+        "epochs": "epochs of a round, or a list with one number a round",
+        "iterations": "training steps of a round instead, or a list",
+        "train_batch": "images in one training step",
+        "lr": "highest learning rate of the backbone (AdamW, one cycle)",
+        "head_lr": "highest learning rate of the pyramid",
+        "weight_decay": "AdamW's weight decay",
+        "warmup": "share of the training in which the learning rate rises",
+        "class_weights": "`enet`: rare classes weigh more; `none`",
+        "dropout": "channels of the pyramid that are dropped, in training and in the MC-dropout passes",
+        "passes": "number of MC-dropout passes where samples are needed",
+        "augment": "random flips and brightness",
+        "freeze_norm": "keep the statistics of the backbone's batch normalisation",
+    },
+    "score ripu": {
+        "radius": "of the window, in pixels: 1 is 3 x 3",
+        "from_logits": "the maps hold logits",
+    },
+    "score ripu_pixel": {
+        "radius": "of the window, in pixels: 32 is 65 x 65",
+        "from_logits": "the maps hold logits",
     },
     "model finetune": {
         "backbone": "any name of timm",
@@ -482,7 +523,7 @@ def _formats() -> str:
 
 def _presets() -> str:
     rows = []
-    for name, recipe in strategies.PRESETS.items():
+    for name, recipe in presets.PRESETS.items():
         ready = strategies.assemble(recipe)
         rows.append(
             [f"`{name}`", recipe.summary, ", ".join(sorted(ready.needs)) or "nothing", _recipe(recipe), recipe.paper]
@@ -495,7 +536,8 @@ def _recipe(recipe: strategies.Recipe) -> str:
     parts.append(f"select {_spec(recipe.select)}")
     parts += [f"reduce {_spec(recipe.reduce)}"] if recipe.reduce else []
     parts += [f"empty `{recipe.empty}`"] if recipe.reduce else []
-    for rule in ("rescale", "shortlist", "balance", "per_group", "near_duplicates", "threshold"):
+    parts += [f"unit `{recipe.unit}`"] if recipe.unit else []
+    for rule in ("rescale", "shortlist", "balance", "per_group", "near_duplicates", "threshold", "share", "apart"):
         value = getattr(recipe, rule)
         parts += [f"{rule} {_shown(value)}"] if value else []
     return ", ".join(parts)

@@ -39,6 +39,7 @@ LAYERS = (
     ("data", "scoring", "selection", "evaluate", "store", "engine", "config"),
     ("units",),
     ("embedding", "curves", "reasons", "strategies"),
+    ("presets",),
     ("models", "annotators", "picking", "pool", "predicted", "results", "starter"),
     ("parts", "picking_images", "report", "testing"),
     ("loop", "pick_output", "tables"),

@@ -16,7 +16,7 @@ ROOT = Path(labelwise.__file__).parent
 # What only these rooms may import, wherever in the file.
 KEPT_IN = {
     "timm": {"embedding", "models"},
-    "torch": {"scoring", "units", "embedding", "models", "engine"},
+    "torch": {"scoring", "units", "embedding", "models", "engine", "selection"},
     "torchvision": {"embedding", "models"},
     "sklearn": {"selection", "models", "data", "embedding", "evaluate", "curves"},
     "plotly": {"report", "web"},

@@ -137,9 +137,8 @@ def test_a_least_distance_ends_it(pick: Pick) -> None:
     assert 1 < len(picks.rows) < 20
     assert all(row.facts["distance"] >= 0.8 for row in picks.rows[1:])
     assert "nothing was there to be far from" in picks.rows[0].reason
-    assert picks.notes == (
-        f"ended after {len(picks.rows)} picks: every other candidate is nearer than 0.8 to a labelled image or a pick",
-    )
+    nearer = "every other candidate is nearer than 0.8 to a labelled image or a pick"
+    assert picks.notes == (f"ended after {len(picks.rows)} picks: {nearer}",)
     assert len(pick(2, least_distance=0.8).rows) == 2
 
 

@@ -12,8 +12,9 @@ from PIL import Image
 from labelwise import predicted
 from labelwise.errors import DataError
 from labelwise.predicted import HeaderSizes, suited
+from labelwise.presets import preset
 from labelwise.records import Sample
-from labelwise.strategies import Recipe, assemble, preset
+from labelwise.strategies import Recipe, assemble
 
 
 def results(folder: Path, scores: dict[str, list[float]]) -> Path:

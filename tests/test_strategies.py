@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from labelwise.errors import ConfigError, SelectionError
+from labelwise.presets import PRESETS, preset
 from labelwise.selection import Inputs
-from labelwise.strategies import PRESETS, Recipe, assemble, preset
+from labelwise.strategies import Recipe, assemble
 
-WHOLE = [name for name, recipe in PRESETS.items() if recipe.reduce is None]
+WHOLE = [name for name, recipe in PRESETS.items() if recipe.reduce is None and recipe.unit is None]
 
 
 def predictions(size=40):
@@ -109,8 +110,6 @@ def test_unknown_words_are_refused_with_the_nearest():
         assemble(Recipe(score="margin", select={"name": "stochastic", "kind": "cube"}))
     with pytest.raises(ConfigError, match="mapping with 'name'"):
         assemble(Recipe(select={"beta": 2}))
-    with pytest.raises(ConfigError, match="expected unit 'image'"):
-        assemble(Recipe(unit="pixel"))
     with pytest.raises(ConfigError, match="did you mean 'mean'"):
         assemble(Recipe(score="margin", reduce="means"))
     with pytest.raises(ConfigError, match=r"strategy\.reduce\.share"):

@@ -13,11 +13,16 @@ from labelwise.annotators.files import Files
 from labelwise.annotators.oracle import Oracle
 from labelwise.models.frozen import Frozen
 from labelwise.models.heads import Logistic, Neighbours
+from labelwise.presets import PRESETS
 from labelwise.records import Annotation, Prediction, Target
-from labelwise.strategies import PRESETS, Recipe
+from labelwise.strategies import Recipe
 
 TINY = {"backbone": "test_resnet", "weights": "none", "size": 32}
-MODELS = {"frozen": TINY, "finetune": {**TINY, "epochs": 1, "passes": 3}}
+MODELS = {
+    "frozen": TINY,
+    "finetune": {**TINY, "epochs": 1, "passes": 3},
+    "fpn": {"backbone": "mobilenetv2_035", "weights": "none", "channels": 8, "iterations": 2, "freeze_norm": False},
+}
 
 
 @pytest.mark.parametrize("name", catalog.TABLES["score"])
@@ -47,7 +52,8 @@ def test_every_head_of_the_catalogue(name):
 
 @pytest.mark.parametrize("name", catalog.TABLES["model"])
 def test_every_model_of_the_catalogue(name, tmp_path):
-    testing.check_model(lambda: catalog.make("model", {"name": name, **MODELS[name]}), tmp_path)
+    check = testing.check_segmentation_model if name == "fpn" else testing.check_model
+    check(lambda: catalog.make("model", {"name": name, **MODELS[name]}), tmp_path)
 
 
 def test_a_model_that_continues(tmp_path):

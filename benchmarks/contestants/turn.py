@@ -39,7 +39,7 @@ def main() -> None:
             assert torch
         small = np.random.default_rng(0).standard_normal((2500, 16), dtype=np.float32)
         small.flags.writeable = not given.mapped  # as mapped vectors are: code is compiled for either
-        contestant(small, np.ones(2500), 300 if given.by == "labelwise" else 3)  # code is compiled and loaded by now
+        contestant(small, np.ones(2500), 900 if given.by == "labelwise" else 3)  # code is compiled and loaded by now
     except ImportError as error:
         print(json.dumps({"absent": str(error)}))
         return

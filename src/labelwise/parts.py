@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from labelwise import catalog, strategies
+from labelwise import catalog, presets, strategies
 from labelwise.annotators import Annotator
 from labelwise.config import Config, StrategyConfig
 from labelwise.embedding.table import default_cache
@@ -74,7 +74,7 @@ def strategy_of(key: str, config: StrategyConfig) -> Strategy:
     """The strategy that a branch of the configuration describes."""
     given = {k: v for k, v in config.model_dump(exclude_none=True).items() if k != "name"}
     try:
-        recipe = strategies.preset(config.name) if config.name else strategies.Recipe()
+        recipe = presets.preset(config.name) if config.name else strategies.Recipe()
         return strategies.assemble(replace(recipe, **given))
     except ConfigError as error:
         raise ConfigError(f"{key}: {error}") from None

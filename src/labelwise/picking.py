@@ -14,11 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from labelwise.catalog import checked_options
 from labelwise.errors import ConfigError, SelectionError
+from labelwise.presets import preset
 from labelwise.reasons import Reason, explain, sentence
 from labelwise.selection.compose import Inputs
 from labelwise.selection.owned import check_owners
 from labelwise.selection.picks import Array, Picks, Rows, check_finite, check_probs, check_scores
-from labelwise.strategies import Recipe, Strategy, assemble, preset
+from labelwise.strategies import Recipe, Strategy, assemble
 
 # what options may change of a recipe; the others are options of its selection
 RULES = frozenset({field.name for field in dataclasses.fields(Recipe)} - {"select", "unit", "paper", "summary"})
@@ -64,7 +65,7 @@ def pick(
     ``scores`` ``(N,)`` (higher = more wanted), ``embeddings`` ``(N, d)``, ``probs`` ``(N, C)`` and ``samples`` ``(S,
     N, C)`` are what you have; ``labelled`` are row numbers or a ``(N,)`` mask, ``labels`` their class indices in the
     same order; ``groups`` ``(N,)`` numbers (-1 = none) or strings; ``empty`` ``(N,)`` is True where a detector found
-    nothing; ``metadata`` columns ``(N,)`` by name, numbers or words. Of M boxes, image after image: ``objects`` ``(M,
+    nothing (by default, where no box is); ``metadata`` columns ``(N,)`` by name, numbers or words. Of M boxes, image after image: ``objects`` ``(M,
     d)`` their vectors, ``owners`` ``(M,)`` the row of the image of each, ``object_labels`` and ``object_scores``; where
     there is no array of N rows, N is the last owner + 1. ``strategy`` is a preset or a Recipe; scores given here
     replace those it would compute. Without one: the highest scores; else, from probs, margin; else, from embeddings,
@@ -83,30 +84,45 @@ def pick(
     columns = {name: np.asarray(value) for name, value in (metadata or {}).items()}
     total = _rows(arrays, groups, labelled, boxes, columns, ids)
     known = _labelled(labelled, total)
+    candidates, n = _candidates(total, known, n)
+    _check(arrays, candidates, ids)
+    ready = assemble(_recipe(strategy, arrays, options), given=arrays)
+    arrays = _with_scores(ready, arrays)
+    rest: dict[str, Any] = {name: array for name, array in arrays.items() if name != "samples"}
+    if empty is None and boxes:
+        empty = ~np.isin(np.arange(total), boxes["owners"])
+    rest |= boxes | _told(labels, groups, empty, columns, total)
+    inputs = Inputs(n, candidates, np.random.default_rng(seed), known, **rest)
+    picks = ready.select(inputs)
+    facts = explain(picks, inputs, ids=ids, classes=classes)
+    return Picked(picks.rows, [sentence(reason) for reason in facts], facts, _why_short(picks, n))
+
+
+def _told(
+    labels: ArrayLike | None,
+    groups: ArrayLike | None,
+    empty: ArrayLike | None,
+    columns: Mapping[str, Array],
+    total: int,
+) -> dict[str, Any]:
+    """What else is given about rows, as selections take it."""
+    return {
+        "labels": None if labels is None else np.asarray(labels, dtype=np.int64),
+        "groups": None if groups is None else _codes(np.asarray(groups)),
+        "empty": None if empty is None else _mask(empty, total),
+        "metadata": columns or None,
+    }
+
+
+def _candidates(total: int, known: Rows, n: int | None) -> tuple[Rows, int]:
+    """The rows that are not labelled, and how many of them to pick. Raises SelectionError if there are fewer."""
     candidates = np.setdiff1d(np.arange(total), known)
     n = len(candidates) if n is None else n
     if n > len(candidates):
         raise SelectionError(
             f"asked for {n:,}, only {len(candidates):,} are not labelled; ask for {len(candidates):,} or fewer"
         )
-    _check(arrays, candidates, ids)
-    ready = assemble(_recipe(strategy, arrays, options), given=arrays)
-    arrays = _with_scores(ready, arrays)
-    words: dict[str, Any] = {name: array for name, array in arrays.items() if name != "samples"} | boxes
-    inputs = Inputs(
-        n=n,
-        candidates=candidates,
-        rng=np.random.default_rng(seed),
-        labelled=known,
-        labels=None if labels is None else np.asarray(labels, dtype=np.int64),
-        groups=None if groups is None else _codes(np.asarray(groups)),
-        empty=None if empty is None else _mask(empty, total),
-        metadata=columns or None,
-        **words,
-    )
-    picks = ready.select(inputs)
-    facts = explain(picks, inputs, ids=ids, classes=classes)
-    return Picked(picks.rows, [sentence(reason) for reason in facts], facts, _why_short(picks, n))
+    return candidates, n
 
 
 def _why_short(picks: Picks, n: int) -> str:

@@ -19,8 +19,9 @@ from labelwise.embedding.table import default_cache
 from labelwise.errors import ConfigError, DataError, SelectionError
 from labelwise.pool import Pool, folder_pool, list_folder, vectors_pool
 from labelwise.predicted import HeaderSizes, Predicted
+from labelwise.presets import preset
 from labelwise.records import Problem
-from labelwise.strategies import Recipe, Strategy, assemble, preset
+from labelwise.strategies import Recipe, Strategy, assemble
 
 Progress = Callable[[int, int, str], None]
 GivenVectors = tuple[Sequence[str], NDArray[Any]]
@@ -172,7 +173,7 @@ def _picked(
     pool: Pool, n: int, labelled: list[int], recipe: Recipe, ready: Strategy, guessed: Predicted | None, seed: int
 ) -> tuple[list[Row], list[str]]:
     """The picks with their reasons, and what is worth a word."""
-    arrays: dict[str, Any] = {} if guessed is None else dict(guessed.arrays(pool.ids, ready))
+    arrays: dict[str, Any] = {} if guessed is None else guessed.arrays(pool.ids, ready)
     groups: Any = [s.group for s in pool.samples] if "groups" in ready.uses else None
     if "empty" not in ready.uses:
         arrays.pop("empty", None)

@@ -14,11 +14,11 @@ from labelwise import catalog
 from labelwise.config import strategy_text
 from labelwise.curves import area_under, mean_curve, paired_difference
 from labelwise.errors import ConfigError
+from labelwise.presets import PRESETS
 from labelwise.report import words
 from labelwise.report.statements import saving
 from labelwise.results import Comparison, RunResult
 from labelwise.store import STEPS
-from labelwise.strategies import PRESETS
 
 if TYPE_CHECKING:
     from labelwise.embedding.folder import Embedded

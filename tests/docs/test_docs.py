@@ -17,7 +17,7 @@ from labelwise import catalog
 from labelwise.config import FREE_KEYS, load
 from labelwise.errors import LabelwiseError
 from labelwise.parts import build
-from labelwise.strategies import PRESETS
+from labelwise.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])

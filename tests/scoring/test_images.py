@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelwise.errors import ConfigError, SelectionError
+from labelwise.presets import PRESETS, preset
 from labelwise.records import Prediction
 from labelwise.scoring import bald, entropy, margin
 from labelwise.scoring.images import rescaled
-from labelwise.strategies import PRESETS, Recipe, assemble, preset
+from labelwise.strategies import Recipe, assemble
 
 CLASSES = ["car", "dog", "cat"]
 rng = np.random.default_rng

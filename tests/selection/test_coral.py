@@ -74,7 +74,7 @@ def test_more_rows_than_are_kept_up_to_date():
 
 def test_products_of_halves_change_no_pick(monkeypatch):
     pytest.importorskip("torch")
-    candidates, labelled, scores, x = problem(2, 5000, 500, 32)
+    candidates, labelled, scores, x = problem(2, 5000, 700, 32)
     picks, used = {}, []
     refresh = halves.Halves.refresh
     monkeypatch.setattr(halves.Halves, "refresh", lambda self, *given: (used.append(1), refresh(self, *given)))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelwise.selection import halves, k_center
+from labelwise.selection import halves, k_center, nearest
 from labelwise.selection.nearest import Bounds, in_threads
 
 rng = np.random.default_rng
@@ -152,6 +152,7 @@ def test_bounds_stay_above_the_truth():
 def test_products_of_halves_change_no_pick(kind, monkeypatch):
     pytest.importorskip("torch")
     monkeypatch.setattr(halves, "device", lambda work: "cpu")
+    monkeypatch.setattr(nearest, "_MANY", 150)
     used = []
     refresh = halves.Halves.refresh
     monkeypatch.setattr(halves.Halves, "refresh", lambda self, *given: (used.append(1), refresh(self, *given)))

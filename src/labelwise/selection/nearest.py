@@ -24,7 +24,7 @@ Numbers = NDArray[np.int32]
 
 _BYTES = 1 << 21  # of points that are gathered at a time: within the last-level cache, with several threads too
 _GROUP = 256  # centres that are gathered at a time
-_MANY = 200  # centres not seen from which products of halves are faster than single distances
+_MANY = 500  # centres not seen from which products of halves are faster than single distances
 _FEW = 256  # points for which products are not worth preparing
 _FAR = 8.0  # how many times what halves lose a limit must be, so that they can tell much
 

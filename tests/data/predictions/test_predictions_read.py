@@ -13,8 +13,9 @@ import labelwise
 from labelwise.data.predictions import guess, read
 from labelwise.data.predictions.joining import Join
 from labelwise.errors import ConfigError, DataError
+from labelwise.presets import preset
 from labelwise.selection import Inputs
-from labelwise.strategies import assemble, preset
+from labelwise.strategies import assemble
 
 
 def touch(path, text="x"):
