@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +56,18 @@ def scope(config: Any) -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from mmengine.registry import DefaultScope
+
+        _register()
+        with DefaultScope.overwrite_default_scope(config.get("default_scope") or "mmseg"):
+            yield
+
+
+def _register() -> None:
+    """Let mmsegmentation make its names known; what its import prints is no answer to anyone's command."""
+    with redirect_stdout(io.StringIO()):
         from mmseg.utils import register_all_modules
 
         register_all_modules(init_default_scope=False)
-        with DefaultScope.overwrite_default_scope(config.get("default_scope") or "mmseg"):
-            yield
 
 
 def type_name(kind: Any) -> str:
