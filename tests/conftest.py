@@ -20,7 +20,7 @@ def shared_data() -> Path:
     return folder
 
 
-MMSEG = '''
+MMSEG = """
 default_scope = "mmseg"
 norm_cfg = dict(type="SyncBN", requires_grad=True)
 data_preprocessor = dict(
@@ -73,7 +73,7 @@ active_learning = dict(
 )
 workflow = [("train", 2), ("query", 1)]
 runner = dict(type="ActiveLearningRunner", sample_mode="pixel", sample_rounds=2)
-'''
+"""
 
 
 @pytest.fixture

@@ -31,7 +31,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="a YAML file, an mmengine config (.py), or a run's folder")]
+ConfigArgument = Annotated[
+    str, typer.Argument(metavar="CONFIG", help="a YAML file, an mmengine config (.py), or a run's folder")
+]
 Changes = Annotated[list[str] | None, typer.Argument(metavar="[a.b=c ...]", help="changes of the configuration")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="say nothing but errors")]
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object")]

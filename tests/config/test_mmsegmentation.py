@@ -47,7 +47,9 @@ def test_image_mode(mmseg_config: Write) -> None:
 def test_region_mode_counts_windows(mmseg_config: Write) -> None:
     config = loaded(mmseg_config('runner["sample_mode"] = "region"'))
     assert (config.budget.unit, config.budget.initial, config.budget.per_round) == ("region", 12, 18)
-    wide = loaded(mmseg_config('runner["sample_mode"] = "region"', 'active_learning["settings"]["region"]["radius"] = 2'))
+    wide = loaded(
+        mmseg_config('runner["sample_mode"] = "region"', 'active_learning["settings"]["region"]["radius"] = 2')
+    )
     assert (wide.budget.radius, wide.budget.initial, wide.budget.per_round) == (2, 4, 6)
 
 
@@ -88,7 +90,9 @@ def test_visualize(mmseg_config: Write) -> None:
 
 
 def test_workflow_irregular_and_absent(mmseg_config: Write) -> None:
-    config = loaded(mmseg_config('workflow = [(("train", 3), ("query", 1)), (("train", 1), ("query", 1)), (("train", 4),)]'))
+    config = loaded(
+        mmseg_config('workflow = [(("train", 3), ("query", 1)), (("train", 1), ("query", 1)), (("train", 4),)]')
+    )
     assert config.budget.rounds == 3
     assert config.model.options["length"] == [3, 1, 4]
     whole = loaded(mmseg_config("del workflow"))

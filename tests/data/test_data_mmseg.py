@@ -54,12 +54,16 @@ def test_the_validation_dataset_is_the_test_split(mmseg_config: Write, tmp_path:
 
 def test_wrapped_datasets_are_looked_into(mmseg_config: Write) -> None:
     inner = "train_dataloader['dataset']"
-    path = mmseg_config(f"{inner} = dict(type='RepeatDataset', times=3, dataset=dict(type='ConcatDataset', datasets=[{inner}]))")
+    path = mmseg_config(
+        f"{inner} = dict(type='RepeatDataset', times=3, dataset=dict(type='ConcatDataset', datasets=[{inner}]))"
+    )
     assert len(read(path).samples) == 12
 
 
 def test_masks_are_converted_as_the_dataset_would(mmseg_config: Write, tmp_path: Path) -> None:
-    path = mmseg_config("train_dataloader['dataset'].update(reduce_zero_label=True, metainfo=dict(classes=('red', 'green')))")
+    path = mmseg_config(
+        "train_dataloader['dataset'].update(reduce_zero_label=True, metainfo=dict(classes=('red', 'green')))"
+    )
     listing = read(path, converted=str(tmp_path / "converted"))
     assert listing.classes == ("red", "green")
     for sample in listing.samples:
@@ -75,7 +79,10 @@ def test_masks_are_converted_as_the_dataset_would(mmseg_config: Write, tmp_path:
     assert len(written) == 12
 
 
-def test_classes_of_the_dataset_may_be_chosen_from(mmseg_config: Write, tmp_path: Path) -> None:
+def test_classes_of_the_dataset_may_be_chosen_from(
+    mmseg_config: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "chosen_classes.py").write_text(
         "from mmseg.registry import DATASETS\nfrom mmseg.datasets import BaseSegDataset\n"
         "@DATASETS.register_module(force=True)\nclass ThreeColours(BaseSegDataset):\n"
@@ -83,8 +90,7 @@ def test_classes_of_the_dataset_may_be_chosen_from(mmseg_config: Write, tmp_path
         encoding="utf-8",
     )
     path = mmseg_config(
-        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import chosen_classes; sys.path.pop(0)",
-        "del sys, chosen_classes",
+        "custom_imports = dict(imports=['chosen_classes'], allow_failed_imports=False)",
         "train_dataloader['dataset'].update(type='ThreeColours', metainfo=dict(classes=('green', 'blue')))",
     )
     listing = read(path, converted=str(tmp_path / "converted"))

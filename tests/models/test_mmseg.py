@@ -28,13 +28,17 @@ Write = Callable[..., Path]
 
 
 def picks(result: RunResult) -> dict[str, list[Any]]:
-    return {q.id: [q.sample_id, None if q.geometry is None else q.geometry.tolist()] for r in result.queries.values() for q in r}
+    return {
+        q.id: [q.sample_id, None if q.geometry is None else q.geometry.tolist()]
+        for r in result.queries.values()
+        for q in r
+    }
 
 
 @pytest.fixture
 def labelled(mmseg_config: Write, tmp_path: Path) -> list[Labelled]:
     """Points of three pictures, made by hand."""
-    mmseg_config()
+    mmseg_config(name="other.py")
     rng = np.random.default_rng(0)
     items = []
     for i in range(3):
@@ -138,7 +142,10 @@ def test_a_continued_training_keeps_optimiser_and_schedule(
     iterations = [i for *_, i in seen[::4]]
     assert iterations == [0, 1, 2, 3, 4, 5]
     rates = [lr for *_, lr, _ in seen[::4]]
-    assert np.allclose(rates, 0.01 * (1 - np.arange(6) / 6), atol=1e-6), "one straight line over all rounds"
+    assert np.allclose(rates, 0.01 * (1 - np.arange(6) / 5), atol=1e-6), "one straight line over all rounds"
+    seen.clear()
+    fit(made(path, tmp_path / "home"), labelled, tmp_path / "whole")
+    assert np.allclose(rates, [lr for *_, lr, _ in seen[::4]]), "as in one long training"
     known = json.loads((tmp_path / "out2" / "training.json").read_text(encoding="utf-8"))
     assert known["iter"] == 6
     from safetensors.torch import load_file
@@ -151,8 +158,9 @@ def test_the_schedule_is_stretched_to_each_round(
 ) -> None:
     path, seen = spied
     model = made(path, tmp_path / "home", length=[3, 2])
-    fit(model, labelled, tmp_path / "out", 1)
-    assert np.allclose([lr for *_, lr, _ in seen[::4]], [0.01, 0.005], atol=1e-6)
+    fit(model, labelled, tmp_path / "out", 0)
+    fit(model, labelled, tmp_path / "next", 1)
+    assert np.allclose([lr for *_, lr, _ in seen[::4]], [0.01, 0.005, 0, 0.01, 0], atol=1e-6)
 
 
 def test_where_a_round_begins(mmseg_config: Write, labelled: list[Labelled], tmp_path: Path) -> None:
@@ -190,7 +198,7 @@ def test_a_run_killed_between_steps_ends_with_the_same_picks(mmseg_config: Write
 
 def test_an_epoch_based_irregular_workflow(mmseg_config: Write, tmp_path: Path) -> None:
     path = mmseg_config(
-        "train_dataloader['sampler'] = dict(type='DefaultSampler', shuffle=True)",
+        "train_dataloader.update(batch_size=3, sampler=dict(type='DefaultSampler', shuffle=True))",
         "train_cfg = dict(by_epoch=True, max_epochs=4, val_interval=1)",
         "param_scheduler = [dict(type='PolyLR', eta_min=0.0, power=1.0, begin=0, end=4, by_epoch=True)]",
         "workflow = [(('train', 2), ('query', 1)), (('train', 1), ('query', 1)), (('train', 1),)]",
@@ -292,7 +300,9 @@ def test_load_from_begins_every_round(mmseg_config: Write, labelled: list[Labell
     from safetensors.torch import load_file
 
     still = "optim_wrapper['optimizer']['lr'] = 0.0"
-    first = load_file(fit(made(mmseg_config(still), tmp_path / "a"), labelled, tmp_path / "a" / "out") / "network.safetensors")
+    first = load_file(
+        fit(made(mmseg_config(still), tmp_path / "a"), labelled, tmp_path / "a" / "out") / "network.safetensors"
+    )
     torch.save({"state_dict": first}, tmp_path / "given.pth")
     path = mmseg_config(still, f"load_from = {str(tmp_path / 'given.pth')!r}")
     plan, out = Plan(("blue", "red", "green"), 1), tmp_path / "b" / "out"

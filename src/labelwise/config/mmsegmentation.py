@@ -15,7 +15,14 @@ MODES = ("image", "pixel", "region")
 SETTINGS: Mapping[str, tuple[str, ...]] = {
     "image": ("initial_pool", "budget_per_round", "ignore_index"),
     "pixel": ("sample_threshold", "budget_per_round", "initial_label_pixels", "sample_evenly", "ignore_index"),
-    "region": ("radius", "budget_per_round", "initial_label_pixels", "sample_evenly", "ignore_index", "sample_threshold"),
+    "region": (
+        "radius",
+        "budget_per_round",
+        "initial_label_pixels",
+        "sample_evenly",
+        "ignore_index",
+        "sample_threshold",
+    ),
 }
 ACTIVE = ("settings", "heuristic", "heuristic_cfg", "visualize", "reset_each_round")
 RUNNER = ("type", "sample_mode", "sample_rounds")

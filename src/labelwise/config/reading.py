@@ -19,7 +19,17 @@ PATH_KEYS = ("data.path", "model.weights", "model.config", "out", "cache", "pict
 CFG_OPTIONS = "model.cfg_options."  # before the keys of mmengine's own configuration
 # What may change between two calls of `run` without changing any pick.
 FREE_KEYS = frozenset(
-    {"engine", "budget.rounds", "budget.total", "annotator.new_classes", "cache", "name", "out", "pictures_folder", "pictures_style"}
+    {
+        "engine",
+        "budget.rounds",
+        "budget.total",
+        "annotator.new_classes",
+        "cache",
+        "name",
+        "out",
+        "pictures_folder",
+        "pictures_style",
+    }
     | {"threads"}
 )
 
@@ -114,7 +124,9 @@ def config_path(path: Path) -> Path:
             "writes one"
         )
     if path.suffix.lower() not in (".yaml", ".yml"):
-        raise ConfigError(f"{path}: expected a .yaml file or an mmengine configuration (.py), found {path.suffix or 'no suffix'!r}")
+        raise ConfigError(
+            f"{path}: expected a .yaml file or an mmengine configuration (.py), found {path.suffix or 'no suffix'!r}"
+        )
     return path
 
 

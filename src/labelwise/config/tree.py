@@ -72,7 +72,9 @@ class Data(Node):
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
-    format: str = Field(description="class_folders, csv_table, images_folder, image_masks, mmseg, digits, or a reader of your own")
+    format: str = Field(
+        description="class_folders, csv_table, images_folder, image_masks, mmseg, digits, or a reader of your own"
+    )
     path: Path = Field(description="folder or file of the dataset")
     test: float = Field(
         default=0.2,

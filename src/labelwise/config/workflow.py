@@ -8,7 +8,9 @@ from typing import Any
 from labelwise.errors import ConfigError
 
 WORDS = ("train", "val", "query")
-EXAMPLE = "[('train', 5), ('query', 1)], or a tuple for each round such as [(('train', 5), ('query', 1)), (('train', 9),)]"
+EXAMPLE = (
+    "[('train', 5), ('query', 1)], or a tuple for each round such as [(('train', 5), ('query', 1)), (('train', 9),)]"
+)
 
 
 def round_lengths(workflow: Any, rounds: int | None, where: str) -> tuple[list[int], list[str]]:
@@ -25,7 +27,9 @@ def round_lengths(workflow: Any, rounds: int | None, where: str) -> tuple[list[i
         return _regular(_steps(workflow, where), rounds, where)
     if any(flat):
         odd = workflow[flat.index(True)]
-        raise ConfigError(f"{where}: expected a tuple of steps for each round, found {odd!r}; write ({odd!r},), with the comma")
+        raise ConfigError(
+            f"{where}: expected a tuple of steps for each round, found {odd!r}; write ({odd!r},), with the comma"
+        )
     return _irregular([_steps(part, where) for part in workflow], rounds)
 
 

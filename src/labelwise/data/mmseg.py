@@ -97,6 +97,10 @@ def _built(config: Any, dataset: Any, path: Path | str) -> Any:
         except Exception as error:
             line = (str(error).strip().splitlines() or [""])[0]
             kind = mmlab.type_name(dataset.get("type"))
+            if "need at least one array" in line:  # it cannot pack a list of nothing
+                raise DataError(
+                    f"{path}: expected images in {kind}, found none; check data_root and suffixes"
+                ) from error
             raise DataError(f"{path}: the dataset {kind} cannot be read: {type(error).__name__}: {line}") from error
 
 

@@ -52,7 +52,7 @@ def write_chosen(path: Path, image: Image.Image, geometry: NDArray[np.integer[An
 
 
 def copy_pictures(picture: Path, name: Path) -> None:
-    """Copy what was chosen in an image to ``name``.png, and its score map, if there is one, to ``name``_uncertainty.png."""
+    """Copy what was chosen in an image to ``name``.png, and its score map, if any, to ``name``_uncertainty.png."""
     name.parent.mkdir(parents=True, exist_ok=True)
     kinds = ((f"{picture.stem}{CHOSEN}.png", ".png"), (picture.name, "_uncertainty.png"))
     for source, suffix in kinds:

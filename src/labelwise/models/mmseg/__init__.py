@@ -99,7 +99,7 @@ class MMSeg:
         return out
 
     def predict(self, checkpoint: Path | None, samples: Sequence[Sample], *, want: Want) -> Iterator[Prediction]:
-        """Class probabilities ``(h, w, C)`` at the size of each picture, one picture at a time, by the test pipeline."""
+        """Class probabilities ``(h, w, C)`` at the size of each picture, one at a time, by the test pipeline."""
         assert checkpoint is not None, "without a checkpoint a segmentation has nothing to say"
         predictor = self._load(checkpoint)
         threads = self._place.threads if self._place else 1

@@ -93,7 +93,9 @@ def _test_pipeline(config: Any) -> list[Any]:
     else:
         pipeline = config.get("test_pipeline")
     if not pipeline:
-        raise ModelError("the configuration has no test pipeline: give test_dataloader, val_dataloader or test_pipeline")
+        raise ModelError(
+            "the configuration has no test pipeline: give test_dataloader, val_dataloader or test_pipeline"
+        )
     return [step for step in pipeline if "Annotation" not in mmlab.type_name(step["type"])]
 
 

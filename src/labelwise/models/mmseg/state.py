@@ -19,7 +19,8 @@ def keep(runner: Any, out: Path) -> None:
     """Write the state of a runner whose training has ended."""
     wrapper = _single(runner)
     state = wrapper.optimizer.state_dict()
-    tensors, plain = {}, {}
+    tensors: dict[str, Any] = {}
+    plain: dict[str, Any] = {}
     for index, values in state["state"].items():
         for key, value in values.items():
             (tensors if torch.is_tensor(value) else plain)[f"{index}.{key}"] = value
