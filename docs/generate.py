@@ -42,6 +42,11 @@ MEANINGS: dict[str, dict[str, str]] = {
         "classes": "names that an annotator may choose from, kept in this order",
         "group": "as for `class_folders`",
     },
+    "data mmseg": {
+        "cfg_options": "merged into the configuration, by dotted keys",
+        "group": "as for `class_folders`",
+        "converted": "folder of masks whose values had to be changed; default: the user's cache folder",
+    },
     "data digits": {
         "kind": "`digits`, or `scenes`: cluttered pictures of one digit, in bursts and with rare classes",
     },
@@ -98,6 +103,14 @@ MEANINGS: dict[str, dict[str, str]] = {
     "score ripu_pixel": {
         "radius": "of the window, in pixels: 32 is 65 x 65",
         "from_logits": "the maps hold logits",
+    },
+    "model mmseg": {
+        "config": "the mmengine configuration (.py)",
+        "cfg_options": "merged into it, by dotted keys",
+        "start": "`scratch`: from `load_from` or the backbone's weights; `previous`: from the last round; `continue`: its "
+        "optimiser and schedule too",
+        "length": "epochs or iterations of a round, or a list with one a round; default: as `train_cfg` says",
+        "passes": "number of MC-dropout passes where samples are needed",
     },
     "model finetune": {
         "backbone": "any name of timm",
