@@ -76,6 +76,11 @@ MEANINGS: dict[str, dict[str, str]] = {
         "group": "as for `class_folders`",
         "others": "pictures that nothing annotates: `unlabelled` (in the pool), or `leave_out`",
     },
+    "data mmseg": {
+        "cfg_options": "merged into the configuration, by dotted keys",
+        "group": "as for `class_folders`",
+        "converted": "folder of masks whose values had to be changed; default: the user's cache folder",
+    },
     "data digits": {
         "kind": "`digits`, or `scenes`: cluttered pictures of one digit, in bursts and with rare classes",
     },
@@ -132,6 +137,14 @@ MEANINGS: dict[str, dict[str, str]] = {
     "score ripu_pixel": {
         "radius": "of the window, in pixels: 32 is 65 x 65",
         "from_logits": "the maps hold logits",
+    },
+    "model mmseg": {
+        "config": "the mmengine configuration (.py)",
+        "cfg_options": "merged into it, by dotted keys",
+        "start": "`scratch`: from `load_from` or the weights; `previous`: from the last round; `continue`: its "
+        "optimiser and schedule too",
+        "length": "epochs or iterations of a round, or a list with one a round; default: as `train_cfg` says",
+        "passes": "number of MC-dropout passes where samples are needed",
     },
     "model finetune": {
         "backbone": "any name of timm",

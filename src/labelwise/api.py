@@ -17,6 +17,7 @@ from labelwise.loop.intake import check_truth
 from labelwise.models import Progress
 from labelwise.ownership import replace_text
 from labelwise.parts import build
+from labelwise.records import UNITS, Unit
 from labelwise.report.fill import compare_report, run_report
 from labelwise.results import COMMON, Comparison, RunResult, compared, open_run, run_folders
 
@@ -53,9 +54,20 @@ def check(source: Source, overrides: Iterable[str] | Mapping[str, Any] = ()) -> 
         raise ConfigError(
             f"audit={config.audit} leaves no image of {len(listing.samples)} to choose from: give a smaller number"
         )
-    goals = config.budget.cumulative(pool)
-    facts.append(f"budget: {len(goals)} rounds, {goals[0]} to {goals[-1]} labels of about {pool} images")
-    return [*facts, *(f"note: {p.message}" for p in listing.problems)]
+    facts.append(_budget_fact(config, parts.unit, pool))
+    notes = [*configuration.notes(source, overrides), *(p.message for p in listing.problems)]
+    return [*facts, *(f"note: {note}" for note in notes)]
+
+
+def _budget_fact(config: Config, unit: Unit, pool: int) -> str:
+    budget = config.budget
+    if unit == "image":
+        goals = budget.cumulative(pool)
+        return f"budget: {len(goals)} rounds, {goals[0]} to {goals[-1]} labels of about {pool} images"
+    # How many pixels there are is known once the images have been read.
+    times = " of every image" if budget.per_image else ""
+    rounds = f"{budget.rounds} rounds, " if budget.rounds else ""
+    return f"budget: {rounds}{budget.initial} then {budget.per_round} {UNITS[unit]}{times} of about {pool} images"
 
 
 def run(
@@ -69,10 +81,12 @@ def run(
 ) -> RunResult:
     """Begin a run or continue it; returns it as it stands when its budget is spent or people must answer.
 
-    ``source`` is a YAML file, a run's folder or a dictionary, ``overrides`` change it by dotted keys. Raises
-    LabelwiseError.
+    ``source`` is a YAML file, an mmengine configuration (.py), a run's folder or a dictionary, ``overrides`` change it
+    by dotted keys. Raises LabelwiseError.
     """
     config = configuration.load(source, overrides)
+    for note in configuration.notes(source, overrides):
+        tell(f"note: {note}")
     outcome = loop.run(config, rounds=rounds, progress=progress, tell=tell)
     tell(outcome.message)
     result = open_run(outcome.folder)

@@ -31,12 +31,14 @@ TABLES: dict[str, dict[str, str]] = {
         "voc": "labelwise.data.voc:read",
         "yolo": "labelwise.data.yolo:read",
         "cvat_xml": "labelwise.data.cvat_xml:read",
+        "mmseg": "labelwise.data.mmseg:read",
         "digits": "labelwise.data.digits:read",
     },
     "model": {
         "frozen": "labelwise.models.frozen:Frozen",
         "finetune": "labelwise.models.finetune:Finetune",
         "fpn": "labelwise.models.fpn:Fpn",
+        "mmseg": "labelwise.models.mmseg:MMSeg",
     },
     "head": {
         "logistic": "labelwise.models.heads:Logistic",

@@ -31,10 +31,18 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="a YAML file, or a run's folder")]
+ConfigArgument = Annotated[
+    str, typer.Argument(metavar="CONFIG", help="a YAML file, an mmengine config (.py), or a run's folder")
+]
 Changes = Annotated[list[str] | None, typer.Argument(metavar="[a.b=c ...]", help="changes of the configuration")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="say nothing but errors")]
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object")]
+
+CfgOptions = Annotated[
+    list[str] | None,
+    typer.Option("--cfg-options", metavar="a.b=c", help="change of an mmengine config; further ones may follow it"),
+]
+WorkDir = Annotated[str | None, typer.Option("--work-dir", help="run's folder of an mmengine config")]
 
 KeyValues = list[str] | None
 Channels = tuple[float, float, float] | None
@@ -147,6 +155,12 @@ def _teller(quiet: bool) -> Callable[[str], None]:
     return (lambda line: None) if quiet else typer.echo
 
 
+def _changes(changes: list[str] | None, cfg_options: list[str] | None, work_dir: str | None) -> list[str]:
+    """All changes of a configuration as ``key=value``."""
+    theirs = [f"model.cfg_options.{text}" for text in cfg_options or ()]
+    return [*(changes or ()), *theirs, *([f"work_dir={work_dir}"] if work_dir else [])]
+
+
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="where to put the demo")] = Path("labelwise-demo"),
@@ -174,11 +188,17 @@ def init(
 
 
 @app.command()
-def check(config: ConfigArgument, changes: Changes = None, as_json: AsJson = False) -> None:
+def check(
+    config: ConfigArgument,
+    changes: Changes = None,
+    cfg_options: CfgOptions = None,
+    work_dir: WorkDir = None,
+    as_json: AsJson = False,
+) -> None:
     """Read a configuration and its data, and say what would run; nothing is started."""
     from labelwise import api
 
-    facts = api.check(config, changes or ())
+    facts = api.check(config, _changes(changes, cfg_options, work_dir))
     typer.echo(json.dumps({"ok": True, "facts": facts}) if as_json else "\n".join([*facts, "ok"]))
 
 
@@ -188,22 +208,32 @@ def run(
     changes: Changes = None,
     quiet: Quiet = False,
     report: Annotated[bool, typer.Option(help="write report.html at the end")] = True,
+    cfg_options: CfgOptions = None,
+    work_dir: WorkDir = None,
 ) -> None:
     """Begin a run, or continue it where it stopped."""
     from labelwise import api
 
+    changes = _changes(changes, cfg_options, work_dir)
     with _progress(quiet) as progress:
-        result = api.run(config, changes or (), report=report, progress=progress, tell=_teller(quiet))
+        result = api.run(config, changes, report=report, progress=progress, tell=_teller(quiet))
     _teller(quiet)(f"report: {result.folder / 'report.html'}" if report else f"run: {result.folder}")
 
 
 @app.command()
-def step(config: ConfigArgument, changes: Changes = None, quiet: Quiet = False) -> None:
+def step(
+    config: ConfigArgument,
+    changes: Changes = None,
+    quiet: Quiet = False,
+    cfg_options: CfgOptions = None,
+    work_dir: WorkDir = None,
+) -> None:
     """Do one round of a run (query, annotate, train, evaluate) and stop."""
     from labelwise import api
 
+    changes = _changes(changes, cfg_options, work_dir)
     with _progress(quiet) as progress:
-        api.run(config, changes or (), rounds=1, progress=progress, tell=_teller(quiet))
+        api.run(config, changes, rounds=1, progress=progress, tell=_teller(quiet))
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """The configuration of a run: one typed tree, and its reading."""
 
-from labelwise.config.reading import FREE_KEYS, changed, config_path, differing_keys, dump, load, parse_override
+from labelwise.config.reading import FREE_KEYS, changed, config_path, differing_keys, dump, load, notes, parse_override
 from labelwise.config.tree import Budget, Config, Data, Named, Node, StrategyConfig, strategy_text
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "differing_keys",
     "dump",
     "load",
+    "notes",
     "parse_override",
     "strategy_text",
 ]

@@ -15,10 +15,22 @@ from labelwise.config.tree import Config
 from labelwise.errors import ConfigError
 
 # Values under these keys are paths: relative ones are taken from the folder of the file that holds them.
-PATH_KEYS = ("data.path", "model.weights", "out", "cache")
+PATH_KEYS = ("data.path", "model.weights", "model.config", "out", "cache", "pictures_folder")
+CFG_OPTIONS = "model.cfg_options."  # before the keys of mmengine's own configuration
 # What may change between two calls of `run` without changing any pick.
 FREE_KEYS = frozenset(
-    {"engine", "budget.rounds", "budget.total", "annotator.new_classes", "cache", "name", "out", "threads"}
+    {
+        "engine",
+        "budget.rounds",
+        "budget.total",
+        "annotator.new_classes",
+        "cache",
+        "name",
+        "out",
+        "pictures_folder",
+        "pictures_style",
+    }
+    | {"threads"}
 )
 
 
@@ -29,7 +41,10 @@ def load(source: str | Path | Mapping[str, Any], overrides: Iterable[str] | Mapp
     are taken from the file's folder, elsewhere from the working folder. Raises ConfigError with one line for every way
     this can fail.
     """
-    if isinstance(source, Mapping):
+    if is_mmengine(source):
+        tree, overrides, _ = _read_mmengine(source, overrides)
+        origin = str(source)
+    elif isinstance(source, Mapping):
         tree, origin = _copy(source), "the configuration"
         _resolve_paths(tree, Path.cwd())
     else:
@@ -47,6 +62,40 @@ def load(source: str | Path | Mapping[str, Any], overrides: Iterable[str] | Mapp
     except ValidationError as error:
         where = f"{origin}, with the changes given" if changes else origin
         raise ConfigError(f"{where}: {_one_line(error)}") from None
+
+
+def notes(source: str | Path | Mapping[str, Any], overrides: Iterable[str] | Mapping[str, Any] = ()) -> list[str]:
+    """What a configuration of mmengine means otherwise here, one line each; nothing for others."""
+    return _read_mmengine(source, overrides)[2] if is_mmengine(source) else []
+
+
+def is_mmengine(source: str | Path | Mapping[str, Any]) -> bool:
+    """True for a configuration of mmengine: a .py file."""
+    return not isinstance(source, Mapping) and Path(source).suffix == ".py"
+
+
+def _read_mmengine(
+    source: Any, overrides: Iterable[str] | Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """The tree a configuration of mmengine means, the changes that are labelwise's own, and notes.
+
+    All other changes, and those below ``model.cfg_options``, are mmengine's.
+    """
+    from labelwise.config.mmsegmentation import translated
+
+    changes = dict(overrides) if isinstance(overrides, Mapping) else dict(parse_override(text) for text in overrides)
+    own: dict[str, Any] = {}
+    theirs: dict[str, Any] = {}
+    for key, value in changes.items():
+        first, _, rest = key.partition(".")
+        if key.startswith(CFG_OPTIONS):
+            theirs[key.removeprefix(CFG_OPTIONS)] = value
+        elif first in Config.model_fields and (first != "model" or rest in ("start", "length", "passes")):
+            own[key] = value
+        else:
+            theirs[key] = value
+    tree, found = translated(Path(source), theirs)
+    return tree, own, found
 
 
 def changed(config: Config, changes: Mapping[str, Any]) -> Config:
@@ -75,7 +124,9 @@ def config_path(path: Path) -> Path:
             "writes one"
         )
     if path.suffix.lower() not in (".yaml", ".yml"):
-        raise ConfigError(f"{path}: expected a .yaml file, found {path.suffix or 'no suffix'!r}")
+        raise ConfigError(
+            f"{path}: expected a .yaml file or an mmengine configuration (.py), found {path.suffix or 'no suffix'!r}"
+        )
     return path
 
 

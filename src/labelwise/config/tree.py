@@ -73,8 +73,8 @@ class Data(Node):
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     format: str = Field(
-        description="class_folders, csv_table, images_folder, image_masks, coco, voc, yolo, cvat_xml, digits, or a "
-        "reader of your own"
+        description="class_folders, csv_table, images_folder, image_masks, coco, voc, yolo, cvat_xml, mmseg, digits, or "
+        "a reader of your own"
     )
     path: Path = Field(description="folder or file of the dataset")
     test: float = Field(
@@ -236,6 +236,12 @@ class Config(Node):
     engine: Part = Field(default=Named(name="local"), description="where batches run")
     pictures: int = Field(
         default=8, ge=0, description="images a round whose score map and chosen pixels or regions are drawn"
+    )
+    pictures_style: Literal["over", "beside"] = Field(
+        default="over", description="what was chosen is drawn over the image, or beside it, white on black"
+    )
+    pictures_folder: Path | None = Field(
+        default=None, description="folder that these pictures are also written to, in round0, round1, ..."
     )
     seed: int = Field(default=0, ge=0, description="random number seed of the run")
     out: Path = Field(default=Path("runs"), description="folder of the runs")

@@ -39,11 +39,13 @@ class Acquire:
         return partial(self._rows, assemble(self.recipe) if self.recipe else None)
 
     def _rows(self, strategy: Strategy | None, samples: Sequence[Sample]) -> list[Mapping[str, Any]]:
-        found = self.model.predict(self.checkpoint, samples, want=self.want)
-        if strategy is not None and strategy.recipe.reduce is not None:
-            # boxes or pixels: one image in memory at a time, and one number leaves the worker
-            return [{"scores": np.array([strategy.score_prediction(prediction) for prediction in found])}]
-        predictions = list(found)
+        stream = self.model.predict(self.checkpoint, samples, want=self.want)
+        if strategy is not None and strategy.recipe.reduce is not None and not self.keep:
+            # Images of pixels: of different sizes, and the map of one is enough in memory.
+            values = np.array([strategy.score_prediction(found) for found in stream], dtype=np.float64)
+            _check_finite(values, samples)
+            return [{"scores": values}]
+        predictions = list(stream)
         arrays = {name: _stacked(predictions, FIELDS[name]) for name in self.want}
         kept = {name: arrays[name] for name in self.keep}
         scores = strategy.score(arrays) if strategy else None

@@ -16,7 +16,7 @@ from labelwise.loop.context import Context, labelled_images, last_checkpoint
 from labelwise.loop.inside import Choice, ChooseInside, Item, choose
 from labelwise.loop.inside import facts as inside_facts
 from labelwise.records import UNITS, Annotation, Query, Sample, Target
-from labelwise.report.maps import CHOSEN, map_folder, write_chosen
+from labelwise.report.maps import CHOSEN, copy_pictures, map_folder, write_chosen
 from labelwise.selection.compose import Inputs
 
 
@@ -144,7 +144,7 @@ def _choose_inside(context: Context, round: int, wanted: int) -> list[Query]:
     ]
     work = ChooseInside(parts.model, checkpoint, strategy.recipe, parts.unit, context.config.budget.radius)
     choices = choose(parts.engine, work, items, wanted, context.progress)
-    _draw_chosen(items, choices)
+    _draw_chosen(context, round, items, choices)
     classes = store.classes()
     return [
         Query(
@@ -162,14 +162,17 @@ def _choose_inside(context: Context, round: int, wanted: int) -> list[Query]:
     ]
 
 
-def _draw_chosen(items: Sequence[Item], choices: Sequence[Choice]) -> None:
-    """Beside the score maps: what was chosen in these images."""
+def _draw_chosen(context: Context, round: int, items: Sequence[Item], choices: Sequence[Choice]) -> None:
+    """Beside the score maps: what was chosen in these images; and both once more where the configuration says."""
     by_id = {c.sample_id: c for c in choices}
+    config = context.config
     for item in items:
         if item.picture is not None and item.sample.id in by_id:
             image = open_image(item.sample.path, name=item.sample.id)[0]
             place = item.picture.with_name(f"{item.picture.stem}{CHOSEN}.png")
-            write_chosen(place, image, by_id[item.sample.id].geometry)
+            write_chosen(place, image, by_id[item.sample.id].geometry, beside=config.pictures_style == "beside")
+            if config.pictures_folder is not None:
+                copy_pictures(item.picture, config.pictures_folder / f"round{round}" / item.sample.id)
 
 
 def _even_amounts(wanted: int, images: int, rng: np.random.Generator) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,15 @@ def write_chosen(path: Path, image: Image.Image, geometry: NDArray[np.integer[An
         both.paste(picture, (image.width, 0))
         picture = both
     _write(path, picture)
+
+
+def copy_pictures(picture: Path, name: Path) -> None:
+    """Copy what was chosen in an image to ``name``.png, and its score map, if any, to ``name``_uncertainty.png."""
+    name.parent.mkdir(parents=True, exist_ok=True)
+    kinds = ((f"{picture.stem}{CHOSEN}.png", ".png"), (picture.name, "_uncertainty.png"))
+    for source, suffix in kinds:
+        if (own := picture.with_name(source)).is_file():
+            shutil.copyfile(own, name.with_name(f"{name.stem}{suffix}"))
 
 
 def _write(path: Path, picture: Image.Image) -> None:

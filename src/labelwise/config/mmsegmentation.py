@@ -1,0 +1,235 @@
+"""Reading an mmsegmentation configuration with ``active_learning = dict(...)`` as the configuration of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from labelwise import catalog, mmlab
+from labelwise.config.mm_old import logging_options, refuse_old_keys
+from labelwise.config.workflow import round_lengths
+from labelwise.errors import ConfigError
+
+MODES = ("image", "pixel", "region")
+SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "image": ("initial_pool", "budget_per_round", "ignore_index"),
+    "pixel": ("sample_threshold", "budget_per_round", "initial_label_pixels", "sample_evenly", "ignore_index"),
+    "region": (
+        "radius",
+        "budget_per_round",
+        "initial_label_pixels",
+        "sample_evenly",
+        "ignore_index",
+        "sample_threshold",
+    ),
+}
+ACTIVE = ("settings", "heuristic", "heuristic_cfg", "visualize", "reset_each_round")
+RUNNER = ("type", "sample_mode", "sample_rounds")
+Tree = dict[str, Any]
+
+
+def translated(path: Path, options: Mapping[str, Any]) -> tuple[Tree, list[str]]:
+    """The tree of a run that a configuration describes, and notes on what is done differently.
+
+    ``options`` are merged into the configuration first. Raises ConfigError, in one line that begins with the file and
+    the key, for what is missing or cannot be used.
+    """
+    config = mmlab.load_config(path, {k: v for k, v in options.items() if not k.startswith("work_dir")})
+    refuse_old_keys(config, path)
+    if config.get("active_learning") is None:
+        raise ConfigError(
+            f"{path}: expected active_learning=dict(settings=..., heuristic=...) in a configuration of "
+            "mmsegmentation, found none"
+        )
+    _require_new_keys(config, path)
+    added, notes = logging_options(config, path)
+    runner = _branch(config.get("runner"), f"{path}: runner", RUNNER)
+    active = _branch(config["active_learning"], f"{path}: active_learning", ACTIVE)
+    mode, rounds = _runner(runner, f"{path}: runner")
+    lengths = None
+    if config.get("workflow") is not None:
+        lengths, more = round_lengths(config["workflow"], rounds, f"{path}: workflow")
+        notes += more
+    elif rounds is None:
+        raise ConfigError(f"{path}: runner.sample_rounds is missing: give it, or an irregular workflow")
+    notes += _ignored(config)
+    count = len(lengths) if lengths else rounds
+    start = _start(active, f"{path}: active_learning.reset_each_round")
+    merged = {k: v for k, v in {**options, **added}.items() if not k.startswith("work_dir")}
+    kept = {"cfg_options": merged} if merged else {}
+    work = Path(str(options.get("work_dir") or config.get("work_dir") or Path("work_dirs") / path.stem)).absolute()
+    tree: Tree = {
+        "name": work.name,
+        "out": str(work.parent),
+        "task": "segment",
+        "data": {"format": "mmseg", "path": str(path.absolute()), **kept},
+        "model": {"name": "mmseg", "config": str(path.absolute()), "start": start, **kept},
+        "budget": {"unit": mode, "rounds": count},
+        "cold_start": "random",
+    }
+    if lengths:
+        tree["model"]["length"] = lengths
+    settings = _branch(active.get("settings"), f"{path}: active_learning.settings", MODES)
+    own = _branch(settings.get(mode), f"{path}: active_learning.settings.{mode}", SETTINGS[mode])
+    where = f"{path}: active_learning.settings.{mode}"
+    tree["budget"] |= _budget(own, mode, where, notes)
+    tree["strategy"] = _strategy(config, active, own, mode, path)
+    if mode != "image":
+        tree["cold_start"] = {"name": "random", "evenly": tree["strategy"]["evenly"]}
+    tree |= _pictures(active, f"{path}: active_learning.visualize")
+    return tree, notes
+
+
+def _require_new_keys(config: Any, path: Path) -> None:
+    for key in ("model", "train_dataloader", "optim_wrapper"):
+        if not config.get(key):
+            raise ConfigError(f"{path}: the key {key!r} of mmsegmentation 1.x is missing")
+    if not mmlab.heads(config["model"]):
+        raise ConfigError(f"{path}: expected model.decode_head, found none: the model must segment pixels")
+    if config.get("source_free") is False:
+        raise ConfigError(f"{path}: source_free=False (a labelled source beside the pool) is not supported here")
+
+
+def _branch(value: Any, where: str, known: Iterable[str]) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where}: expected dict({', '.join(f'{k}=...' for k in known)}), found {value!r}")
+    for key in value:
+        if key not in known:
+            raise ConfigError(f"{where}.{key} is unknown: {catalog.suggest(str(key), known)}")
+    return dict(value)
+
+
+def _runner(runner: Mapping[str, Any], where: str) -> tuple[str, int | None]:
+    kind = mmlab.type_name(runner.get("type", ""))
+    if kind == "MultiTaskActiveRunner":
+        raise ConfigError(f"{where}.type: 'MultiTaskActiveRunner' is not supported; use 'ActiveLearningRunner'")
+    if kind != "ActiveLearningRunner":
+        raise ConfigError(f"{where}.type: expected 'ActiveLearningRunner', found {runner.get('type')!r}")
+    mode = runner.get("sample_mode")
+    if mode not in MODES:
+        raise ConfigError(f"{where}.sample_mode: expected {', '.join(MODES)}, found {mode!r}")
+    rounds = runner.get("sample_rounds")
+    if rounds is not None and (not isinstance(rounds, int) or isinstance(rounds, bool) or rounds < 1):
+        raise ConfigError(f"{where}.sample_rounds: expected a number above 0, found {rounds!r}")
+    return str(mode), rounds
+
+
+def _ignored(config: Any) -> list[str]:
+    known = {
+        "mask_dir": "labels are kept in the run's folder",
+        "mae_viz_dir": "there is no reconstruction",
+        "scale_size": "labels have the size of the pictures",
+    }
+    return [f"{key} is not needed: {why}" for key, why in known.items() if config.get(key) is not None]
+
+
+def _start(active: Mapping[str, Any], where: str) -> str:
+    reset = active.get("reset_each_round", True)
+    if not isinstance(reset, bool):
+        raise ConfigError(f"{where}: expected True or False, found {reset!r}")
+    return "scratch" if reset else "continue"
+
+
+def _budget(own: Mapping[str, Any], mode: str, where: str, notes: list[str]) -> Tree:
+    if own.get("ignore_index", 255) != 255:
+        raise ConfigError(f"{where}.ignore_index: expected 255, found {own['ignore_index']!r}")
+    first = "initial_pool" if mode == "image" else "initial_label_pixels"
+    amounts: list[int | str] = []
+    for key in (first, "budget_per_round"):
+        if key not in own:
+            raise ConfigError(f"{where}.{key} is missing")
+        amounts.append(_amount(own[key], f"{where}.{key}"))
+    if mode != "region":
+        return {"initial": amounts[0], "per_round": amounts[1]}
+    radius = own.get("radius", 1)
+    if not isinstance(radius, int) or isinstance(radius, bool) or radius < 1:
+        raise ConfigError(f"{where}.radius: expected a number above 0, found {radius!r}")
+    side = 2 * radius + 1
+    windows = [max(1, a // side**2) if isinstance(a, int) else a for a in amounts]
+    notes.append(f"settings.region counts pixels: {windows[1]} windows of {side} x {side} pixels are asked a round")
+    return {"initial": windows[0], "per_round": windows[1], "radius": radius}
+
+
+def _amount(value: Any, where: str) -> int | str:
+    if isinstance(value, str) and value.rstrip().endswith("%"):
+        return value
+    if isinstance(value, float) and value == int(value):
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"{where}: expected a number above 0, of the whole dataset, found {value!r}")
+    return value
+
+
+def _strategy(config: Any, active: Mapping[str, Any], own: Mapping[str, Any], mode: str, path: Path) -> Tree:
+    where = f"{path}: active_learning"
+    tree: Tree = {"select": "top"}
+    score = _score(config, active, where)
+    if score is None:
+        tree["select"] = "random"
+    else:
+        tree["score"] = score
+    if mode == "image":
+        return tree | ({"reduce": "mean"} if score is not None else {})
+    evenly = own.get("sample_evenly", True)
+    if not isinstance(evenly, bool):
+        raise ConfigError(f"{where}.settings.{mode}.sample_evenly: expected True or False, found {evenly!r}")
+    tree["evenly"] = evenly
+    threshold = own.get("sample_threshold", False)
+    if threshold is False or threshold is None:
+        return tree
+    key = f"{where}.settings.{mode}.sample_threshold"
+    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 < threshold <= 100:
+        raise ConfigError(f"{key}: expected a percentage above 0 and up to 100, or False, found {threshold!r}")
+    if mode == "region":
+        raise ConfigError(f"{key}: it draws single pixels; leave it out for regions")
+    return tree | {"select": "random", "share": threshold / 100}
+
+
+def _score(config: Any, active: Mapping[str, Any], where: str) -> Any:
+    """The score a heuristic means, or None for chance."""
+    name, given = active.get("heuristic"), active.get("heuristic_cfg")
+    known = ("random", "entropy", "margin", "ripu")
+    scores = [s for s in catalog.TABLES["score"] if s not in known]
+    if name == "mps" and "mps" not in scores:
+        raise ConfigError(f"{where}.heuristic: 'mps' needs a reconstruction, which is not supported; known: {known}")
+    if name not in known and name not in scores and ":" not in str(name):
+        raise ConfigError(f"{where}.heuristic: unknown {name!r}: {catalog.suggest(str(name), [*known, *scores])}")
+    if given and name in ("random", "entropy", "margin"):
+        raise ConfigError(f"{where}.heuristic_cfg is for 'ripu', found heuristic={name!r}: leave it out")
+    if name == "random":
+        return None
+    if name != "ripu":
+        return {"name": name, **(given or {})} if given else name
+    options = _branch(given or {}, f"{where}.heuristic_cfg", ("k", "use_entropy", "categories"))
+    classes = mmlab.heads(config["model"])[-1].get("num_classes")
+    if options.get("categories", classes) != classes:
+        raise ConfigError(
+            f"{where}.heuristic_cfg.categories: expected model.decode_head.num_classes={classes}, found "
+            f"{options['categories']!r}"
+        )
+    radius, entropy = options.get("k", 1), options.get("use_entropy", True)
+    if not isinstance(radius, int) or isinstance(radius, bool) or radius < 1:
+        raise ConfigError(f"{where}.heuristic_cfg.k: expected a number above 0, found {radius!r}")
+    if not isinstance(entropy, bool):
+        raise ConfigError(f"{where}.heuristic_cfg.use_entropy: expected True or False, found {entropy!r}")
+    return {"name": "ripu" if entropy else "labelwise.scoring.regions:region_impurity", "radius": radius}
+
+
+def _pictures(active: Mapping[str, Any], where: str) -> Tree:
+    if active.get("visualize") is None:
+        return {}
+    given = _branch(active["visualize"], where, ("size", "overlay", "dir"))
+    tree: Tree = {}
+    if "size" in given:
+        size = given["size"]
+        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+            raise ConfigError(f"{where}.size: expected a number of pictures, found {size!r}")
+        tree["pictures"] = size
+    if "overlay" in given:
+        if not isinstance(given["overlay"], bool):
+            raise ConfigError(f"{where}.overlay: expected True or False, found {given['overlay']!r}")
+        tree["pictures_style"] = "over" if given["overlay"] else "beside"
+    if given.get("dir") is not None:
+        tree["pictures_folder"] = str(Path(str(given["dir"])).absolute())
+    return tree

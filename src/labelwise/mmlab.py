@@ -1,0 +1,120 @@
+"""OpenMMLab's packages, which are optional: asking for them, reading one of their configurations, and its parts."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from labelwise.errors import ConfigError
+
+PACKAGES = ("mmengine", "mmcv", "mmseg")
+INSTALL = "pip install 'labelwise[mmseg]'"
+
+
+def require() -> None:
+    """Raise ConfigError with the line that installs them if one of the packages is missing."""
+    lacking = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if lacking:
+        raise ConfigError(f"mmsegmentation configurations need {', '.join(lacking)}, found none installed: {INSTALL}")
+
+
+def load_config(path: Path | str, options: Mapping[str, Any] | None = None) -> Any:
+    """A configuration of mmengine with ``options`` (dotted keys) merged into it; its ``custom_imports`` are imported.
+
+    Modules it imports are also looked for in the working folder. Raises ConfigError, in one line, for a missing
+    package, a missing file, and a file that cannot be run.
+    """
+    require()
+    from mmengine.config import Config
+
+    if not Path(path).is_file():
+        raise ConfigError(f"no file {str(path)!r}: expected an mmengine configuration (.py)")
+    with _working_folder_importable(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            config = Config.fromfile(str(path))
+        except Exception as error:
+            raise ConfigError(f"{path} cannot be read: {type(error).__name__}: {_first_line(error)}") from error
+    if options:
+        try:
+            config.merge_from_dict(dict(options))
+        except Exception as error:
+            raise ConfigError(f"{path}: these options do not fit: {_first_line(error)}") from error
+    return config
+
+
+@contextmanager
+def scope(config: Any) -> Iterator[None]:
+    """Inside it names such as ``FPNHead`` mean those of mmsegmentation."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from mmengine.registry import DefaultScope
+
+        _register()
+        with DefaultScope.overwrite_default_scope(config.get("default_scope") or "mmseg"):
+            yield
+
+
+def _register() -> None:
+    """Let mmsegmentation make its names known; what its import prints is no answer to anyone's command."""
+    with redirect_stdout(io.StringIO()):
+        from mmseg.utils import register_all_modules
+
+        register_all_modules(init_default_scope=False)
+
+
+def type_name(kind: Any) -> str:
+    """The bare name of a type in a configuration: a text with or without a scope, or a class."""
+    text = kind if isinstance(kind, str) else getattr(kind, "__name__", str(kind))
+    return text.rpartition(".")[2].rpartition("::")[2]
+
+
+def plain_datasets(dataset: Any) -> list[Any]:
+    """The datasets inside wrappers such as RepeatDataset and ConcatDataset, as configuration."""
+    if isinstance(dataset, (list, tuple)):
+        return [inner for one in dataset for inner in plain_datasets(one)]
+    if "dataset" in dataset:
+        return plain_datasets(dataset["dataset"])
+    if "datasets" in dataset:
+        return plain_datasets(dataset["datasets"])
+    return [dataset]
+
+
+def by_epoch(train_cfg: Mapping[str, Any]) -> bool:
+    """True if a training is counted in epochs, False if in iterations."""
+    if "type" in train_cfg:
+        return "Iter" not in type_name(train_cfg["type"])
+    return bool(train_cfg.get("by_epoch", "max_iters" not in train_cfg))
+
+
+def heads(model: Mapping[str, Any]) -> list[Any]:
+    """The decode heads of a model, the last of a cascade at the end."""
+    found = model.get("decode_head")
+    if found is None:
+        return []
+    return list(found) if isinstance(found, (list, tuple)) else [found]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@contextmanager
+def _working_folder_importable() -> Iterator[None]:
+    # As `python tools/train.py` with PYTHONPATH=. would have it; configurations import datasets from beside them.
+    here = os.getcwd()  # noqa: PTH109
+    if here in sys.path:
+        yield
+        return
+    sys.path.append(here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)

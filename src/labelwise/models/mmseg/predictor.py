@@ -1,0 +1,111 @@
+"""A trained network of mmsegmentation that gives class probabilities at the size of the picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmcv.transforms import Compose
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import MODELS
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+
+from labelwise import mmlab
+from labelwise.embedding.backbone import device
+from labelwise.errors import ModelError
+from labelwise.models import Want
+from labelwise.records import Prediction, Sample
+
+
+class Predictor:
+    """The network of a checkpoint with the test pipeline of its configuration."""
+
+    def __init__(self, config: Any, checkpoint: Path) -> None:
+        with mmlab.scope(config):
+            self.pipeline = Compose(_test_pipeline(config))
+            network = MODELS.build(_without_weights(config))
+            network = revert_sync_batchnorm(network)
+        network.load_state_dict(load_file(checkpoint / "network.safetensors"))
+        self.network: Any = network.to(device()).eval()
+        head = mmlab.heads(config["model"])[-1]
+        losses = head.get("loss_decode") or {}
+        first = losses[0] if isinstance(losses, (list, tuple)) else losses
+        self.sigmoid = bool(first.get("use_sigmoid"))
+
+    def prepared(self, sample: Sample) -> Any:
+        """What the pipeline makes of a picture."""
+        return self.pipeline({"img_path": str(sample.path), "seg_fields": [], "reduce_zero_label": False})
+
+    def predict(self, sample: Sample, data: Any, want: Want, passes: int) -> Prediction:
+        """The prediction of one picture, with ``samples`` ``(passes, h, w, C)`` if they are wanted."""
+        outputs: dict[str, Any] = {}
+        if "probs" in want:
+            outputs["probs"] = self._probs(sample, data)
+        if "samples" in want:
+            outputs["samples"] = self._samples(sample, data, passes)
+        return Prediction(sample.id, **outputs)
+
+    def _probs(self, sample: Sample, data: Any) -> NDArray[np.float32]:
+        batch = {"inputs": [data["inputs"]], "data_samples": [data["data_samples"].clone()]}
+        with torch.inference_mode():
+            logits = self.network.test_step(batch)[0].seg_logits.data.float()
+        if tuple(logits.shape[1:]) != (sample.size[1], sample.size[0]):
+            raise ModelError(
+                f"{sample.id}: expected a prediction of {sample.size[0]} x {sample.size[1]} pixels, found "
+                f"{logits.shape[2]} x {logits.shape[1]}: the test pipeline must not turn or cut pictures"
+            )
+        if len(logits) == 1:  # of two classes, and its sigmoid is taken already
+            probs = torch.cat([1 - logits, logits])
+        elif self.sigmoid:
+            probs = logits.sigmoid()
+            probs = probs / probs.sum(dim=0).clamp_min(1e-12)
+        else:
+            probs = logits.softmax(dim=0)
+        return np.asarray(probs.permute(1, 2, 0).contiguous().cpu().numpy())
+
+    def _samples(self, sample: Sample, data: Any, passes: int) -> NDArray[np.float32]:
+        """Stochastic passes with dropout on; pass i has the same random numbers for every picture."""
+        drops = [m for m in self.network.modules() if isinstance(m, torch.nn.modules.dropout._DropoutNd) and m.p > 0]
+        if not drops:
+            raise ModelError("the network has no dropout to draw samples with: set model.decode_head.dropout_ratio")
+        found = []
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            for drop in drops:
+                drop.train()
+            try:
+                for index in range(passes):
+                    torch.manual_seed(index)
+                    found.append(self._probs(sample, data))
+            finally:
+                for drop in drops:
+                    drop.eval()
+        return np.stack(found)
+
+
+def _test_pipeline(config: Any) -> list[Any]:
+    """The pipeline of the test images, without annotations."""
+    loader = next((config[key] for key in ("test_dataloader", "val_dataloader") if config.get(key)), None)
+    if loader is not None:
+        pipeline = mmlab.plain_datasets(loader["dataset"])[0].get("pipeline")
+    else:
+        pipeline = config.get("test_pipeline")
+    if not pipeline:
+        raise ModelError(
+            "the configuration has no test pipeline: give test_dataloader, val_dataloader or test_pipeline"
+        )
+    return [step for step in pipeline if "Annotation" not in mmlab.type_name(step["type"])]
+
+
+def _without_weights(config: Any) -> dict[str, Any]:
+    """The model as configured, but nothing of it is loaded from elsewhere."""
+    model = dict(config["model"])
+    if config.get("data_preprocessor") is not None:
+        model.setdefault("data_preprocessor", config["data_preprocessor"])
+    if "pretrained" in model:
+        model["pretrained"] = None
+    if isinstance(model.get("backbone"), dict):
+        model["backbone"] = {k: v for k, v in model["backbone"].items() if k not in ("init_cfg", "pretrained")}
+    return model

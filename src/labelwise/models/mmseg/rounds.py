@@ -1,0 +1,271 @@
+"""One round's training by mmengine's runner: its length, its schedule, its start, and nothing changed outside of it."""
+
+from __future__ import annotations
+
+import gc
+import random
+import time
+import uuid
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.hooks import Hook
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
+from safetensors.torch import load_file
+
+from labelwise import mmlab
+from labelwise.embedding.backbone import save_tensors
+from labelwise.errors import LabelwiseError, ModelError
+from labelwise.models import Plan, Progress
+from labelwise.models.mmseg import state
+from labelwise.models.mmseg.labels import Burn, place_of, restricted
+from labelwise.records import Labelled
+
+LOGS = "mmengine"  # the folder of its logs, in the checkpoint's
+# What of a schedule is a moment or a length.
+TIMES = ("begin", "end", "T_max", "milestones", "step_size", "total_steps", "periods")
+NEVER = 10**9
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a training is given: labels, where it begins, and its length and that of all rounds (0: as configured)."""
+
+    train: Sequence[Labelled]
+    plan: Plan
+    start: Path | None
+    goes_on: bool
+    length: int
+    whole: int
+    seed: int
+    out: Path
+
+
+class RoundRunner(Runner):  # type: ignore[misc]
+    """A runner that trains one round in a process that is not its own."""
+
+    round: Round
+
+    def setup_env(self, env_cfg: Mapping[str, Any]) -> None:
+        """Only name the moment: how processes start and how many files they open stays as it is."""
+        self._rank, self._world_size = 0, 1
+        self._timestamp = time.strftime("%Y%m%d_%H%M%S")
+
+    def build_logger(self, *args: Any, **options: Any) -> Any:
+        """A logger that writes to its file, not to the terminal."""
+        logger = super().build_logger(*args, **options)
+        for handler in [h for h in logger.handlers if not hasattr(h, "baseFilename")]:
+            logger.removeHandler(handler)
+        return logger
+
+    def build_model(self, model: Any) -> Any:
+        """The network, with plain batch normalisation, since one process trains."""
+        return revert_sync_batchnorm(super().build_model(model))
+
+    def _init_model_weights(self) -> None:
+        if self.round.start is None:
+            super()._init_model_weights()
+
+    def load_or_resume(self) -> None:
+        """Take over the last round's network, and its optimiser and schedule where the training goes on."""
+        if self.round.start is None:
+            super().load_or_resume()
+            return
+        self.model.load_state_dict(load_file(self.round.start / "network.safetensors"))
+        if self.round.goes_on:
+            state.restore(self, self.round.start)
+
+
+class Follow(Hook):  # type: ignore[misc]
+    """Tells how far the training is, and stops it when the loss is no number."""
+
+    def __init__(self, progress: Progress, begin: int) -> None:
+        self.progress, self.begin = progress, begin
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Called by the runner."""
+        loss = (outputs or {}).get("loss")
+        if loss is not None and not bool(torch.isfinite(torch.as_tensor(loss))):
+            raise ModelError(f"the training loss is not finite in iteration {runner.iter + 1}: lower the learning rate")
+        begin = min(self.begin, runner.iter)
+        self.progress(runner.iter + 1 - begin, runner.max_iters - begin, "training iterations")
+
+
+def train_round(config: Any, round: Round, progress: Progress) -> None:
+    """Train a round and leave network and state in ``round.out``, with mmengine's log beside them."""
+    name = f"labelwise-{round.plan.round:03d}-{uuid.uuid4().hex}"
+    with _apart(), mmlab.scope(config):
+        try:
+            runner = _guarded(_runner, config, round, name, progress)
+            runner.train()
+            network = runner.model.module if hasattr(runner.model, "module") else runner.model
+            save_tensors(_unshared(network.state_dict()), round.out / "network.safetensors", {})
+            if round.goes_on:
+                state.keep(runner, round.out)
+        finally:
+            _forget(name)
+
+
+def _guarded(make: Any, *given: Any) -> Any:
+    """What cannot be built from a configuration is the configuration's author's to mend: one line."""
+    try:
+        return make(*given)
+    except LabelwiseError:
+        raise
+    except Exception as error:
+        line = (str(error).strip().splitlines() or [""])[0]
+        raise ModelError(f"mmsegmentation cannot build the training: {type(error).__name__}: {line}") from error
+
+
+def _runner(config: Any, round: Round, name: str, progress: Progress) -> RoundRunner:
+    trained = training(config, round)
+    begin = state.steps_of(round.start) if round.goes_on and round.start is not None else 0
+    hooks = {k: v for k, v in (config.get("default_hooks") or {}).items() if k not in ("checkpoint", "visualization")}
+    RoundRunner.round = round
+    runner = RoundRunner(
+        model=trained["model"],
+        work_dir=str(round.out / LOGS),
+        train_dataloader=_loader(config, round, trained["ignore_index"]),
+        train_cfg=trained["train_cfg"],
+        optim_wrapper=config["optim_wrapper"].to_dict(),
+        param_scheduler=trained["param_scheduler"],
+        default_hooks={**hooks, "checkpoint": None},
+        custom_hooks=[*(config.get("custom_hooks") or []), Follow(progress, begin)],
+        data_preprocessor=config.get("data_preprocessor"),
+        load_from=config.get("load_from"),
+        auto_scale_lr=config.get("auto_scale_lr"),
+        env_cfg={},
+        log_processor={
+            **(config.get("log_processor") or {}),
+            "by_epoch": mmlab.by_epoch(trained["train_cfg"]),
+        },
+        log_level=config.get("log_level", "INFO"),
+        visualizer={**(config.get("visualizer") or {"type": "Visualizer"}), "name": name},
+        default_scope=config.get("default_scope") or "mmseg",
+        randomness={**(config.get("randomness") or {}), "seed": round.seed},
+        experiment_name=name,
+        cfg=config,
+    )
+    runner.round = round
+    return runner
+
+
+def training(config: Any, round: Round) -> dict[str, Any]:
+    """What the runner is given for a round: ``model``, ``train_cfg``, ``param_scheduler`` and ``ignore_index``."""
+    given = dict(config.get("train_cfg") or {})
+    epochs = mmlab.by_epoch(given)
+    key = "max_epochs" if epochs else "max_iters"
+    own = int(given.get(key) or 0)
+    here = round.length or own
+    if not here:
+        raise ModelError(f"expected train_cfg.{key}, or a workflow that says how long a round trains; found neither")
+    done = 0
+    if round.goes_on and round.start is not None:
+        done = state.epochs_of(round.start) if epochs else state.steps_of(round.start)
+    for dropped in ("val_interval", "val_begin", "dynamic_intervals"):
+        given.pop(dropped, None)
+    given |= {key: done + here, "val_interval": NEVER}
+    if "type" not in given:
+        given["by_epoch"] = epochs
+    if not epochs and done:
+        given["fast_forward_on_resume"] = True  # the loader is another one each round: there is nothing to skip
+    model = config["model"].to_dict()
+    if any(x.target.mask is None for x in round.train):
+        _count_labelled_only(model)
+    factor = (round.whole or here) / own if own and round.length else 1.0
+    return {
+        "model": model,
+        "train_cfg": given,
+        "param_scheduler": stretched(config.get("param_scheduler"), factor),
+        "ignore_index": int((mmlab.heads(model) or [{}])[-1].get("ignore_index", 255)),
+    }
+
+
+def stretched(schedulers: Any, factor: float) -> Any:
+    """Schedules of another length: every moment and length in them times ``factor``."""
+    if schedulers is None:
+        return None
+    listed = schedulers if isinstance(schedulers, (list, tuple)) else [schedulers]
+    found = []
+    for one in listed:
+        changed = dict(one)
+        for key in TIMES:
+            if isinstance(value := changed.get(key), int):
+                changed[key] = round(value * factor) if key == "begin" else max(1, round(value * factor))
+            elif isinstance(value, (list, tuple)):
+                changed[key] = [max(1, round(v * factor)) for v in value]
+        found.append(changed)
+    return found
+
+
+def _count_labelled_only(model: Any) -> None:
+    """The mean of a loss is that of the labelled pixels, however few they are."""
+    if isinstance(model, (list, tuple)):
+        for one in model:
+            _count_labelled_only(one)
+    elif isinstance(model, dict):
+        losses = model.get("loss_decode")
+        for loss in losses if isinstance(losses, (list, tuple)) else [losses]:
+            if isinstance(loss, dict) and mmlab.type_name(loss.get("type", "")) == "CrossEntropyLoss":
+                loss.setdefault("avg_non_ignore", True)
+        for value in model.values():
+            _count_labelled_only(value)
+
+
+def _loader(config: Any, round: Round, ignore_index: int) -> dict[str, Any]:
+    loader = config["train_dataloader"].to_dict()
+    burn = Burn({place_of(x.sample.path): x for x in round.train}, round.plan.classes, ignore_index)
+    dataset = restricted(loader["dataset"], burn)
+    if not len(dataset):
+        raise ModelError("none of the labelled images is in train_dataloader.dataset: look at its data_root")
+    if not loader.get("num_workers"):
+        loader = {k: v for k, v in loader.items() if k not in ("persistent_workers", "prefetch_factor")}
+    return {**loader, "dataset": dataset}
+
+
+def _unshared(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors that share memory, each with its own: the file format wants it."""
+    seen: set[int] = set()
+    found = {}
+    for name, value in tensors.items():
+        found[name] = value.clone() if value.data_ptr() in seen else value
+        seen.add(value.data_ptr())
+    return found
+
+
+@contextmanager
+def _apart() -> Iterator[None]:
+    """What a runner sets for the whole process is as before afterwards: random numbers, cuDNN, warnings."""
+    cudnn = torch.backends.cudnn
+    before = random.getstate(), np.random.get_state(), cudnn.benchmark, cudnn.deterministic  # noqa: NPY002
+    strict = torch.are_deterministic_algorithms_enabled()
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            random.setstate(before[0])
+            np.random.set_state(before[1])  # noqa: NPY002
+            cudnn.benchmark, cudnn.deterministic = before[2:]
+            torch.use_deterministic_algorithms(strict)
+
+
+def _forget(name: str) -> None:
+    """Remove what mmengine keeps by the name of an experiment for as long as the process lives."""
+    for kind in (MMLogger, MessageHub, Visualizer, DefaultScope):
+        kept = kind._instance_dict
+        for key in [k for k in kept if k.startswith(name)]:
+            instance = kept.pop(key)
+            for handler in list(getattr(instance, "handlers", ())):
+                handler.close()
+    gc.collect()  # the loader's processes end with it
