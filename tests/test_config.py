@@ -58,6 +58,8 @@ VALUES = {
     "budget.total": 100,
     "audit": 20,
     "pictures": 2,
+    "pictures_style": "beside",
+    "pictures_folder": "pictures",
     "annotator.noise": 0.1,
     "engine.workers": 2,
     "seed": 7,
@@ -100,6 +102,8 @@ BAD = {
     "budget.per_image": ["some"],
     "budget.radius": [0, 0.5, 100_000],
     "pictures": [-1],
+    "pictures_style": ["above"],
+    "pictures_folder": [3],
     "strategy.share": [0, 1.5],
     "strategy.apart": [-1],
     "strategy.evenly": ["often"],
@@ -341,7 +345,7 @@ def test_a_binary_file_a_folder_and_nothing_at_all(tmp_path):
         (tmp_path / "a.yaml", "not valid YAML"),
         (tmp_path, "folder without config.yaml"),
         (tmp_path / "none.yaml", "no file"),
-        (tmp_path / "a.txt", "expected a .yaml file, found '.txt'"),
+        (tmp_path / "a.txt", r"expected a .yaml file or an mmengine configuration \(.py\), found '.txt'"),
     ]:
         with pytest.raises(ConfigError, match=said) as error:
             load(path)
