@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -197,9 +198,14 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         pass
     with pytest.raises(DataError, match="cannot be written"), new_folder(tmp_path / "file" / "below"):
         pass
+    with pytest.raises(DataError, match="No space left"), new_folder(tmp_path / "out"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "out"):
+        raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-@pytest.mark.slow
+@pytest.mark.datumaro
 @every_format
 def test_datumaro_reads_the_same(format: ModuleType, picture: Path, tmp_path: Path) -> None:
     """An independent reader finds the same boxes."""

@@ -130,7 +130,7 @@ def stem_of(id: str) -> str:
 def new_folder(path: Path | str) -> Iterator[Path]:
     """A folder to write into, which becomes ``path`` once all went well; else nothing stays behind.
 
-    Raises DataError if there is something at ``path`` already.
+    Raises DataError if there is something at ``path`` already, or it cannot be written.
     """
     path = Path(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -144,8 +144,11 @@ def new_folder(path: Path | str) -> Iterator[Path]:
         beside.chmod(0o755)  # mkdtemp's folders are its owner's alone
         yield beside
         beside.replace(path)
-    except BaseException:  # a mistake, a full disk, or Ctrl-C
+    except BaseException as error:  # a mistake, a full disk, or Ctrl-C
         shutil.rmtree(beside, ignore_errors=True)
+        if isinstance(error, OSError):
+            told = f"{path}: cannot be written: {error.strerror or error}; make room, or choose another folder"
+            raise DataError(told) from None
         raise
 
 
