@@ -107,8 +107,8 @@ MEANINGS: dict[str, dict[str, str]] = {
     "model mmseg": {
         "config": "the mmengine configuration (.py)",
         "cfg_options": "merged into it, by dotted keys",
-        "start": "`scratch`: from `load_from` or the backbone's weights; `previous`: from the last round; `continue`: its "
-        "optimiser and schedule too",
+        "start": "`scratch`: from `load_from` or the backbone's weights; `previous`: from the last round; `continue`: "
+        "its optimiser and schedule too",
         "length": "epochs or iterations of a round, or a list with one a round; default: as `train_cfg` says",
         "passes": "number of MC-dropout passes where samples are needed",
     },

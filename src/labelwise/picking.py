@@ -65,14 +65,14 @@ def pick(
     ``scores`` ``(N,)`` (higher = more wanted), ``embeddings`` ``(N, d)``, ``probs`` ``(N, C)`` and ``samples`` ``(S,
     N, C)`` are what you have; ``labelled`` are row numbers or a ``(N,)`` mask, ``labels`` their class indices in the
     same order; ``groups`` ``(N,)`` numbers (-1 = none) or strings; ``empty`` ``(N,)`` is True where a detector found
-    nothing (by default, where no box is); ``metadata`` columns ``(N,)`` by name, numbers or words. Of M boxes, image after image: ``objects`` ``(M,
-    d)`` their vectors, ``owners`` ``(M,)`` the row of the image of each, ``object_labels`` and ``object_scores``; where
-    there is no array of N rows, N is the last owner + 1. ``strategy`` is a preset or a Recipe; scores given here
-    replace those it would compute. Without one: the highest scores; else, from probs, margin; else, from embeddings,
-    typiclust. ``options`` are the rules ``shortlist``, ``balance``, ``per_group``, ``near_duplicates``, ``threshold``,
-    ``empty_share``, ``empty_by``, another ``score``, and options of the selection, such as ``beta``. With ``ids`` (N
-    names) and ``classes`` (C names) reasons and messages say names instead of numbers. The same arrays, strategy and
-    seed give the same picks.
+    nothing (by default, where no box is); ``metadata`` columns ``(N,)`` by name, numbers or words. Of M boxes, image
+    after image: ``objects`` ``(M, d)`` their vectors, ``owners`` ``(M,)`` the row of the image of each,
+    ``object_labels`` and ``object_scores``; where there is no array of N rows, N is the last owner + 1. ``strategy`` is
+    a preset or a Recipe; scores given here replace those it would compute. Without one: the highest scores; else, from
+    probs, margin; else, from embeddings, typiclust. ``options`` are the rules ``shortlist``, ``balance``,
+    ``per_group``, ``near_duplicates``, ``threshold``, ``empty_share``, ``empty_by``, another ``score``, and options of
+    the selection, such as ``beta``. With ``ids`` (N names) and ``classes`` (C names) reasons and messages say names
+    instead of numbers. The same arrays, strategy and seed give the same picks.
 
     Raises SelectionError if the arrays do not fit together or hold numbers that are not finite, or fewer than n rows
     are left (rules such as ``per_group`` and end conditions alone may give fewer); ConfigError for an unknown strategy
