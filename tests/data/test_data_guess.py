@@ -130,7 +130,7 @@ def test_files_that_only_look_like_boxes(tmp_path: Path) -> None:
     """A results list, a settings file, other XML and text files beside classes change nothing."""
     pictures(tmp_path, "fox/a.png", "cat/a.png")
     (tmp_path / "results.json").write_text("[1, 2]")
-    (tmp_path / "settings.json").write_text('{"version": 1}')
+    (tmp_path / "settings.json").write_text('{"version": 1, "images": 3, "categories": ["fox", "cat"]}')
     (tmp_path / "settings.yaml").write_text("names: [a]\nother: 1\n")
     (tmp_path / "broken.yaml").write_text("a: [")
     (tmp_path / "annotations.xml").write_text("<html/>")

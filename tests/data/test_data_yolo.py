@@ -95,6 +95,19 @@ def test_lists_of_pictures(tmp_path: Path) -> None:
     assert [(p.id, p.code) for p in listing.problems] == [("a.png", "repeated"), ("gone.png", "missing")]
 
 
+def test_lists_that_lead_away(tmp_path: Path) -> None:
+    """A line that is no picture widens nothing; pictures all over the disk are refused, not searched for."""
+    put(tmp_path, "images/a.png", "0 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "data.yaml").write_text("train: train.txt\nval: /\nnames: [cat]\n")
+    (tmp_path / "train.txt").write_text("/nowhere.png\n./images/a.png\n")
+    with pytest.raises(DataError, match="found them all over"):
+        yolo.read(tmp_path)
+    (tmp_path / "data.yaml").write_text("train: train.txt\nnames: [cat]\n")
+    listing = yolo.read(tmp_path)
+    assert listing.root == tmp_path / "images"
+    assert [p.code for p in listing.problems] == ["missing"]
+
+
 def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_text("cat\ndog\n")
     for name, text in {

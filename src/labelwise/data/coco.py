@@ -60,15 +60,18 @@ def read(
 
 
 def is_coco(file: Path) -> bool:
-    """True if the file begins like COCO annotations: a mapping that names images, annotations or categories early."""
+    """True if the file begins like COCO annotations: a mapping with images and annotations, or the
+    first of either."""
     try:
         with file.open("rb") as stream:
             start = stream.read(1 << 16).lstrip(b"\xef\xbb\xbf \r\n\t")
     except OSError:
         return False
-    return start.startswith(b"{") and any(
-        f'"{key}"'.encode() in start for key in ("images", "annotations", "categories")
+    images, annotations, member = (
+        any(f'"{key}"'.encode() in start for key in keys)
+        for keys in (("images",), ("annotations",), ("file_name", "image_id"))
     )
+    return start.startswith(b"{") and ((images and annotations) or (member and (images or annotations)))
 
 
 def annotation_files(folder: Path) -> list[Path]:

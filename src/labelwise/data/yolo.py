@@ -144,10 +144,16 @@ def _root(base: Path, parts: Mapping[str, Sequence[Path]]) -> Path:
     """The folder that ids are relative to: the one called images that holds all, or the one around several such."""
     folders = []
     for place in (place for places in parts.values() for place in places):
-        folders += [place] if place.is_dir() else [picture.parent for picture in _listed(place, base)]
+        folders += (
+            [place] if place.is_dir() else [picture.parent for picture in _listed(place, base) if picture.is_file()]
+        )
     if not folders:
         return base / "images" if (base / "images").is_dir() else base
     common = Path(os.path.commonpath(folders))
+    if common == Path(common.anchor):  # looking for pictures there would be looking everywhere
+        raise DataError(
+            f"{base}: expected the splits' pictures below one folder, found them all over; correct the lists"
+        )
     home = Path(os.path.normpath(base))
     below = common.relative_to(home).parts if common.is_relative_to(home) else ()
     return home.joinpath(*below[: below.index("images") + 1]) if "images" in below else common
