@@ -219,5 +219,6 @@ def _mean(vectors: Array, rows: Rows) -> Doubles:
 
 
 def _central(vectors: Array, rows: Rows) -> int:
-    """Position of the object nearest the mean of these."""
-    return int(np.argmin(squared_distances(vectors, rows, _mean(vectors, rows))))
+    """Position of the object nearest the mean of these; of those equally near, rounding apart, the first."""
+    squared = squared_distances(vectors, rows, _mean(vectors, rows))
+    return int(np.argmax(squared <= squared.min() * (1 + 1e-12)))
