@@ -121,10 +121,11 @@ def _choose_inside(context: Context, round: int, wanted: int) -> list[Query]:
     checkpoint = last_checkpoint(context, round)
     strategy = parts.cold_start if checkpoint is None else parts.strategy
     assert parts.unit != "image"
-    skipped = {q.sample_id for q in store.queries() if (a := store.annotations().get(q.id)) and a.skipped}
+    queries, answers = store.queries(), store.annotations()
+    skipped = {q.sample_id for q in queries if (a := answers.get(q.id)) and a.skipped}
     samples = [s for s in store.samples("pool") if s.id not in skipped]
     asked: dict[str, list[NDArray[Any]]] = {}
-    for earlier in store.queries():
+    for earlier in queries:
         if earlier.geometry is not None:
             asked.setdefault(earlier.sample_id, []).append(earlier.geometry)
     rng = context.rng(round, "query")

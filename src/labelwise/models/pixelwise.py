@@ -19,6 +19,7 @@ from labelwise.data.masks import Mask, empty_mask, target_mask, void_of
 from labelwise.embedding.backbone import Preprocessing, device, save_tensors, to_input
 from labelwise.errors import ModelError
 from labelwise.models import Plan, Progress
+from labelwise.models.training import freeze_norms, load_optimizer, save_optimizer
 from labelwise.records import Labelled, Target
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class PixelTraining:
         scaler = torch.amp.GradScaler(enabled=device() == "cuda")
         self.network.train()
         if self.options.freeze_norm:
-            _freeze_norms(self.network.backbone)
+            freeze_norms(self.network.backbone)
         for done, (images, labels) in enumerate(self._batches(self.steps), start=1):
             share = self._schedule(self.step / max(1, self.total))
             for group, highest in zip(
@@ -212,26 +213,9 @@ class PixelTraining:
         """Write the network, and the optimiser where the next round goes on with it; nothing is pickled."""
         save_tensors(self.network.state_dict(), out / "network.safetensors", {})
         if self.options.start == "continue":
-            state = self.optimizer.state_dict()["state"]
-            flat = {f"{i}.{k}": v for i, values in state.items() for k, v in values.items()}
-            save_tensors(flat, out / "optimizer.safetensors", {})
+            save_optimizer(self.optimizer, out)
 
     def restore(self, checkpoint: Path) -> None:
         """Take over the optimiser and the number of steps of a checkpoint."""
-        from safetensors.torch import load_file
-
-        state: dict[int, dict[str, Any]] = {}
-        for name, value in load_file(checkpoint / "optimizer.safetensors").items():
-            index, _, key = name.partition(".")
-            state.setdefault(int(index), {})[key] = value
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        # A classifier that grew by a class has new shapes: its moments begin anew.
-        fitting = {i: s for i, s in state.items() if s["exp_avg"].shape == parameters[i].shape}
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": fitting})
+        load_optimizer(self.optimizer, checkpoint)
         self.step = json.loads((checkpoint / "about.json").read_text(encoding="utf-8"))["step"]
-
-
-def _freeze_norms(network: Any) -> None:
-    for module in network.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.eval()

@@ -110,7 +110,7 @@ class Training:
         self.network.train()
         freeze = options.freeze_norm if options.freeze_norm is not None else options.weights != "none"
         if freeze or len(self.train) == 1:  # one image has no variance to normalise by
-            _freeze_norms(self.network)
+            freeze_norms(self.network)
         order = [self.train[i] for i in self.rng.permutation(len(self.train))]
         pixels = read_pixels([x.sample for x in order], self.preprocessing.pixels, threads=self.threads)
         steps = math.ceil(len(order) / options.train_batch)
@@ -162,9 +162,7 @@ class Training:
         """Write network, optimiser and what is needed to use them; nothing is pickled."""
         save_tensors(self.network.state_dict(), out / "network.safetensors", {})
         if self.options.start == "continue":
-            state = self.optimizer.state_dict()["state"]
-            flat = {f"{i}.{k}": v for i, values in state.items() for k, v in values.items()}
-            save_tensors(flat, out / "optimizer.safetensors", {})
+            save_optimizer(self.optimizer, out)
         about = {
             "classes": self.classes,
             "backbone": self.options.backbone,
@@ -175,21 +173,33 @@ class Training:
 
     def restore(self, checkpoint: Path) -> None:
         """Take over the optimiser and the number of epochs of a checkpoint."""
-        from safetensors.torch import load_file
-
-        flat = load_file(checkpoint / "optimizer.safetensors")
-        state: dict[int, dict[str, Any]] = {}
-        for name, value in flat.items():
-            index, _, key = name.partition(".")
-            state.setdefault(int(index), {})[key] = value
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        # A classifier that grew by a class has new shapes: its moments begin anew.
-        fitting = {i: s for i, s in state.items() if s["exp_avg"].shape == parameters[i].shape}
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": fitting})
+        load_optimizer(self.optimizer, checkpoint)
         self.first_epoch = json.loads((checkpoint / "about.json").read_text(encoding="utf-8"))["epochs"]
 
 
-def _freeze_norms(network: Any) -> None:
+def save_optimizer(optimizer: Any, out: Path) -> None:
+    """Write an optimiser's moments into a checkpoint."""
+    state = optimizer.state_dict()["state"]
+    flat = {f"{i}.{k}": v for i, values in state.items() for k, v in values.items()}
+    save_tensors(flat, out / "optimizer.safetensors", {})
+
+
+def load_optimizer(optimizer: Any, checkpoint: Path) -> None:
+    """Take over an optimiser's moments from a checkpoint, wherever they still fit."""
+    from safetensors.torch import load_file
+
+    state: dict[int, dict[str, Any]] = {}
+    for name, value in load_file(checkpoint / "optimizer.safetensors").items():
+        index, _, key = name.partition(".")
+        state.setdefault(int(index), {})[key] = value
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    # A classifier that grew by a class has new shapes: its moments begin anew.
+    fitting = {i: s for i, s in state.items() if s["exp_avg"].shape == parameters[i].shape}
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": fitting})
+
+
+def freeze_norms(network: Any) -> None:
+    """Let batch normalisation keep the statistics it has."""
     import torch
 
     # Running statistics of small labelled sets are worse than those the weights came with.
