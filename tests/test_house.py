@@ -44,7 +44,7 @@ LAYERS = (
     ("parts", "picking_images", "report", "testing"),
     ("loop", "pick_output", "tables"),
     ("api",),
-    ("demo", "verb_pick"),
+    ("demo", "verbs"),
     ("cli",),
 )
 
