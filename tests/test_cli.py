@@ -16,7 +16,21 @@ from labelwise import cli
 from labelwise.data.digits import make_scenes
 from labelwise.verbs import progress
 
-VERBS = ("demo", "init", "check", "run", "step", "status", "simulate", "compare", "embed", "pick", "list")
+VERBS = (
+    "demo",
+    "init",
+    "check",
+    "run",
+    "step",
+    "status",
+    "simulate",
+    "compare",
+    "embed",
+    "pick",
+    "export",
+    "import",
+    "list",
+)
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ LAYERS = (
     ("models", "annotators", "picking", "pool", "predicted", "results", "starter"),
     ("parts", "picking_images", "report", "testing"),
     ("loop", "pick_output", "tables"),
-    ("api",),
+    ("api", "exporting", "importing"),
     ("demo", "verbs"),
     ("cli",),
 )

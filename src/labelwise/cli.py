@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from labelwise.errors import LabelwiseError
+from labelwise.verbs import exchange
 from labelwise.verbs.progress import progress_of, teller
 
 INTERRUPTED = 3
@@ -366,6 +367,10 @@ def pick(
         # Without a list to write the picks are the result; what is said about them then goes beside it.
         typer.echo("\n".join(done.said), err=not out)
         typer.echo("\n".join(done.result))
+
+
+app.command("export")(exchange.export)
+app.command("import")(exchange.import_answers)
 
 
 @app.command("list")

@@ -15,11 +15,11 @@ def annotate(context: Context, round: int, goal: int) -> str:
     """Submit the open queries, store what is answered, and say what is still waited for."""
     began = time.perf_counter()
     store, annotator = context.store, context.parts.annotator
-    desk = Desk(context.by_id, store.classes(), context.config.folder / "rounds")
+    desk = Desk(context.by_id, store.classes(), context.config.folder / "rounds", context.config.task)
     asked = store.queries(round, open_only=True)
     annotator.submit(asked, desk)
     by_id = {q.id: q for q in asked}
-    answers = {a.query_id: _counted(by_id[a.query_id], a) for a in annotator.collect(asked, desk)}
+    answers = {a.query_id: counted(by_id[a.query_id], a) for a in annotator.collect(asked, desk)}
     left = [q for q in asked if q.id not in answers]
     with store.transaction():
         store.add_annotations(answers[q.id] for q in asked if q.id in answers)
@@ -30,7 +30,7 @@ def annotate(context: Context, round: int, goal: int) -> str:
     return f"waiting for {len(left)} annotations of round {round}: {annotator.advice(left, desk)}" if left else ""
 
 
-def _counted(query: Query, answer: Annotation) -> Annotation:
+def counted(query: Query, answer: Annotation) -> Annotation:
     """The answer with what it counts for: of pixels those that have a class, the others were void."""
     if query.unit != "pixel" or answer.target is None or answer.target.geometry is None:
         return answer
