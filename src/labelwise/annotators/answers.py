@@ -141,11 +141,10 @@ def read_answers(
         kind = format or _folder_format(place, asked.task)
         if kind not in FORMATS:
             raise DataError(f"{path}: unknown format {kind!r}: {suggest(kind, FORMATS)}")
-        if asked.queries:
-            try:
-                _READERS[kind](place, asked, names, found)
-            except DataError as error:
-                raise DataError(str(error).replace(str(place), str(path))) from None
+        try:
+            _READERS[kind](place, asked, names, found)
+        except DataError as error:
+            raise DataError(str(error).replace(str(place), str(path))) from None
         if not new_classes and asked.classes:
             _drop_unknown(asked, found)
         annotations = [

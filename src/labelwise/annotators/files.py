@@ -90,7 +90,7 @@ class Files:
         advice = f"{what} {place} and put the result beside it as {as_what}, then run again"
         if found is None:
             return advice
-        wrong = told(self._read(open_queries, found, desk), desk.classes, _WAY_OUT)
+        wrong = told(replace(self._read(open_queries, found, desk), settled=()), desk.classes, _WAY_OUT)
         return advice + (f"; {found.name}: {wrong[0]}" if wrong else f"; {found.name} does not name them")
 
     def _classes(self, queries: Sequence[Query], path: Path, desk: Desk) -> list[Annotation]:
