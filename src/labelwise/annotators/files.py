@@ -14,7 +14,7 @@ import numpy as np
 from labelwise.annotators import Desk
 from labelwise.annotators.answers import SKIP, Answers, Asked, Empty, read_answers, told
 from labelwise.catalog import suggest
-from labelwise.data import coco, csv_table, cvat_xml, image_masks, voc, yolo
+from labelwise.data import coco, csv_table, cvat_xml, image_masks, label_tables, voc, yolo
 from labelwise.data.box_writing import Images, new_folder, stem_of
 from labelwise.data.masks import write_mask
 from labelwise.errors import DataError
@@ -29,7 +29,8 @@ WRITERS: Mapping[str, Callable[..., list[str]]] = {
     "yolo": yolo.write,
     "cvat_xml": cvat_xml.write,
 }
-_ANSWERS = ("answers", "answers.zip", "answers.json", "answers.xml", "answers.csv")
+_SUFFIXES = frozenset({".zip", ".json", ".xml", ".csv"})
+_ASKED = "asked.txt"  # ids of the queries that a folder asks
 _WAY_OUT = "set annotator.new_classes=true"
 
 
@@ -51,21 +52,26 @@ class Files:
     new_classes: bool = False
 
     simulated = False
+    tasks = frozenset({"classify", "detect", "segment"})
 
     def submit(self, queries: Sequence[Query], desk: Desk) -> None:
-        """Write the files, unless they are there: what a person may have begun to fill is never overwritten."""
+        """Write what is not asked yet; a file that a person may have begun to fill is never overwritten."""
         if not queries:
             return
         place = _place(queries, desk)
-        if place.exists():
-            return
         place.parent.mkdir(parents=True, exist_ok=True)
         if place.suffix == ".csv":
-            replace_text(place, "\ufeff" + questions_table(queries, desk.samples))
-        elif desk.task == "detect":
-            _write_boxes(self.format, place, queries, desk, self.images)
-        else:
-            write_masks_to_fill(place, queries, desk.samples, desk.classes, self.images)
+            if not place.exists():
+                replace_text(place, "\ufeff" + questions_table(queries, desk.samples))
+            return
+        # A budget of boxes may ask for more images in the same round: they get a folder of their own.
+        asked = {id for folder in _folders(place) for id in (folder / _ASKED).read_text(encoding="utf-8").split()}
+        new = [query for query in queries if query.id not in asked]
+        if new:
+            write = _write_boxes if desk.task == "detect" else _write_masks
+            with new_folder(_next(place)) as folder:
+                write(folder, new, desk, self)
+                replace_text(folder / _ASKED, "".join(f"{query.id}\n" for query in new))
 
     def collect(self, open_queries: Sequence[Query], desk: Desk) -> list[Annotation]:
         """What is filled in. Raises DataError, listing them, for classes the run does not know."""
@@ -74,24 +80,26 @@ class Files:
         place = _place(open_queries, desk)
         if desk.task == "classify":
             return self._classes(open_queries, place, desk) if place.exists() else []
-        if place.suffix == ".csv":
-            return list(self._read(open_queries, place, desk).annotations) if place.exists() else []
-        found = _answers(place)
-        return [] if found is None else list(self._read(open_queries, found, desk).annotations)
+        found: dict[str, Annotation] = {}
+        for file in _answers(place):
+            left = [query for query in open_queries if query.id not in found]
+            found |= {answer.query_id: answer for answer in self._read(left, file, desk).annotations}
+        return [found[query.id] for query in open_queries if query.id in found]
 
     def advice(self, open_queries: Sequence[Query], desk: Desk) -> str:
         """Which file to fill, or where to put the answers; and what is wrong with those that are there."""
-        place = _place(open_queries, desk)
+        place, files = _place(open_queries, desk), _answers(_place(open_queries, desk))
         if place.suffix == ".csv":
             return f"fill the column 'class' in {place}, then run again"
-        found = _answers(place)
         what = "paint the masks of" if desk.task == "segment" else "annotate the images of"
-        as_what = "answers" if desk.task == "segment" else f"answers (folder, or {', '.join(_ANSWERS[1:])})"
-        advice = f"{what} {place} and put the result beside it as {as_what}, then run again"
-        if found is None:
+        as_what = "answers" if desk.task == "segment" else "answers (folder, .json, .xml, .csv or .zip)"
+        where = (_folders(place) or [place])[-1]
+        advice = f"{what} {where} and put the result beside it as {as_what}, then run again"
+        if not files:
             return advice
-        wrong = told(replace(self._read(open_queries, found, desk), settled=()), desk.classes, _WAY_OUT)
-        return advice + (f"; {found.name}: {wrong[0]}" if wrong else f"; {found.name} does not name them")
+        answers = self._read(open_queries, files[-1], desk)
+        wrong = told(replace(answers, settled=()), desk.classes, _WAY_OUT)
+        return advice + (f"; {files[-1].name}: {wrong[0]}" if wrong else f"; {files[-1].name} does not name them")
 
     def _classes(self, queries: Sequence[Query], path: Path, desk: Desk) -> list[Annotation]:
         answers = csv_table.read_classes(path)
@@ -135,8 +143,24 @@ def _place(queries: Sequence[Query], desk: Desk) -> Path:
     return desk.folder / f"{queries[0].round:03d}" / ("annotate.csv" if table else "annotate")
 
 
-def _answers(place: Path) -> Path | None:
-    return next((file for name in _ANSWERS if (file := place.with_name(name)).exists()), None)
+def _answers(place: Path) -> list[Path]:
+    """Where answers are: the filled table, or everything beside the folders that is called answers."""
+    if place.suffix == ".csv":
+        return [place] if place.exists() else []
+    found = place.parent.glob("answers*")
+    return sorted(file for file in found if file.is_dir() or file.suffix.lower() in _SUFFIXES)
+
+
+def _folders(place: Path) -> list[Path]:
+    """The folders that were written in this round, in their order."""
+    found = [folder for folder in place.parent.glob("annotate*") if (folder / _ASKED).is_file()]
+    return sorted(found, key=lambda folder: (len(folder.name), folder.name))
+
+
+def _next(place: Path) -> Path:
+    numbers = range(1, 1_000_000)
+    tries = (place if number == 1 else place.with_name(f"{place.name}-{number}") for number in numbers)
+    return next(folder for folder in tries if not folder.exists())
 
 
 def questions_table(queries: Sequence[Query], samples: Mapping[str, Sample]) -> str:
@@ -181,14 +205,24 @@ def samples_to_fill(queries: Sequence[Query], samples: Mapping[str, Sample]) -> 
     ]
 
 
-def _write_boxes(format: str, place: Path, queries: Sequence[Query], desk: Desk, images: Images) -> None:
-    if format == "csv":
-        from labelwise.data import label_tables
+def _write_boxes(folder: Path, queries: Sequence[Query], desk: Desk, how: Files) -> None:
+    samples = samples_to_fill(queries, desk.samples)
+    if how.format == "csv":
+        label_tables.write(folder / "annotate.csv", samples, desk.classes)
+    else:
+        _moved(folder, lambda inner: WRITERS[how.format](inner, samples, desk.classes, images=how.images))
 
-        with new_folder(place) as folder:
-            label_tables.write(folder / "annotate.csv", samples_to_fill(queries, desk.samples), desk.classes)
-        return
-    WRITERS[format](place, samples_to_fill(queries, desk.samples), desk.classes, images=images)
+
+def _write_masks(folder: Path, queries: Sequence[Query], desk: Desk, how: Files) -> None:
+    _moved(folder, lambda inner: write_masks_to_fill(inner, queries, desk.samples, desk.classes, how.images))
+
+
+def _moved(folder: Path, write: Callable[[Path], list[str]]) -> None:
+    """Write a dataset into a new folder inside, and bring it up."""
+    write(folder / ".dataset")
+    for inner in sorted((folder / ".dataset").iterdir()):
+        inner.replace(folder / inner.name)
+    (folder / ".dataset").rmdir()
 
 
 def write_masks_to_fill(
@@ -197,17 +231,13 @@ def write_masks_to_fill(
     """Pictures, class names, masks where one is proposed, and for regions a picture that is white where a class is
     asked; returns what it cannot hold."""
     asked = [replace(samples[query.sample_id], target=query.proposal, split=None, group=None) for query in queries]
-    with new_folder(place) as folder:
-        notes = image_masks.write(folder / "dataset", asked, classes, images=images)
-        for inner in sorted((folder / "dataset").iterdir()):
-            inner.replace(folder / inner.name)
-        (folder / "dataset").rmdir()
-        for query in queries:
-            if query.geometry is None or query.geometry.shape[1] != 4:
-                continue
-            width, height = samples[query.sample_id].size
-            white = np.zeros((height, width), np.uint8)
-            for x0, y0, x1, y1 in query.geometry.tolist():
-                white[int(y0) : int(y1), int(x0) : int(x1)] = 255
-            write_mask(folder / "regions" / f"{stem_of(query.sample_id)}.png", white)
+    notes = image_masks.write(place, asked, classes, images=images)
+    for query in queries:
+        if query.geometry is None or query.geometry.shape[1] != 4:
+            continue
+        width, height = samples[query.sample_id].size
+        white = np.zeros((height, width), np.uint8)
+        for x0, y0, x1, y1 in query.geometry.tolist():
+            white[int(y0) : int(y1), int(x0) : int(x1)] = 255
+        write_mask(place / "regions" / f"{stem_of(query.sample_id)}.png", white)
     return [note for note in notes if "unlabelled" not in note]
