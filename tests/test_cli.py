@@ -14,8 +14,23 @@ import yaml
 
 from labelwise import cli
 from labelwise.data.digits import make_scenes
+from labelwise.verbs import progress
 
-VERBS = ("demo", "init", "check", "run", "step", "status", "simulate", "compare", "embed", "pick", "list")
+VERBS = (
+    "demo",
+    "init",
+    "check",
+    "run",
+    "step",
+    "status",
+    "simulate",
+    "compare",
+    "embed",
+    "pick",
+    "export",
+    "import",
+    "list",
+)
 
 
 @pytest.fixture(scope="module")
@@ -306,8 +321,8 @@ def test_remaining_time_where_there_is_no_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [0.0]
-    monkeypatch.setattr(cli.time, "monotonic", lambda: clock[0])
-    show = cli._plain_progress()
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    show = progress.plain_progress()
     for second in range(301):
         clock[0] = float(second)
         show(1000 + second * 2, 3000, "training")  # it continues, and 1000 were done before it began
