@@ -19,7 +19,8 @@ def annotate(context: Context, round: int, goal: int) -> str:
     asked = store.queries(round, open_only=True)
     annotator.submit(asked, desk)
     by_id = {q.id: q for q in asked}
-    answers = {a.query_id: _counted(by_id[a.query_id], a) for a in annotator.collect(asked, desk)}
+    pixels = context.parts.unit == "pixel" or context.config.budget.cost == "pixel"
+    answers = {a.query_id: _counted(by_id[a.query_id], a, pixels) for a in annotator.collect(asked, desk)}
     left = [q for q in asked if q.id not in answers]
     with store.transaction():
         store.add_annotations(answers[q.id] for q in asked if q.id in answers)
@@ -30,9 +31,9 @@ def annotate(context: Context, round: int, goal: int) -> str:
     return f"waiting for {len(left)} annotations of round {round}: {annotator.advice(left, desk)}" if left else ""
 
 
-def _counted(query: Query, answer: Annotation) -> Annotation:
-    """The answer with what it counts for: of pixels those that have a class, the others were void."""
-    if query.unit != "pixel" or answer.target is None or answer.target.geometry is None:
+def _counted(query: Query, answer: Annotation, pixels: bool) -> Annotation:
+    """The answer with what it counts for: of ``pixels`` those that have a class, the others were void."""
+    if query.unit == "image" or not pixels or answer.target is None or answer.target.geometry is None:
         return answer
     return replace(answer, amount=float(len(answer.target.geometry)))
 
