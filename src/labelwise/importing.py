@@ -70,7 +70,7 @@ def import_answers(
             file, asked, format=format, root=root, new_classes=new_classes, empty=empty, who=who, masks=masks
         )
         with store.transaction():
-            store.add_annotations(counted(by_id[a.query_id], a) for a in answers.annotations)
+            store.add_annotations(counted(by_id[a.query_id], a, config.budget.cost) for a in answers.annotations)
         left = len(store.queries(open_only=True))
     lines = told(answers, asked.classes, "give --new-classes")
     skipped = sum(a.skipped for a in answers.annotations)

@@ -47,7 +47,8 @@ def build(config: Config) -> Parts:
     for key, chosen in (("strategy", strategy), ("cold_start", cold_start)):
         _check_elements(key, chosen, config.task)
     _check_needs("strategy", strategy, model.provides, f"model {config.model.name!r}")
-    _check_needs("cold_start", cold_start, model.provides & {"embeddings"}, "a run before its first training")
+    before = model.provides & {"embeddings"} if config.task != "segment" else frozenset()
+    _check_needs("cold_start", cold_start, before, "a run before its first training")
     unit = _unit(config, {"strategy": strategy, "cold_start": cold_start})
     if config.task == "segment" and unit == "image":
         strategy = _of_whole_images(strategy)
@@ -74,6 +75,9 @@ def _unit(config: Config, used: Mapping[str, Strategy]) -> Unit:
     needed = {"image": config.task, "box": "detect"}.get(unit, "segment")
     if config.task != needed:
         raise ConfigError(f"budget.unit={unit} needs task={needed}, found task={config.task}: ask for images")
+    for name, plain in (("region", "window"), ("cost", "region")):
+        if unit != "region" and (found := getattr(config.budget, name)) != plain:
+            raise ConfigError(f"budget.{name}={found} is for budget.unit=region, found {unit}: leave it out")
     for key, strategy in used.items():
         strategy.check_unit(key, unit)
     return unit

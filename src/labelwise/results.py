@@ -67,6 +67,8 @@ class RunResult:
     @property
     def unit(self) -> str:
         """What the budget counts, in the plural: images, regions or pixels."""
+        if self.config.budget.cost == "pixel":
+            return UNITS["pixel"]
         asked = {q.unit for queries in self.queries.values() for q in queries if q.purpose == "train"}
         return UNITS[next(iter(sorted(asked)), "image")]
 

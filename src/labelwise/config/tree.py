@@ -112,6 +112,14 @@ class Budget(Node):
         default=False, description="amounts are for each image of the pool, not for the pool: 10 pixels of every image"
     )
     radius: int = Field(default=1, ge=1, le=1000, description="a region is a window of 2 x radius + 1 pixels a side")
+    region: Literal["window", "superpixel"] = Field(
+        default="window", description="what a region is: a window, or one of an image's superpixels"
+    )
+    superpixels: int = Field(default=200, ge=2, le=60000, description="about how many superpixels an image has")
+    compactness: float = Field(default=10.0, gt=0, description="how square superpixels are: more is squarer")
+    cost: Literal["region", "pixel"] = Field(
+        default="region", description="what amounts of regions count: the regions, or their valid pixels"
+    )
     initial: Amount = Field(default=50, description="images, boxes, regions or pixels in round 0")
     per_round: Amounts = Field(
         default=50, description="the same in each later round, or a list with one amount a round"

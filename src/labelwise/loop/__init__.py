@@ -22,7 +22,7 @@ from labelwise.loop.annotate import annotate
 from labelwise.loop.context import Context
 from labelwise.loop.intake import check_truth, summary, take_in
 from labelwise.loop.judge import judge
-from labelwise.loop.query import query
+from labelwise.loop.query import ask_of, query
 from labelwise.loop.train import train
 from labelwise.models import Place, Progress
 from labelwise.ownership import open_explained, owned, replace_text
@@ -185,13 +185,14 @@ def _rounds(context: Context, limit: int | None) -> Outcome:
 
 def _capacity(context: Context) -> int:
     """How many images, boxes, regions or pixels the pool holds."""
-    pool, side = context.store.samples("pool"), 2 * context.config.budget.radius + 1
-    if context.parts.unit == "image":
+    pool, unit = context.store.samples("pool"), context.parts.unit
+    if unit == "image":
         return len(pool)
-    if context.parts.unit == "box":
+    if unit == "box":
         return _boxes(context)
+    ask = ask_of(context.config, unit)
     pixels = sum(s.size[0] * s.size[1] for s in pool)
-    return pixels if context.parts.unit == "pixel" else pixels // side**2
+    return pixels if ask.by_pixels else pixels // max(1, min((ask.pixels(*s.size) for s in pool), default=1))
 
 
 def _boxes(context: Context) -> int:
@@ -213,7 +214,7 @@ def _say_round(context: Context, round: int, left: int) -> None:
     scores = context.store.evaluations("test").get(round) or context.store.evaluations("audit").get(round) or {}
     first = METRICS[context.config.task][:2]
     figures = ", ".join(f"{words.phrase(name)} {scores[name]:.3f}" for name in first if name in scores)
-    unit = context.parts.unit
+    unit = "pixel" if context.config.budget.cost == "pixel" else context.parts.unit
     number = len(context.store.answered()) if unit == "image" else int(context.store.spent())
     labels = _count(number, "label") if unit == "image" else f"{number} labelled {UNITS[unit] if number != 1 else unit}"
     context.tell(

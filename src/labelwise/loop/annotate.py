@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import Literal
 
 from labelwise.annotators import Desk
 from labelwise.loop.context import Context
@@ -39,7 +40,8 @@ def _ask(context: Context, round: int, goal: int) -> str:
     asked = store.queries(round, open_only=True)
     annotator.submit(asked, desk)
     by_id = {q.id: q for q in asked}
-    answers = {a.query_id: counted(by_id[a.query_id], a) for a in annotator.collect(asked, desk)}
+    cost = context.config.budget.cost
+    answers = {a.query_id: counted(by_id[a.query_id], a, cost) for a in annotator.collect(asked, desk)}
     left = [q for q in asked if q.id not in answers]
     with store.transaction():
         store.add_annotations(answers[q.id] for q in asked if q.id in answers)
@@ -69,11 +71,15 @@ def _one_by_one(context: Context, round: int, goal: int) -> str:
     return ""
 
 
-def counted(query: Query, answer: Annotation) -> Annotation:
-    """The answer with what it counts for: boxes; of pixels those that have a class, the others were void."""
+def counted(query: Query, answer: Annotation, cost: Literal["region", "pixel"] = "region") -> Annotation:
+    """The answer with what it counts for: boxes; of pixels those that have a class, the others were void.
+
+    ``cost`` is what regions are counted in.
+    """
     if query.unit == "box" and answer.target is not None:
         return replace(answer, amount=float(len(answer.target.classes)) if query.purpose == "train" else 0.0)
-    if query.unit != "pixel" or answer.target is None or answer.target.geometry is None:
+    pixels = query.unit == "pixel" or (query.unit == "region" and cost == "pixel")
+    if not pixels or answer.target is None or answer.target.geometry is None:
         return answer
     return replace(answer, amount=float(len(answer.target.geometry)))
 

@@ -16,7 +16,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from labelwise.embedding.backbone import NetworkSpec, Preprocessing, create_network, device, preprocessing_of
 from labelwise.embedding.backbone import read_pixels as read_prepared
 from labelwise.models import Place, Plan, Progress, Want
-from labelwise.models.pixelwise import PixelTraining, Pyramid, padded
+from labelwise.models.pixelwise import PixelTraining, Pyramid, feature_map, padded
 from labelwise.models.training import load_weights
 from labelwise.records import Labelled, Prediction, Sample, Task
 
@@ -61,7 +61,7 @@ class Fpn:
     freeze_norm: bool = True
 
     tasks = frozenset[Task]({"segment"})
-    provides = frozenset({"probs", "samples"})
+    provides = frozenset({"probs", "samples", "embeddings"})
     validation = 0.0
     batch_size = 8
 
@@ -117,7 +117,10 @@ class Fpn:
         return out
 
     def predict(self, checkpoint: Path | None, samples: Sequence[Sample], *, want: Want) -> Iterator[Prediction]:
-        """Class probabilities ``(h, w, C)`` at the size of each picture, one picture at a time."""
+        """Class probabilities ``(h, w, C)`` at the size of each picture, one picture at a time.
+
+        Embeddings are what the classifier sees: a map ``(h', w', channels)``, coarser than the picture.
+        """
         import torch
 
         assert checkpoint is not None, "without a checkpoint a segmentation has nothing to say"
@@ -132,6 +135,8 @@ class Fpn:
                     outputs["probs"] = self._probs(network, fused, pixels.shape[:2], sample.size)
                 if "samples" in want:
                     outputs["samples"] = self._samples(network, fused, pixels.shape[:2], sample.size)
+                if "embeddings" in want:
+                    outputs["embedding"] = feature_map(fused, pixels.shape[:2], network.stride)
                 yield Prediction(sample.id, **outputs)
 
     def _probs(self, network: Any, fused: Any, inner: tuple[int, ...], size: tuple[int, int]) -> NDArray[np.float32]:
