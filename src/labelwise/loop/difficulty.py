@@ -97,9 +97,10 @@ def class_quality(
 def _probability(p: Prediction, labels: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
     """The probability ``(true boxes, predicted boxes)`` that each predicted box has for the class of each true one."""
     assert p.boxes is not None
-    full = np.zeros((len(p.boxes), classes))
+    full: NDArray[np.float64] = np.zeros((len(p.boxes), classes))
     if p.probs is not None:
         full[:, : p.probs.shape[1]] = p.probs
     elif p.labels is not None and p.confidences is not None:
         full[np.arange(len(full)), p.labels] = p.confidences
-    return np.asarray(full[:, labels].T.clip(0, 1))
+    found: NDArray[np.float64] = full[:, labels].T.clip(0, 1)
+    return found
