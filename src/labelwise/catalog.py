@@ -39,6 +39,7 @@ TABLES: dict[str, dict[str, str]] = {
         "finetune": "labelwise.models.finetune:Finetune",
         "fpn": "labelwise.models.fpn:Fpn",
         "mmseg": "labelwise.models.mmseg:MMSeg",
+        "zero_shot": "labelwise.models.zero_shot:ZeroShot",
     },
     "head": {
         "logistic": "labelwise.models.heads:Logistic",

@@ -1,0 +1,84 @@
+"""From what a detector gives to a record: boxes within the image, one of each object, the surest first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from labelwise.models import Want
+from labelwise.records import Prediction
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def record(
+    id: str,
+    size: tuple[int, int],
+    boxes: Tensor,
+    probs: Tensor,
+    *,
+    want: Want,
+    confidences: Tensor | None = None,
+    independent: bool = False,
+    objects: Tensor | None = None,
+    image: Tensor | None = None,
+    threshold: float = 0.05,
+    nms: float | None = None,
+    most: int = 300,
+) -> Prediction:
+    """The prediction of one image, holding what is wanted.
+
+    ``size`` is (width, height) of the image, ``boxes`` ``(N, 4)`` x0, y0, x1, y1 in its pixels, ``probs`` ``(N, C)``,
+    ``confidences`` ``(N,)`` (the highest of ``probs`` if None), ``objects`` ``(N, d)``, ``image`` ``(d,)``. Boxes are
+    cut at the image's edges; left out are those without area, those less sure than ``threshold`` and, of those that
+    overlap by more than ``nms`` (intersection over union) with the same most probable class, all but the surest. The
+    ``most`` surest stay, in falling order. A vector is that of each object where ``objects`` are wanted, else that of
+    the image.
+    """
+    import torch
+
+    labels = probs.argmax(dim=-1) if probs.shape[-1] else torch.zeros(len(probs), dtype=torch.int64)
+    sure = (probs.amax(dim=-1) if confidences is None else confidences).clamp(0, 1)
+    edges = torch.tensor([*size, *size], dtype=boxes.dtype, device=boxes.device)
+    boxes = torch.minimum(boxes.clamp(min=0), edges)
+    keep = torch.nonzero((sure >= threshold) & (boxes[:, 2:] > boxes[:, :2]).all(dim=1)).reshape(-1)
+    keep = keep[torch.argsort(sure[keep], descending=True, stable=True)]
+    if nms is not None and len(keep):
+        keep = keep[_apart(boxes[keep], labels[keep], sure[keep], nms)]
+    keep = keep[:most]
+
+    def array(value: Tensor | None) -> Any:
+        return None if value is None else np.ascontiguousarray(value[keep].detach().float().cpu().numpy())
+
+    vectors = array(objects) if "objects" in want else None
+    if vectors is None and "embeddings" in want and image is not None:
+        vectors = image.detach().float().cpu().numpy()
+    return Prediction(
+        id,
+        probs=array(probs) if "probs" in want else None,
+        embedding=vectors,
+        boxes=array(boxes),
+        labels=labels[keep].cpu().numpy(),
+        confidences=array(sure),
+        independent=independent,
+    )
+
+
+def corners(boxes: Tensor, width: float, height: float) -> Tensor:
+    """Boxes ``(N, 4)`` of centre and size in shares as x0, y0, x1, y1, in units of ``width`` and ``height``."""
+    import torch
+
+    centre, half = boxes[:, :2], boxes[:, 2:].clamp(min=0) / 2
+    scale = torch.tensor([width, height, width, height], dtype=boxes.dtype, device=boxes.device)
+    return torch.cat([centre - half, centre + half], dim=1) * scale
+
+
+def _apart(boxes: Tensor, labels: Tensor, sure: Tensor, iou: float) -> Tensor:
+    """The rows that stay, ascending: rows come surest first, and torchvision's order among equals is not promised."""
+    from torchvision.ops import batched_nms
+
+    order = -sure.new_tensor(range(len(sure)))  # strictly falling, whatever the ties
+    kept: Tensor = batched_nms(boxes.float(), order, labels, iou).sort().values
+    return kept
