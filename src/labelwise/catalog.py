@@ -40,6 +40,7 @@ TABLES: dict[str, dict[str, str]] = {
         "fpn": "labelwise.models.fpn:Fpn",
         "mmseg": "labelwise.models.mmseg:MMSeg",
         "zero_shot": "labelwise.models.zero_shot:ZeroShot",
+        "transformers": "labelwise.models.transformers_detectors:TransformersDetector",
     },
     "head": {
         "logistic": "labelwise.models.heads:Logistic",

@@ -86,3 +86,45 @@ def _save(folder: Path, network: Any, processor: Any) -> str:
         processor.save_pretrained(folder)
     assert json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
     return str(folder)
+
+
+@pytest.fixture
+def tiny_detector() -> Callable[..., str]:
+    """Saves a small detector with random weights and gives its folder: "rt_detr", "detr", "deformable" or "yolos"."""
+    pytest.importorskip("transformers")
+    import torch
+    import transformers
+
+    def save(folder: Path, kind: str = "rt_detr", side: int = 64, queries: int = 12) -> str:
+        resnet = {"embedding_size": 16, "hidden_sizes": [16, 24, 32, 40], "depths": [1, 1, 1, 1], "layer_type": "basic"}
+        layers = {"encoder_layers": 1, "decoder_layers": 2, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64}
+        heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
+        if kind == "rt_detr":
+            config = transformers.RTDetrConfig(
+                backbone_config=transformers.RTDetrResNetConfig(**resnet, out_features=["stage2", "stage3", "stage4"]),
+                encoder_hidden_dim=32, encoder_in_channels=[24, 32, 40], decoder_in_channels=[32, 32, 32], d_model=32,
+                num_queries=queries, num_denoising=10, anchor_image_size=None, **layers, **heads,
+            )  # fmt: skip
+        elif kind == "yolos":
+            config = transformers.YolosConfig(
+                hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+                image_size=[side, side], patch_size=16, num_detection_tokens=queries,
+            )  # fmt: skip
+        else:
+            backbone = transformers.ResNetConfig(**resnet, out_features=["stage2", "stage3", "stage4"])
+            name = "Detr" if kind == "detr" else "DeformableDetr"
+            more = {} if kind == "detr" else {"num_feature_levels": 3, "disable_custom_kernels": True}
+            config = getattr(transformers, f"{name}Config")(
+                use_timm_backbone=False, use_pretrained_backbone=False, backbone=None, backbone_config=backbone,
+                d_model=32, num_queries=queries, **layers, **heads, **more,
+            )  # fmt: skip
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            network = transformers.AutoModelForObjectDetection.from_config(config)
+        square = {"height": side, "width": side}
+        shorter = {"shortest_edge": side, "longest_edge": 2 * side}
+        makers = {"rt_detr": "RTDetr", "detr": "Detr", "deformable": "DeformableDetr", "yolos": "Yolos"}
+        images = getattr(transformers, f"{makers[kind]}ImageProcessor")(size=square if kind == "rt_detr" else shorter)
+        return _save(folder, network, images)
+
+    return save
