@@ -38,6 +38,7 @@ TABLES: dict[str, dict[str, str]] = {
         "frozen": "labelwise.models.frozen:Frozen",
         "finetune": "labelwise.models.finetune:Finetune",
         "fpn": "labelwise.models.fpn:Fpn",
+        "detector": "labelwise.models.detectors:Detector",
         "mmseg": "labelwise.models.mmseg:MMSeg",
         "zero_shot": "labelwise.models.zero_shot:ZeroShot",
         "transformers": "labelwise.models.transformers_detectors:TransformersDetector",

@@ -1,0 +1,36 @@
+"""Detectors: the seam, what they learn, class rows through the suppression, and pictures without anything in them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from labelwise import testing
+from labelwise.data import coco
+from labelwise.errors import ModelError
+from labelwise.models import Place, Plan
+from labelwise.models.detectors import Detector
+from labelwise.records import Labelled, Prediction, Target
+
+TINY: dict[str, Any] = {
+    "backbone": "mobilenetv2_035", "weights": "none", "size": 64, "channels": 32, "iterations": 4, "train_batch": 2,
+}  # fmt: skip
+ARCHITECTURES = ("fcos", "retinanet", "faster_rcnn", "ssdlite")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_architecture_keeps_the_seam(architecture: str, tmp_path: Path) -> None:
+    testing.check_detection_model(lambda: Detector(**TINY, architecture=architecture), tmp_path)
