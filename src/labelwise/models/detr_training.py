@@ -15,6 +15,7 @@ from labelwise.data.images import open_image, read_ahead
 from labelwise.embedding.backbone import device
 from labelwise.errors import ModelError
 from labelwise.models import Progress
+from labelwise.models.detectors.training import one_cycle
 from labelwise.models.hub import as_input, parts, same_shapes
 from labelwise.models.training import freeze_norms
 from labelwise.records import Labelled, Target
@@ -78,12 +79,13 @@ class DetrTraining:
         import torch
 
         self.network.train()
-        freeze_norms(self.network)
+        if self.options.freeze_norm:
+            freeze_norms(self.network)
         order = [self.train[i] for i in self.rng.permutation(len(self.train))]
         steps = math.ceil(len(order) / self.options.train_batch)
         total = 0.0
-        for step, batch in enumerate(self._batches(order, self.options.augment)):
-            share = self._schedule((epoch * steps + step) / (self.options.epochs * steps))
+        for step, batch in enumerate(self._batches(order, augment=True)):
+            share = one_cycle((epoch * steps + step) / (self.options.epochs * steps), self.options.warmup)
             for group, highest in zip(self.optimizer.param_groups, self.highest, strict=True):
                 group["lr"] = highest * share
             self.optimizer.zero_grad(set_to_none=True)
@@ -100,7 +102,7 @@ class DetrTraining:
         self.network.eval()
         total = 0.0
         with torch.inference_mode():
-            for batch in self._batches(list(self.val), False):
+            for batch in self._batches(list(self.val), augment=False):
                 total += sum(float(loss) * images for loss, images in self._losses(batch))
         return self._finite(total / len(self.val), self.epochs)
 
@@ -111,20 +113,21 @@ class DetrTraining:
         for places in same_shapes(batch, len(batch)):
             pixels = torch.from_numpy(np.stack([batch[i][0] for i in places])).to(device())
             labels = [{k: torch.from_numpy(v).to(device()) for k, v in batch[i][1].items()} for i in places]
-            yield self.network(pixel_values=pixels, labels=labels).loss, len(places)
+            try:
+                loss = self.network(pixel_values=pixels, labels=labels).loss
+            except ValueError as error:  # matching boxes that are not finite
+                raise ModelError(self._advice(self.epochs)) from error
+            yield loss, len(places)
 
     def _finite(self, loss: float, epoch: int) -> float:
         if not math.isfinite(loss):
-            raise ModelError(f"the loss is not finite in epoch {epoch}: lower model.lr (now {self.options.lr})")
+            raise ModelError(self._advice(epoch))
         return loss
 
-    def _schedule(self, share: float) -> float:
-        warmup = self.options.warmup
-        if share < warmup:
-            return (share + 1e-3) / warmup
-        return max(0.01, 0.5 * (1 + math.cos(math.pi * (share - warmup) / (1 - warmup))))
+    def _advice(self, epoch: int) -> str:
+        return f"the loss is not finite in epoch {epoch}: lower model.lr (now {self.options.lr:g})"
 
-    def _batches(self, items: Sequence[Labelled], augment: bool) -> Iterator[Sequence[Ready]]:
+    def _batches(self, items: Sequence[Labelled], *, augment: bool) -> Iterator[Sequence[Ready]]:
         seeds = self.rng.integers(2**63, size=len(items)).tolist() if augment else [None] * len(items)
         size = self.options.train_batch
         work = read_ahead(
@@ -138,12 +141,20 @@ class DetrTraining:
         image = open_image(labelled.sample.path, name=labelled.sample.id)[0]
         labels = targets(labelled.target, self.classes, image.size)
         if seed is not None:
-            rng = np.random.default_rng(seed)
-            if rng.random() < 0.5:
-                image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-                labels["boxes"][:, 0] = 1 - labels["boxes"][:, 0]
-            image = ImageEnhance.Brightness(image).enhance(float(rng.uniform(0.8, 1.2)))
+            image = self._changed(image, labels["boxes"], np.random.default_rng(seed))
         return as_input(image, self.processor), labels
+
+    def _changed(self, image: Image.Image, boxes: NDArray[Any], rng: np.random.Generator) -> Image.Image:
+        """The picture flipped and brightened at random; its boxes are flipped in place."""
+        flips, reach = self.options.flips, self.options.brightness
+        for axis, turn, wanted in (
+            (0, Image.Transpose.FLIP_LEFT_RIGHT, flips != "none"),
+            (1, Image.Transpose.FLIP_TOP_BOTTOM, flips == "both"),
+        ):
+            if wanted and rng.random() < 0.5:
+                image = image.transpose(turn)
+                boxes[:, axis] = 1 - boxes[:, axis]
+        return ImageEnhance.Brightness(image).enhance(float(rng.uniform(1 - reach, 1 + reach)))
 
 
 def targets(target: Target, classes: Sequence[str], size: tuple[int, int]) -> dict[str, NDArray[Any]]:

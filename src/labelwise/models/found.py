@@ -25,7 +25,7 @@ def record(
     objects: Tensor | None = None,
     image: Tensor | None = None,
     threshold: float = 0.05,
-    nms: float | None = None,
+    overlap: float = 1.0,
     most: int = 300,
 ) -> Prediction:
     """The prediction of one image, holding what is wanted.
@@ -33,7 +33,7 @@ def record(
     ``size`` is (width, height) of the image, ``boxes`` ``(N, 4)`` x0, y0, x1, y1 in its pixels, ``probs`` ``(N, C)``,
     ``confidences`` ``(N,)`` (the highest of ``probs`` if None), ``objects`` ``(N, d)``, ``image`` ``(d,)``. Boxes are
     cut at the image's edges; left out are those without area, those less sure than ``threshold`` and, of those that
-    overlap by more than ``nms`` (intersection over union) with the same most probable class, all but the surest. The
+    overlap by more than ``overlap`` (intersection over union) with the same most probable class, all but the surest. The
     ``most`` surest stay, in falling order. A vector is that of each object where ``objects`` are wanted, else that of
     the image.
     """
@@ -45,8 +45,8 @@ def record(
     boxes = torch.minimum(boxes.clamp(min=0), edges)
     keep = torch.nonzero((sure >= threshold) & (boxes[:, 2:] > boxes[:, :2]).all(dim=1)).reshape(-1)
     keep = keep[torch.argsort(sure[keep], descending=True, stable=True)]
-    if nms is not None and len(keep):
-        keep = keep[_apart(boxes[keep], labels[keep], sure[keep], nms)]
+    if overlap < 1 and len(keep):
+        keep = keep[_apart(boxes[keep], labels[keep], overlap)]
     keep = keep[:most]
 
     def array(value: Tensor | None) -> Any:
@@ -75,10 +75,11 @@ def corners(boxes: Tensor, width: float, height: float) -> Tensor:
     return torch.cat([centre - half, centre + half], dim=1) * scale
 
 
-def _apart(boxes: Tensor, labels: Tensor, sure: Tensor, iou: float) -> Tensor:
+def _apart(boxes: Tensor, labels: Tensor, iou: float) -> Tensor:
     """The rows that stay, ascending: rows come surest first, and torchvision's order among equals is not promised."""
+    import torch
     from torchvision.ops import batched_nms
 
-    order = -sure.new_tensor(range(len(sure)))  # strictly falling, whatever the ties
+    order = -torch.arange(len(boxes), dtype=torch.float32, device=boxes.device)  # strictly falling, whatever the ties
     kept: Tensor = batched_nms(boxes.float(), order, labels, iou).sort().values
     return kept

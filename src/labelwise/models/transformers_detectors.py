@@ -32,8 +32,10 @@ class TransformersDetector:
     ``start``: "scratch" begins each round from ``weights``, "previous" from the last round's network. ``lr`` is the
     highest learning rate, ``backbone_lr`` that of the backbone. Training stops when the validation loss has not fallen
     for ``patience`` epochs, and keeps the best epoch; ``validation`` is the share of the labelled images set apart for
-    that. Boxes below ``threshold`` are left out, and all but the ``most`` surest of an image; ``nms`` also leaves out
-    what overlaps a surer box of its class by more than that. ``batch_size`` images are predicted at once.
+    that. ``flips`` and ``brightness`` change the pictures at random; batch normalisation stays as it came
+    (``freeze_norm``). ``threshold`` is the least confidence of a box that scores see; ``overlap`` that of boxes of one
+    class of which the surer stays (1: all, as these networks are made); ``most`` boxes of an image are kept.
+    ``batch_size`` images are predicted at once.
     """
 
     weights: str = "PekingU/rtdetr_v2_r18vd"
@@ -47,9 +49,11 @@ class TransformersDetector:
     warmup: Share = 0.05
     patience: PositiveInt = 10
     validation: Share = 0.15
-    augment: bool = True
+    flips: Literal["none", "horizontal", "both"] = "horizontal"
+    brightness: Share = 0.2
+    freeze_norm: bool = True
     threshold: Confidence = 0.05
-    nms: Confidence | None = None
+    overlap: Confidence = 1.0
     most: PositiveInt = 300
     batch_size: PositiveInt = 8
 
@@ -92,7 +96,14 @@ class TransformersDetector:
             processor = self._processor(self.weights)
             rng = np.random.default_rng(seed)
             training = DetrTraining(
-                self, network.to(device()), train, val, plan.classes, processor=processor, threads=self._threads, rng=rng
+                self,
+                network.to(device()),
+                train,
+                val,
+                plan.classes,
+                processor=processor,
+                threads=self._threads,
+                rng=rng,
             )
             training.run(progress)
         out.mkdir(parents=True, exist_ok=True)
@@ -145,7 +156,7 @@ class TransformersDetector:
             objects=out.last_hidden_state[row, -queries:],  # of YOLOS patches come first
             image=image[row],
             threshold=self.threshold,
-            nms=self.nms,
+            overlap=self.overlap,
             most=self.most,
         )
 
@@ -156,7 +167,7 @@ class TransformersDetector:
     def _processor(self, source: str) -> Any:
         processor = load_pretrained("AutoImageProcessor", source)
         if self.size is not None:
-            processor.size = {**processor.size, **_sides(processor.size, self.size)}
+            processor = load_pretrained("AutoImageProcessor", source, size=_sides(processor.size, self.size))
         if hasattr(processor, "do_pad"):
             processor.do_pad = False  # one picture at a time: there is nothing to fill up to
         return processor
@@ -210,7 +221,8 @@ def _keep_rows(old: dict[str, Any], network: Any, before: int, now: int) -> None
 
 def _sides(known: Any, size: int) -> dict[str, int]:
     """The size of a processor, in its words: a square, or the shorter side (and DETR's limit of the longer)."""
-    if "shortest_edge" in known:
+    shorter = known.get("shortest_edge") if isinstance(known, dict) else getattr(known, "shortest_edge", None)
+    if shorter:
         return {"shortest_edge": size, "longest_edge": size * 5 // 3}
     return {"height": size, "width": size}
 

@@ -30,14 +30,14 @@ class ZeroShot:
     ``weights`` is a name of the hub or a folder. ``prompts`` maps classes to the words that stand for them, one or
     several (the best counts); an empty list leaves a class out; a class that is not named there is asked for by its
     name, put into ``template``. Boxes below ``threshold`` are left out; of boxes of one class that overlap by more
-    than ``nms`` the surest stays, and the ``most`` surest of an image. ``batch_size`` images go through at once.
+    than ``overlap`` the surest stays, and the ``most`` surest of an image. ``batch_size`` images go through at once.
     """
 
     weights: str = "google/owlv2-base-patch16-ensemble"
     prompts: dict[str, str | list[str]] | None = None
     template: str | None = None
     threshold: Confidence = 0.05
-    nms: Confidence = 0.5
+    overlap: Confidence = 0.5
     most: PositiveInt = 100
     batch_size: PositiveInt = 8
 
@@ -159,7 +159,7 @@ class ZeroShot:
             objects=outputs["objects"][row],
             image=outputs["image"][row],
             threshold=self.threshold,
-            nms=self.nms,
+            overlap=self.overlap,
             most=self.most,
         )
 
