@@ -42,6 +42,7 @@ TABLES: dict[str, dict[str, str]] = {
         "mmseg": "labelwise.models.mmseg:MMSeg",
         "zero_shot": "labelwise.models.zero_shot:ZeroShot",
         "transformers": "labelwise.models.transformers_detectors:TransformersDetector",
+        "ultralytics": "labelwise.models.ultralytics:Ultralytics",
     },
     "head": {
         "logistic": "labelwise.models.heads:Logistic",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ def record(
     confidences: Tensor | None = None,
     independent: bool = False,
     objects: Tensor | None = None,
+    vectors: Callable[[Tensor], Tensor] | None = None,
     image: Tensor | None = None,
     threshold: float = 0.05,
     overlap: float = 1.0,
@@ -31,7 +33,8 @@ def record(
     """The prediction of one image, holding what is wanted.
 
     ``size`` is (width, height) of the image, ``boxes`` ``(N, 4)`` x0, y0, x1, y1 in its pixels, ``probs`` ``(N, C)``,
-    ``confidences`` ``(N,)`` (the highest of ``probs`` if None), ``objects`` ``(N, d)``, ``image`` ``(d,)``. Boxes are
+    ``confidences`` ``(N,)`` (the highest of ``probs`` if None), ``objects`` ``(N, d)`` or ``vectors``, which makes them for the
+    rows that stay, ``image`` ``(d,)``. Boxes are
     cut at the image's edges; left out are those without area, those less sure than ``threshold`` and, of those that
     overlap by more than ``overlap`` (intersection over union) with the same most probable class, all but the surest. The
     ``most`` surest stay, in falling order. A vector is that of each object where ``objects`` are wanted, else that of
@@ -52,13 +55,15 @@ def record(
     def array(value: Tensor | None) -> Any:
         return None if value is None else np.ascontiguousarray(value[keep].detach().float().cpu().numpy())
 
-    vectors = array(objects) if "objects" in want else None
-    if vectors is None and "embeddings" in want and image is not None:
-        vectors = image.detach().float().cpu().numpy()
+    embedding = None
+    if "objects" in want:
+        embedding = array(objects) if vectors is None else vectors(keep).detach().float().cpu().numpy()
+    elif "embeddings" in want and image is not None:
+        embedding = image.detach().float().cpu().numpy()
     return Prediction(
         id,
         probs=array(probs) if "probs" in want else None,
-        embedding=vectors,
+        embedding=embedding,
         boxes=array(boxes),
         labels=labels[keep].cpu().numpy(),
         confidences=array(sure),
