@@ -51,12 +51,18 @@ def build(config: Config) -> Parts:
     unit = _unit(config, {"strategy": strategy, "cold_start": cold_start})
     if config.task == "segment" and unit == "image":
         strategy = _of_whole_images(strategy)
+    annotator: Annotator = _made("annotator", config.annotator)
+    if config.task not in (able := getattr(annotator, "tasks", {config.task})):
+        raise ConfigError(
+            f"annotator {config.annotator.name!r} cannot ask for task={config.task}: it can {', '.join(sorted(able))}; "
+            "choose another annotator"
+        )
     return Parts(
         partial(reader, config.data.path, **options),
         model,
         strategy,
         cold_start,
-        _made("annotator", config.annotator),
+        annotator,
         _made("engine", config.engine),
         unit,
     )
@@ -65,8 +71,9 @@ def build(config: Config) -> Parts:
 def _unit(config: Config, used: Mapping[str, Strategy]) -> Unit:
     """What is asked: as the budget says, else as the strategy asks, else whole images."""
     unit = config.budget.unit or used["strategy"].recipe.unit or "image"
-    if unit != "image" and config.task != "segment":
-        raise ConfigError(f"budget.unit={unit} needs task=segment, found task={config.task}: ask for images")
+    needed = {"image": config.task, "box": "detect"}.get(unit, "segment")
+    if config.task != needed:
+        raise ConfigError(f"budget.unit={unit} needs task={needed}, found task={config.task}: ask for images")
     for key, strategy in used.items():
         strategy.check_unit(key, unit)
     return unit
@@ -111,6 +118,12 @@ def _check_elements(key: str, strategy: Strategy, task: str) -> None:
     recipe = strategy.recipe
     wrong = [name for name in ("reduce", "class_weights") if getattr(recipe, name) is not None]
     wrong += ["empty"] if recipe.empty == "quota" else []
+    lacking = sorted(strategy.uses & {"probs", "labels"})
+    if task == "detect" and lacking:
+        raise ConfigError(
+            f"{key} needs a class for each image ({lacking[0]}), but the task is detect: choose another {key}, such as "
+            "ppal or class_balanced"
+        )
     if task == "classify" and wrong:
         raise ConfigError(
             f"{key}: {wrong[0]} ({getattr(recipe, wrong[0])}) is for boxes or pixels, but the task is classify: "

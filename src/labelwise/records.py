@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from labelwise.errors import DataError, ModelError
 
 Task = Literal["classify", "detect", "segment"]
-Unit = Literal["image", "region", "pixel"]
-UNITS: Mapping[Unit, str] = {"image": "images", "region": "regions", "pixel": "pixels"}
+Unit = Literal["image", "box", "region", "pixel"]
+UNITS: Mapping[Unit, str] = {"image": "images", "box": "boxes", "region": "regions", "pixel": "pixels"}
 Floats = NDArray[np.floating[Any]]
 
 
@@ -174,6 +174,7 @@ def _check_ranges(prediction: Prediction) -> None:
 class Query:
     """A question to an annotator about one image.
 
+    ``unit`` is what the budget counts: of "box" the image is asked whole, its boxes are counted later.
     ``geometry`` is None for the whole image, else ``(n, 2)`` points, ``(n, 4)`` boxes or ``(n,)`` superpixel ids.
     ``cost`` is counted in the budget's unit. ``proposal`` is the model's suggestion, ``reason`` why the query was
     chosen: facts by name. ``purpose`` is "train", or "audit" for the random sample that only estimates quality.

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from labelwise import testing
-from labelwise.data import coco
-from labelwise.errors import ModelError
-from labelwise.models import Place, Plan
 from labelwise.models.detectors import Detector
-from labelwise.records import Labelled, Prediction, Target
 
 TINY: dict[str, Any] = {
     "backbone": "mobilenetv2_035", "weights": "none", "size": 64, "channels": 32, "iterations": 4, "train_batch": 2,

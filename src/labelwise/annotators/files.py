@@ -30,6 +30,7 @@ class Files:
     new_classes: bool = False
 
     simulated = False
+    tasks = frozenset({"classify"})
 
     def submit(self, queries: Sequence[Query], desk: Desk) -> None:
         """Write the CSV, unless it is there: a file that a person may have begun to fill is never overwritten."""

@@ -105,13 +105,14 @@ class Budget(Node):
 
     unit: Unit | None = Field(
         default=None,
-        description="what is asked and counted: image, region (a window of pixels) or pixel; default: the strategy's",
+        description="what is asked and counted: image, box (whole images, counted in boxes), region (a window of "
+        "pixels) or pixel; default: the strategy's",
     )
     per_image: bool = Field(
         default=False, description="amounts are for each image of the pool, not for the pool: 10 pixels of every image"
     )
     radius: int = Field(default=1, ge=1, le=1000, description="a region is a window of 2 x radius + 1 pixels a side")
-    initial: Amount = Field(default=50, description="images, regions or pixels in round 0")
+    initial: Amount = Field(default=50, description="images, boxes, regions or pixels in round 0")
     per_round: Amounts = Field(
         default=50, description="the same in each later round, or a list with one amount a round"
     )
@@ -157,8 +158,10 @@ class StrategyConfig(Node):
     reduce: Spec = Field(
         default=None, description="how the scores of an image's boxes or pixels become one (classification needs none)"
     )
-    class_weights: dict[str, float] | None = Field(
-        default=None, description="what the scores of a class's boxes or pixels are multiplied by, by name; others: 1"
+    class_weights: dict[str, float] | Literal["difficulty"] | None = Field(
+        default=None,
+        description="what the scores of a class's boxes or pixels are multiplied by, by name (others: 1); or "
+        "'difficulty': more for classes that the model finds hard on labelled images",
     )
     rescale: tuple[float, float] | None = Field(
         default=None, description="map the pool's scores so that these are the lowest and the highest"
@@ -211,6 +214,7 @@ StrategyPart = Annotated[StrategyConfig, BeforeValidator(_as_mapping)]
 # What is not said depends on the task.
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "classify": {"model": "frozen", "strategy": "balanced_herding", "cold_start": "typiclust"},
+    "detect": {"model": "detector", "strategy": "box_balanced", "cold_start": "random"},
     "segment": {"model": "fpn", "strategy": "pixelpick", "cold_start": "random"},
 }
 
@@ -219,7 +223,7 @@ class Config(Node):
     """The configuration of a run."""
 
     name: str = Field(description="name of the run: its folder under `out`")
-    task: Task = Field(default="classify", description="classify or segment")
+    task: Task = Field(default="classify", description="classify, detect or segment")
     data: Data
     model: Part = Field(default=Named(name="frozen"), description="what learns from the labels")
     strategy: StrategyPart = Field(
@@ -234,8 +238,14 @@ class Config(Node):
     )
     annotator: Part = Field(default=Named(name="oracle"), description="who answers the queries")
     engine: Part = Field(default=Named(name="local"), description="where batches run")
+    shown: float = Field(
+        default=0.3,
+        ge=0,
+        le=1,
+        description="detection: boxes this sure are proposed to annotators and drawn; scores also look at fainter ones",
+    )
     pictures: int = Field(
-        default=8, ge=0, description="images a round whose score map and chosen pixels or regions are drawn"
+        default=8, ge=0, description="images a round whose score map and chosen pixels, regions or boxes are drawn"
     )
     pictures_style: Literal["over", "beside"] = Field(
         default="over", description="what was chosen is drawn over the image, or beside it, white on black"

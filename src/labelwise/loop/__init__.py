@@ -16,7 +16,7 @@ import yaml
 
 from labelwise import config as configuration
 from labelwise.config import Config
-from labelwise.errors import RunChanged
+from labelwise.errors import ConfigError, RunChanged
 from labelwise.evaluate import METRICS
 from labelwise.loop.annotate import annotate
 from labelwise.loop.context import Context
@@ -27,6 +27,7 @@ from labelwise.loop.train import train
 from labelwise.models import Place, Progress
 from labelwise.ownership import open_explained, owned, replace_text
 from labelwise.parts import Parts, build, cache_folder, threads_of
+from labelwise.records import UNITS
 from labelwise.report import words
 from labelwise.store import SETUP, STEPS, Store
 
@@ -159,7 +160,7 @@ def _rounds(context: Context, limit: int | None) -> Outcome:
     folder, store = context.config.folder, context.store
     pool = {s.id for s in store.samples("pool")}
     goals = context.config.budget.cumulative(_capacity(context), len(pool))
-    images = context.parts.unit == "image"
+    images = context.parts.unit in ("image", "box")
     finished_here = 0
     for round, goal in enumerate(goals):
         if store.is_done(round, "evaluate"):
@@ -183,12 +184,25 @@ def _rounds(context: Context, limit: int | None) -> Outcome:
 
 
 def _capacity(context: Context) -> int:
-    """How many images, regions or pixels the pool holds."""
+    """How many images, boxes, regions or pixels the pool holds."""
     pool, side = context.store.samples("pool"), 2 * context.config.budget.radius + 1
     if context.parts.unit == "image":
         return len(pool)
+    if context.parts.unit == "box":
+        return _boxes(context)
     pixels = sum(s.size[0] * s.size[1] for s in pool)
     return pixels if context.parts.unit == "pixel" else pixels // side**2
+
+
+def _boxes(context: Context) -> int:
+    """How many boxes the pool holds; nobody knows where people label it: then more than anybody asks for."""
+    if context.parts.annotator.simulated:
+        return sum(len(s.target.classes) for s in context.store.samples("pool") if s.target is not None)
+    budget = context.config.budget
+    amounts = budget.per_round if isinstance(budget.per_round, list) else [budget.per_round]
+    if any(isinstance(amount, str) for amount in (budget.initial, budget.total, *amounts)):
+        raise ConfigError("budget: a share of the pool's boxes is not known before they are labelled; give numbers")
+    return 10**9
 
 
 def _count(number: int, what: str) -> str:
@@ -201,7 +215,7 @@ def _say_round(context: Context, round: int, left: int) -> None:
     figures = ", ".join(f"{words.phrase(name)} {scores[name]:.3f}" for name in first if name in scores)
     unit = context.parts.unit
     number = len(context.store.answered()) if unit == "image" else int(context.store.spent())
-    labels = _count(number, "label" if unit == "image" else f"labelled {unit}")
+    labels = _count(number, "label") if unit == "image" else f"{number} labelled {UNITS[unit] if number != 1 else unit}"
     context.tell(
         f"round {round}: {labels}, {figures or 'no model to judge yet'}"
         + (f" ({_count(left, 'round')} to go)" if left else "")

@@ -1,4 +1,4 @@
-"""Detection by torchvision's networks on any timm backbone: boxes with the probabilities of all classes, and vectors."""
+"""Detection by torchvision's networks on any timm backbone: boxes with the probabilities of all classes and vectors."""
 
 from __future__ import annotations
 
