@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +55,7 @@ class Ultralytics:
     def __post_init__(self) -> None:
         require()
         self._place: Place | None = None
-        self._loaded: tuple[Path, Any, dict[str, Any]] | None = None
+        self._loaded: tuple[Path, Any] | None = None
         self._given = read_settings(self.settings)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -99,10 +98,11 @@ class Ultralytics:
         """
         import torch
 
-        network, about = self._load(checkpoint if checkpoint is not None else self._original())
+        network = self._load(checkpoint if checkpoint is not None else self._original())
+        strides = [float(stride) for stride in network.model[-1].stride]
         for part in parts(samples, 4 * self.batch_size):
             pixels = read_pixels(part, self.scaled, threads=self._threads)
-            pictures = [(p.transpose(2, 0, 1).astype(np.float32) / 255, sample) for p, sample in zip(pixels, part, strict=True)]
+            pictures = [(p.transpose(2, 0, 1).astype(np.float32) / 255, None) for p in pixels]
             found: dict[int, Prediction] = {}
             for places in same_shapes(pictures, self.batch_size):
                 inputs = torch.from_numpy(np.stack([pictures[i][0] for i in places])).to(device())
@@ -110,16 +110,16 @@ class Ultralytics:
                     rows, levels = _forward(network, inputs)
                     for row, i in enumerate(places):
                         one = [level[row : row + 1] for level in levels]
-                        found[i] = self._record(part[i], rows[row], one, about if checkpoint else None, want)
+                        found[i] = self._record(part[i], rows[row], one, strides if checkpoint else None, want)
             yield from (found[i] for i in range(len(part)))
 
     def _record(
-        self, sample: Sample, rows: Any, levels: list[Any], about: dict[str, Any] | None, want: Want
+        self, sample: Sample, rows: Any, levels: list[Any], strides: list[float] | None, want: Want
     ) -> Prediction:
         import torch
 
         image = levels[-1].float().mean(dim=(2, 3))[0]
-        if about is None:
+        if strides is None:
             return Prediction(sample.id, embedding=image.cpu().numpy())
         share, left, top = _placing(sample.size, self._size)
         half = rows[:, 2:4] / 2
@@ -132,7 +132,7 @@ class Ultralytics:
             rows[:, 4:],
             want=want,
             independent=True,
-            vectors=lambda keep: _at_boxes(levels, inner[keep]),
+            vectors=lambda keep: _at_boxes(levels, strides, inner[keep]),
             image=image,
             threshold=self.threshold,
             overlap=self.overlap,
@@ -179,13 +179,12 @@ class Ultralytics:
             take_over(self.weights, place, self._home)
         return place
 
-    def _load(self, checkpoint: Path) -> tuple[Any, dict[str, Any]]:
+    def _load(self, checkpoint: Path) -> Any:
         if self._loaded is None or self._loaded[0] != checkpoint:
             from labelwise.models.ultralytics.networks import load
 
-            network, about = load(checkpoint, self._home)
-            self._loaded = checkpoint, network.to(device()).eval(), about
-        return self._loaded[1:]
+            self._loaded = checkpoint, load(checkpoint, self._home).to(device()).eval()
+        return self._loaded[1]
 
 
 def _up(side: int) -> int:
@@ -214,26 +213,13 @@ def _forward(network: Any, inputs: Any) -> tuple[Any, list[Any]]:
     return rows, levels
 
 
-def _at_boxes(levels: Sequence[Any], boxes: Any) -> Any:
+def _at_boxes(levels: Sequence[Any], strides: Sequence[float], boxes: Any) -> Any:
     """Vectors ``(N, d)``: the mean of each level's features inside a box, all levels one after the other."""
     import torch
     from torchvision.ops import roi_align
 
-    finest = levels[0].shape[-1]
-    width = finest * 8  # the finest level has a stride of 8 in all of them, or 4 where there is a level more
-    shares = [level.shape[-1] / finest for level in levels]
-    scale = 1 / 8 if len(levels) <= 3 else 1 / 4
-    assert width > 0
-    return torch.cat(
-        [
-            roi_align(level.float(), [boxes.float()], 1, spatial_scale=scale * share, sampling_ratio=2).flatten(1)
-            for level, share in zip(levels, shares, strict=True)
-        ],
-        dim=1,
-    )
-
-
-def classes_of(checkpoint: Path) -> list[str]:
-    """The classes that a checkpoint of a run knows."""
-    known: list[str] = json.loads((checkpoint / "about.json").read_text(encoding="utf-8"))["classes"]
-    return known
+    pooled = [
+        roi_align(level.float(), [boxes.float()], 1, spatial_scale=1 / stride, sampling_ratio=2).flatten(1)
+        for level, stride in zip(levels, strides, strict=True)
+    ]
+    return torch.cat(pooled, dim=1)

@@ -34,8 +34,8 @@ def build(description: Mapping[str, Any], classes: int, home: Path) -> Any:
     return network
 
 
-def load(checkpoint: Path, home: Path) -> tuple[Any, dict[str, Any]]:
-    """The network of a checkpoint, ready to predict, and what is known about it."""
+def load(checkpoint: Path, home: Path) -> Any:
+    """The network of a checkpoint, ready to predict."""
     from safetensors.torch import load_file
 
     about: dict[str, Any] = read_json(checkpoint / ABOUT)
@@ -43,7 +43,7 @@ def load(checkpoint: Path, home: Path) -> tuple[Any, dict[str, Any]]:
     network.load_state_dict(load_file(checkpoint / ARRAYS))
     # Of heads with two branches that with many boxes an object gives all classes, before any choice.
     network.model[-1].end2end = False
-    return network.float(), about
+    return network.float()
 
 
 def fill(network: Any, checkpoint: Path, classes: Sequence[str]) -> None:

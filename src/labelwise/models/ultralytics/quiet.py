@@ -30,7 +30,7 @@ def require() -> None:
 
 def environment(home: Path) -> dict[str, str]:
     """The variables that keep ultralytics inside ``home`` and off the network."""
-    return {**_OFF, "YOLO_CONFIG_DIR": str(home.resolve())}
+    return {**_OFF, "YOLO_CONFIG_DIR": str(home.resolve()), "MPLCONFIGDIR": str((home / "matplotlib").resolve())}
 
 
 def load(name: str, home: Path) -> Any:
