@@ -43,6 +43,7 @@ TABLES: dict[str, dict[str, str]] = {
         "zero_shot": "labelwise.models.zero_shot:ZeroShot",
         "transformers": "labelwise.models.transformers_detectors:TransformersDetector",
         "ultralytics": "labelwise.models.ultralytics:Ultralytics",
+        "predictions": "labelwise.models.from_file:FromFile",
     },
     "head": {
         "logistic": "labelwise.models.heads:Logistic",

@@ -215,10 +215,11 @@ def proposals(
         return {}
     classes = context.store.classes()
     stream = detections(context, prediction_folder(context, round), checkpoint, samples, _want(strategy))
-    return {p.id: _shown(p, context.config.shown, classes) for p in stream}
+    return {p.id: shown_boxes(p, context.config.shown, classes) for p in stream}
 
 
-def _shown(prediction: Prediction, least: float, classes: Sequence[str]) -> Target:
+def shown_boxes(prediction: Prediction, least: float, classes: Sequence[str]) -> Target:
+    """The boxes of a prediction that are at least so sure, as a target."""
     assert prediction.boxes is not None
     assert prediction.labels is not None
     assert prediction.confidences is not None
