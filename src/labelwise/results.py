@@ -17,8 +17,8 @@ from labelwise.catalog import suggest
 from labelwise.config import Config
 from labelwise.curves import Curve, Saved, labels_saved
 from labelwise.data.masks import class_counts
-from labelwise.errors import RunError
-from labelwise.evaluate import METRICS
+from labelwise.errors import DataError, RunError
+from labelwise.evaluate import DEEDS, METRICS, box_effort
 from labelwise.records import UNITS, Annotation, Problem, Query, Sample
 from labelwise.store import SETUP, STEPS, Store
 
@@ -83,6 +83,15 @@ class RunResult:
         targets = (answer.target for _, answer in self._answered(round))
         return sum(len(t.classes) for t in targets if t is not None and t.codes is None and t.geometry is not None)
 
+    def effort(self, round: int) -> Counter[str]:
+        """What annotators did to the boxes proposed in a round, by name (``evaluate.DEEDS``); empty without any."""
+        counts: Counter[str] = Counter()
+        for query in self.queries.get(round, []) if self.config.task == "detect" else ():
+            answer = self.annotations.get(query.id)
+            if query.purpose == "train" and answer is not None and answer.target is not None and query.proposal:
+                counts.update(box_effort(query.proposal, answer.target))
+        return counts
+
     def amount(self, round: int, unit: str = "") -> int:
         """What was labelled by the end of a round, in this unit: images, boxes, or that of the budget."""
         if unit and unit != self.unit:
@@ -118,12 +127,16 @@ class RunResult:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         both = self.units if len(self.units) > 1 else ()
-        writer.writerow(["round", "labels", *both, "split", "n", *self.metrics, *(f"seconds_{s}" for s in STEPS)])
+        deeds = DEEDS if both else ()
+        columns = ["round", "labels", *both, "split", "n", *self.metrics, *deeds]
+        writer.writerow([*columns, *(f"seconds_{s}" for s in STEPS)])
         for round, scores in sorted(self.evaluations[self.split].items()):
             seconds = [f"{self.seconds[round].get(s, 0):.3f}" for s in STEPS]
             figures = [f"{scores[m]:.6f}" for m in self.metrics]
             amounts = [self.labels(round), *(self.amount(round, unit) for unit in both)]
-            writer.writerow([round, *amounts, self.split, scores["n"], *figures, *seconds])
+            effort = self.effort(round)
+            done = [effort[deed] for deed in deeds]
+            writer.writerow([round, *amounts, self.split, scores["n"], *figures, *done, *seconds])
         return text.getvalue()
 
     def _answered(self, last: int) -> Iterator[tuple[Query, Annotation]]:
@@ -195,12 +208,21 @@ class Comparison:
         return next(iter(next(iter(self.arms.values())).values())).units
 
     def saved(self, arm: str, metric: str = "", unit: str = "") -> Saved | None:
-        """Labels that an arm needs for the baseline's final quality in a metric (the first); None without baseline."""
+        """Labels that an arm needs for the baseline's final quality in a metric (the first); None without baseline.
+
+        ``unit``: another one than the budget's; None also where the curves have nothing in common over it.
+        """
         if self.baseline is None or arm == self.baseline:
             return None
         metric = metric or self.metrics[0]
         rng = np.random.default_rng(0)
-        return labels_saved(self.curves(arm, metric, unit), self.curves(self.baseline, metric, unit), rng=rng)
+        ours, theirs = self.curves(arm, metric, unit), self.curves(self.baseline, metric, unit)
+        try:
+            return labels_saved(ours, theirs, rng=rng)
+        except DataError:
+            if not unit:
+                raise
+            return None  # budgets in one unit need have no range in common in another
 
 
 def run_folders(folders: Iterable[str | Path]) -> list[Path]:

@@ -156,8 +156,7 @@ class Detector:
                     vector = network.backbone.summary(image)[0]
                     yield Prediction(sample.id, embedding=_plain(vector))
                     continue
-                limits = {"threshold": self.threshold, "overlap": self.overlap, "most": self.most}
-                found = find(network, self.architecture, image, pixels.shape[:2], **limits)
+                found = find(network, self, image, pixels.shape[:2])
             back = np.array([sample.size[0] / pixels.shape[1], sample.size[1] / pixels.shape[0]] * 2, np.float32)
             probs = _plain(found.probs)
             yield Prediction(
