@@ -65,6 +65,7 @@ TABLES: dict[str, dict[str, str]] = {
         "object_frequency": "labelwise.scoring.objects:object_frequency",
         "keypoint_uncertainty": "labelwise.scoring.objects:keypoint_uncertainty",
         "missed_objects": "labelwise.scoring.objects:missed_objects",
+        "consistency": "labelwise.scoring.steadiness:consistency",
         "difficulty_entropy": "labelwise.scoring.difficulty:difficulty_entropy",
     },
     "reduce": {

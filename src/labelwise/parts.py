@@ -15,7 +15,7 @@ from labelwise.config import Config, StrategyConfig
 from labelwise.embedding.table import default_cache
 from labelwise.engine import Engine
 from labelwise.errors import ConfigError
-from labelwise.models import Model, knows_already
+from labelwise.models import Model, knows_already, provided_by
 from labelwise.records import Unit
 from labelwise.strategies import Strategy
 
@@ -47,8 +47,9 @@ def build(config: Config) -> Parts:
     strategy, cold_start = strategy_of("strategy", config.strategy), strategy_of("cold_start", config.cold_start)
     for key, chosen in (("strategy", strategy), ("cold_start", cold_start)):
         _check_elements(key, chosen, config.task)
-    _check_needs("strategy", strategy, model.provides, f"model {config.model.name!r}")
-    first = model.provides if knows_already(model) else model.provides & {"embeddings"}
+    provided = provided_by(model)
+    _check_needs("strategy", strategy, provided, f"model {config.model.name!r}")
+    first = provided if knows_already(model) else model.provides & {"embeddings"}
     _check_needs("cold_start", cold_start, first, "a run before its first training")
     unit = _unit(config, {"strategy": strategy, "cold_start": cold_start})
     if config.task == "segment" and unit == "image":

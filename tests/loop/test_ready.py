@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -111,6 +113,28 @@ def test_proposals_of_another_model_in_round_0(tmp_path: Path) -> None:
             np.testing.assert_array_equal(q.proposal.geometry, [[1, 2, 3, 4]])
     assert (result.folder / "rounds/000/proposals/classes.json").is_file()
     assert not (result.folder / "rounds/001/proposals").exists()
+
+
+def test_mirrored_pictures_are_looked_at_where_the_score_asks(tmp_path: Path) -> None:
+    text = KNOWS.replace('provides = frozenset({"boxes"})', 'provides = frozenset({"boxes", "probs"})')
+    text = text.replace("confidences=", "probs=np.array([[0.1, self.sure], [0.9, 0.1]]), confidences=")
+    text = text.replace("        for s in samples:", "        print(len(samples), samples[0].path.suffix)\n        for s in samples:")
+    shown = []
+    for score in ("consistency", "least_confidence"):
+        tree = config(tmp_path / score, strategy={"score": score, "reduce": "max"})
+        (tmp_path / score / "knows.py").write_text(text, encoding="utf-8")
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            result = api.run(tree, report=False)
+        assert result.state == "finished"
+        shown.append(".bmp" in said.getvalue())
+    assert shown == [True, False]
+
+
+def test_predictions_from_a_file_know_no_mirrored_pictures(tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text("[]", encoding="utf-8")
+    tree = config(tmp_path, strategy="box_consistency", model={"name": "predictions", "path": str(tmp_path / "r.json")})
+    with pytest.raises(ConfigError, match="strategy needs flipped, but model 'predictions' gives"):
+        api.run(tree, report=False)
 
 
 def test_round_0_is_proposed_by_a_model_that_knows(tmp_path: Path) -> None:

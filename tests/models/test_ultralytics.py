@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from labelwise import testing
 from labelwise.data import coco
 from labelwise.errors import ConfigError, ModelError
 from labelwise.models import Place, Plan
@@ -157,6 +158,14 @@ class TestTrained:
             np.testing.assert_allclose(alone.confidences, p.confidences, atol=1e-5)
         vectors = [p.embedding for p in model.predict(None, [x.sample for x in items], want=frozenset({"embeddings"}))]
         assert {v.shape for v in vectors} == {(32,)}
+
+    def test_seam(self, tmp_path: Path) -> None:
+        from labelwise.models.ultralytics import Ultralytics
+
+        (tmp_path / "tiny.yaml").write_text(YAML, encoding="utf-8")
+        settings = {"epochs": 1, "imgsz": 64, "batch": 4, "workers": 0}
+        weights = str(tmp_path / "tiny.yaml")
+        testing.check_detection_model(lambda: Ultralytics(weights, settings, start="previous"), tmp_path / "check")
 
     def test_boxes_come_back_to_the_picture(self, tmp_path: Path) -> None:
         """A picture twice as large gives the same boxes, twice as large: both enter the network alike."""

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from labelwise import testing
 from labelwise.errors import ConfigError, ModelError
 from labelwise.models import Place, Plan
 from labelwise.models.zero_shot import ZeroShot, asked, best_of_prompts
@@ -79,6 +80,14 @@ def test_best_of_prompts() -> None:
     scores = torch.tensor([[0.1, 0.7, 0.2], [0.5, 0.4, 0.9]])
 
     np.testing.assert_allclose(best_of_prompts(scores, [0, 0, 2], 4), [[0.7, 0, 0.2, 0], [0.5, 0, 0.9, 0]])
+
+
+@pytest.mark.transformers
+@pytest.mark.parametrize("family", ["v2", "v1", "dino"])
+def test_every_family_keeps_the_seam(family: str, tmp_path: Path, tiny_owl: Save, tiny_dino: Save) -> None:
+    save = tiny_dino if family == "dino" else tiny_owl
+    folder = save(tmp_path / "w", "OwlViT") if family == "v1" else save(tmp_path / "w")
+    testing.check_detection_model(lambda: ZeroShot(folder, threshold=0.1), tmp_path / "check", learns=False)
 
 
 @pytest.mark.transformers

@@ -84,6 +84,15 @@ class Model(Protocol):
         ...
 
 
+def provided_by(model: Model) -> frozenset[str]:
+    """All that can be had from a model: a detector that looks at pictures can also be shown mirrored ones.
+
+    An attribute ``looks = False`` says that a model sees no picture (predictions from a file).
+    """
+    mirrored = {"boxes", "probs"} <= model.provides and getattr(model, "looks", True)
+    return model.provides | ({"flipped"} if mirrored else frozenset())
+
+
 def knows_already(model: Model) -> bool:
     """True if a model needs no labels: it says something before round 0."""
     return getattr(model, "needs_labels", True) is False
