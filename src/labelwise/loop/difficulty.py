@@ -38,7 +38,8 @@ def calibrated(
     difficulty = 1 - np.nan_to_num(quality, nan=0.0)
     weights = class_weights(difficulty.clip(0, 1).tolist())
     told = ", ".join(f"{name} {d:.2f}" for name, d in zip(classes, difficulty, strict=True))
-    context.tell(f"round {round}: difficulty of classes, 0 to 1: {told}")
+    if not context.store.queries(round):  # once a round, also where it chooses several times
+        context.tell(f"round {round}: difficulty of classes, 0 to 1: {told}")
     return assemble(replace(strategy.recipe, class_weights=dict(zip(classes, weights, strict=True))))
 
 
@@ -69,7 +70,7 @@ def class_quality(
             best = quality.max(axis=1)
         total += np.bincount(labels, best, minlength=len(classes))
         count += np.bincount(labels, minlength=len(classes))
-    return np.divide(total, count, out=np.full(len(classes), np.nan), where=count > 0)
+    return np.asarray(np.divide(total, count, out=np.full(len(classes), np.nan), where=count > 0))
 
 
 def _probability(p: Prediction, labels: NDArray[np.int64], classes: int) -> NDArray[np.float64]:

@@ -26,13 +26,12 @@ def compare_page(view: CompareView) -> str:
     """
     seeds = {arm: len(by_seed) for arm, by_seed in view.arms.items()}
     views = (view, *view.others)
-    sections = [s for v in views for s in (_section(v, metric) for metric in v.metrics) if s]
-    for section in sections:
-        section["several"] = bool(view.others)
+    several = bool(view.others)
+    sections = [s for v in views for s in (_section(v, metric, several) for metric in v.metrics) if s]
     return render("compare.html", view=view, sections=sections, seeds=seeds, notes=_notes(view, seeds))
 
 
-def _section(view: CompareView, metric: str) -> dict[str, Any] | None:
+def _section(view: CompareView, metric: str, several: bool) -> dict[str, Any] | None:
     arms = {arm: {s: m[metric] for s, m in by_seed.items() if metric in m} for arm, by_seed in view.arms.items()}
     arms = {arm: curves for arm, curves in arms.items() if curves}
     if not arms:
@@ -40,12 +39,13 @@ def _section(view: CompareView, metric: str) -> dict[str, Any] | None:
     look = figures.Look(view.unit, tuple(view.arms), view.baseline)
     bands = {arm: _possible(metric, band(list(curves.values()))) for arm, curves in arms.items()}
     base = arms.get(view.baseline) if view.baseline else None
-    unit = view.unit if view.others or view.unit == "boxes" else "labels"
+    unit = view.unit if several else "labels"  # where there are several, it says which
     rows = [_row(arm, arms, base, metric, view.baseline, unit) for arm in _ordered(arms, view.baseline)]
     return {
         "metric": f"{metric}-{view.unit}",
         "title": words.title(metric),
-        "unit": view.unit,
+        "several": several,
+        "unit": unit,
         "lower": words.lower_is_better(metric),
         "chart": figures.arms_chart(metric, bands, arms, look),
         "rows": rows,
