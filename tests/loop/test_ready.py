@@ -118,7 +118,9 @@ def test_proposals_of_another_model_in_round_0(tmp_path: Path) -> None:
 def test_mirrored_pictures_are_looked_at_where_the_score_asks(tmp_path: Path) -> None:
     text = KNOWS.replace('provides = frozenset({"boxes"})', 'provides = frozenset({"boxes", "probs"})')
     text = text.replace("confidences=", "probs=np.array([[0.1, self.sure], [0.9, 0.1]]), confidences=")
-    text = text.replace("        for s in samples:", "        print(len(samples), samples[0].path.suffix)\n        for s in samples:")
+    text = text.replace(
+        "        for s in samples:", "        print(len(samples), samples[0].path.suffix)\n        for s in samples:"
+    )
     shown = []
     for score in ("consistency", "least_confidence"):
         tree = config(tmp_path / score, strategy={"score": score, "reduce": "max"})

@@ -93,7 +93,9 @@ def test_the_same_again_may_stop_the_run(tmp_path: Path) -> None:
 
 def test_images_without_prediction(tmp_path: Path) -> None:
     path = boxes(tmp_path / "r.json", [(1, 0, 0.5)])
-    with pytest.raises(DataError, match=r"each of 3 images, found none for 2: a/0\.png, a/2\.png; .*absent=empty") as told:
+    with pytest.raises(
+        DataError, match=r"each of 3 images, found none for 2: a/0\.png, a/2\.png; .*absent=empty"
+    ) as told:
         fit(FromFile(path), tmp_path / "c")
     assert "\n" not in str(told.value)
     (tmp_path / "p.csv").write_text("id,cat,dog\na/0.png,0.9,0.1\n")

@@ -62,6 +62,7 @@ def test_the_mirrored_picture_is_asked_about_only_when_wanted(tmp_path: Path) ->
 def test_matching_against_every_pair() -> None:
     rng = np.random.default_rng(0)
     for n, m in ((5, 8), (3, 1), (4, 0), (0, 4)):
+
         def made(count: int) -> Prediction:
             corners = np.sort(rng.integers(0, 40, (count, 2, 2)), axis=1).reshape(count, 4).astype(float)
             probs = rng.random((count, 2))

@@ -61,7 +61,9 @@ class FromFile:
         """Remember which images there are, and meet a file that is not there before the first round."""
         self._samples = (*pool, *others)
         if not self.path.expanduser().exists():
-            raise DataError(f"model.path: expected predictions at {str(self.path)!r}, found nothing there; write them first")
+            raise DataError(
+                f"model.path: expected predictions at {str(self.path)!r}, found nothing there; write them first"
+            )
 
     def fit(
         self,
@@ -138,7 +140,9 @@ class FromFile:
         if "absent" in known:
             return {"absent": self.absent}
         if self.absent == "empty":
-            raise ConfigError(f"model.absent: expected missing, since {name} has no images without detection; take it out")
+            raise ConfigError(
+                f"model.absent: expected missing, since {name} has no images without detection; take it out"
+            )
         return {}
 
     def _stored(self, checkpoint: Path) -> dict[str, Any]:
@@ -163,9 +167,7 @@ def _order(path: Path, given: Sequence[str], wanted: Sequence[str]) -> NDArray[n
     return np.array([list(wanted).index(name) for name in given], dtype=np.int64)
 
 
-def _write(
-    file: Path, found: PredictionSet, samples: Sequence[Sample], order: NDArray[np.int64], classes: int
-) -> None:
+def _write(file: Path, found: PredictionSet, samples: Sequence[Sample], order: NDArray[np.int64], classes: int) -> None:
     """All predictions in one file of arrays, with the class axis of the run."""
     by_id = {prediction.id: prediction for prediction in found}
     predictions = [by_id[sample.id] for sample in samples]

@@ -85,7 +85,14 @@ class Ultralytics:
         begin = start if start is not None and self.start == "previous" else self._original()
         settings = {**self._given, "imgsz": self._size, "seed": seed % 2**31}
         trained(
-            train, val, out=out, begin=begin, classes=plan.classes, settings=settings, home=self._home, progress=progress
+            train,
+            val,
+            out=out,
+            begin=begin,
+            classes=plan.classes,
+            settings=settings,
+            home=self._home,
+            progress=progress,
         )
         self._loaded = None
         return out

@@ -126,7 +126,13 @@ def _run(job: Mapping[str, Any], folder: Path, home: Path, progress: Progress) -
     with (
         (folder / LOG).open("wb") as log,
         subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=variables, text=True, encoding="utf-8"
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=variables,
+            text=True,
+            encoding="utf-8",
         ) as child,
     ):
         failed = ""
