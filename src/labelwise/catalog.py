@@ -40,6 +40,10 @@ TABLES: dict[str, dict[str, str]] = {
         "fpn": "labelwise.models.fpn:Fpn",
         "detector": "labelwise.models.detectors:Detector",
         "mmseg": "labelwise.models.mmseg:MMSeg",
+        "zero_shot": "labelwise.models.zero_shot:ZeroShot",
+        "transformers": "labelwise.models.transformers_detectors:TransformersDetector",
+        "ultralytics": "labelwise.models.ultralytics:Ultralytics",
+        "predictions": "labelwise.models.from_file:FromFile",
     },
     "head": {
         "logistic": "labelwise.models.heads:Logistic",
@@ -61,6 +65,7 @@ TABLES: dict[str, dict[str, str]] = {
         "object_frequency": "labelwise.scoring.objects:object_frequency",
         "keypoint_uncertainty": "labelwise.scoring.objects:keypoint_uncertainty",
         "missed_objects": "labelwise.scoring.objects:missed_objects",
+        "consistency": "labelwise.scoring.steadiness:consistency",
         "difficulty_entropy": "labelwise.scoring.difficulty:difficulty_entropy",
     },
     "reduce": {

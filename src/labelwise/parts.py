@@ -15,7 +15,7 @@ from labelwise.config import Config, StrategyConfig
 from labelwise.embedding.table import default_cache
 from labelwise.engine import Engine
 from labelwise.errors import ConfigError
-from labelwise.models import Model
+from labelwise.models import Model, knows_already, provided_by
 from labelwise.records import Unit
 from labelwise.strategies import Strategy
 
@@ -33,6 +33,7 @@ class Parts:
     annotator: Annotator
     engine: Engine
     unit: Unit = "image"
+    proposals: Model | None = None
 
 
 def build(config: Config) -> Parts:
@@ -46,9 +47,10 @@ def build(config: Config) -> Parts:
     strategy, cold_start = strategy_of("strategy", config.strategy), strategy_of("cold_start", config.cold_start)
     for key, chosen in (("strategy", strategy), ("cold_start", cold_start)):
         _check_elements(key, chosen, config.task)
-    _check_needs("strategy", strategy, model.provides, f"model {config.model.name!r}")
-    before = model.provides & {"embeddings"} if config.task != "segment" else frozenset()
-    _check_needs("cold_start", cold_start, before, "a run before its first training")
+    provided = provided_by(model)
+    _check_needs("strategy", strategy, provided, f"model {config.model.name!r}")
+    first = provided if knows_already(model) else _before_training(config.task, model)
+    _check_needs("cold_start", cold_start, first, "a run before its first training")
     unit = _unit(config, {"strategy": strategy, "cold_start": cold_start})
     if config.task == "segment" and unit == "image":
         strategy = _of_whole_images(strategy)
@@ -66,7 +68,27 @@ def build(config: Config) -> Parts:
         annotator,
         _made("engine", config.engine),
         unit,
+        _proposals(config),
     )
+
+
+def _proposals(config: Config) -> Model | None:
+    """The model that proposes boxes in the first round, where the configuration names one."""
+    if config.proposals is None:
+        return None
+    made: Model = _made("model", config.proposals, "proposals")
+    if config.task != "detect" or "detect" not in made.tasks:
+        raise ConfigError("proposals: expected task=detect and a model that detects; take the key out")
+    if not knows_already(made):
+        raise ConfigError(
+            f"proposals: expected a model that needs no labels, such as zero_shot, but found {config.proposals.name!r}"
+        )
+    return made
+
+
+def _before_training(task: Task, model: Model) -> frozenset[str]:
+    """What a model gives without a checkpoint."""
+    return model.provides & {"embeddings"} if task != "segment" else frozenset()
 
 
 def _unit(config: Config, used: Mapping[str, Strategy]) -> Unit:
@@ -110,8 +132,8 @@ def threads_of(config: Config) -> int:
     return config.threads or os.cpu_count() or 1
 
 
-def _made(kind: str, part: Any) -> Any:
-    made = catalog.make(kind, {"name": part.name, **part.options}, kind)
+def _made(kind: str, part: Any, key: str = "") -> Any:
+    made = catalog.make(kind, {"name": part.name, **part.options}, key or kind)
     lacking = [name for name in dir(SEAMS[kind]) if not name.startswith("_") and not hasattr(made, name)]
     if lacking:
         raise ConfigError(f"{kind} {part.name!r} is no {kind}: it lacks {', '.join(lacking)}; see labelwise.testing")

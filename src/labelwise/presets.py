@@ -234,6 +234,14 @@ PRESETS: dict[str, Recipe] = {
         class_weights="difficulty",
         summary="Detection: the most entropy in all boxes together, those of classes that are hard weigh more.",
     ),
+    "box_consistency": Recipe(
+        score="consistency",
+        reduce="max",
+        empty="quota",
+        paper="Yu et al. 2022, Consistency-based active learning for object detection (CALD), its first stage, "
+        "with the mirrored picture alone",
+        summary="Detection: the box that the model sees least steadily in the mirrored picture.",
+    ),
     "objectness_least_confidence": Recipe(
         score="objectness_least_confidence",
         reduce="mean",

@@ -92,7 +92,9 @@ class Prediction:
     ``(S, ...)`` of stochastic passes; ``embedding`` is ``(d,)``, ``(N, d)``, or a map ``(h', w', d)``, perhaps coarser
     than the image (segment). Of N objects: ``boxes`` ``(N, 4)`` are
     ``x0, y0, x1, y1`` in pixels of the image as shown, ``labels`` ``(N,)`` class indices, ``confidences`` ``(N,)`` 0
-    to 1, ``keypoints`` ``(N, K, 3)`` hold x, y and a confidence of 0 to 1. Nothing found: arrays with N = 0.
+    to 1, ``keypoints`` ``(N, K, 3)`` hold x, y and a confidence of 0 to 1. ``flipped`` ``(N, 5 + C)`` is what the model
+    finds at each object in the mirrored picture, mirrored back: box, confidence, class probabilities; all 0: nothing.
+    Nothing found: arrays with N = 0.
 
     Raises ModelError, naming the image, if a number is not finite or out of its range, or shapes do not agree.
     """
@@ -105,10 +107,11 @@ class Prediction:
     labels: NDArray[np.integer[Any]] | None = None
     confidences: Floats | None = None
     keypoints: Floats | None = None
+    flipped: Floats | None = None
     independent: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("probs", "samples", "embedding", "boxes", "confidences", "keypoints"):
+        for name in ("probs", "samples", "embedding", "boxes", "confidences", "keypoints", "flipped"):
             value = getattr(self, name)
             if value is not None and not np.isfinite(value).all():
                 raise ModelError(
@@ -125,7 +128,14 @@ class Prediction:
         return any(value is not None for value in (self.boxes, self.labels, self.confidences, self.keypoints))
 
 
-_SHAPES = {"boxes": "(N, 4)", "labels": "(N,)", "confidences": "(N,)", "keypoints": "(N, K, 3)", "probs": "(N, C)"}
+_SHAPES = {
+    "boxes": "(N, 4)",
+    "labels": "(N,)",
+    "confidences": "(N,)",
+    "keypoints": "(N, K, 3)",
+    "probs": "(N, C)",
+    "flipped": "(N, 5 + C)",
+}
 
 
 def _check_shapes(prediction: Prediction) -> None:
@@ -135,7 +145,7 @@ def _check_shapes(prediction: Prediction) -> None:
         value = getattr(prediction, name)
         if value is None:
             continue
-        axes = {"boxes": 2, "keypoints": 3, "probs": 2}.get(name, 1)
+        axes = {"boxes": 2, "keypoints": 3, "probs": 2, "flipped": 2}.get(name, 1)
         last = {"boxes": 4, "keypoints": 3}.get(name)
         if value.ndim != axes or (last is not None and value.shape[-1] != last):
             raise ModelError(f"the model's {name} for {prediction.id} must have shape {shape}, but found {value.shape}")

@@ -259,6 +259,10 @@ class Config(Node):
     )
     annotator: Part = Field(default=Named(name="oracle"), description="who answers the queries")
     engine: Part = Field(default=Named(name="local"), description="where batches run")
+    proposals: Part | None = Field(
+        default=None,
+        description="detection: a model that needs no labels, such as zero_shot, whose boxes are proposed in round 0",
+    )
     shown: float = Field(
         default=0.3,
         ge=0,

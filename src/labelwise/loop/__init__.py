@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -151,6 +151,10 @@ def _set_up(config: Config, parts: Parts, store: Store, progress: Progress, tell
     place = Place(config.folder / MODEL, cache_folder(config), threads_of(config), parts.engine)
     place.home.mkdir(exist_ok=True)
     parts.model.prepare(pool, others, place=place, progress=progress)
+    if parts.proposals is not None and not store.is_done(0, "query"):
+        place = replace(place, home=config.folder / MODEL / "proposals")
+        place.home.mkdir(exist_ok=True)
+        parts.proposals.prepare(pool, [], place=place, progress=progress)
     if not store.is_done(SETUP, "prepare"):
         store.finish_step(SETUP, "prepare", time.perf_counter() - began)
     return Context(config, parts, store, progress, tell, {s.id: s for s in [*pool, *others]})

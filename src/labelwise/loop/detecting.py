@@ -22,11 +22,12 @@ from labelwise.loop.acquire import acquire
 from labelwise.loop.context import Context
 from labelwise.loop.difficulty import calibrated
 from labelwise.models import Model, Want
+from labelwise.models.mirrored import predicted
 from labelwise.records import Labelled, Prediction, Sample, Target
 from labelwise.scoring.images import found_nothing
 from labelwise.strategies import Strategy
 
-_ARRAYS = ("boxes", "labels", "confidences", "probs", "embedding")  # of a prediction, one entry a box
+_ARRAYS = ("boxes", "labels", "confidences", "probs", "embedding", "flipped")  # of a prediction, one entry a box
 _OBJECTS = frozenset({"objects", "owners", "object_labels", "object_scores"})
 Rows = NDArray[np.int64]
 
@@ -43,7 +44,7 @@ class Detect:
         return self._predictions
 
     def _predictions(self, samples: Sequence[Sample]) -> list[Prediction]:
-        return list(self.model.predict(self.checkpoint, samples, want=self.want))
+        return list(predicted(self.model, self.checkpoint, samples, self.want))
 
 
 def detections(
@@ -217,10 +218,11 @@ def proposals(
         return {}
     classes = context.store.classes()
     stream = detections(context, prediction_folder(context, round), checkpoint, samples, _want(strategy))
-    return {p.id: _shown(p, context.config.shown, classes) for p in stream}
+    return {p.id: shown_boxes(p, context.config.shown, classes) for p in stream}
 
 
-def _shown(prediction: Prediction, least: float, classes: Sequence[str]) -> Target:
+def shown_boxes(prediction: Prediction, least: float, classes: Sequence[str]) -> Target:
+    """The boxes of a prediction that are at least so sure, as a target."""
     assert prediction.boxes is not None
     assert prediction.labels is not None
     assert prediction.confidences is not None

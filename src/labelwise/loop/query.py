@@ -19,6 +19,7 @@ from labelwise.loop.context import Context, labelled_images, last_checkpoint
 from labelwise.loop.detecting import forget, look, proposals
 from labelwise.loop.inside import Choice, ChooseInside, choose
 from labelwise.loop.inside import facts as inside_facts
+from labelwise.loop.ready import first_proposals, known_checkpoint
 from labelwise.loop.spread import Spread, choose_spread
 from labelwise.records import UNITS, Annotation, Query, Sample, Target, Unit
 from labelwise.report.maps import CHOSEN, copy_pictures, map_folder, write_chosen
@@ -118,8 +119,8 @@ def _audit(context: Context, round: int) -> list[Sample]:
 
 
 def _choose(context: Context, round: int, free: Sequence[Sample], wanted: int, first: int = 0) -> list[Query]:
-    checkpoint = last_checkpoint(context, round)
-    strategy = context.parts.cold_start if checkpoint is None else context.parts.strategy
+    begun, checkpoint = last_checkpoint(context, round) is not None, known_checkpoint(context, round)
+    strategy = context.parts.strategy if begun else context.parts.cold_start
     labelled = sorted(labelled_images(context), key=lambda x: x.sample.id)
     samples = sorted([*free, *(x.sample for x in labelled)], key=lambda s: s.id)
     row_of = {s.id: i for i, s in enumerate(samples)}
@@ -148,7 +149,9 @@ def _choose(context: Context, round: int, free: Sequence[Sample], wanted: int, f
     facts = reasons.explain(picks, inputs, ids=[s.id for s in samples], classes=classes)
     _keep_scores(context, round, [s.id for s in free], candidates, arrays)
     chosen = [samples[row] for row in picks.rows]
-    if boxes:
+    if boxes and context.parts.proposals is not None and not begun:
+        proposed = first_proposals(context, round, chosen)
+    elif boxes:
         proposed = proposals(context, round, checkpoint, strategy, chosen)
     else:
         proposed = _proposals(arrays, picks.rows, chosen, classes)

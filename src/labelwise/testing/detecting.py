@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from labelwise.data import coco
-from labelwise.models import Model, Place, Plan
+from labelwise.models import Model, Place, Plan, knows_already
 from labelwise.records import Labelled, Prediction, Sample, Target
 from labelwise.testing.learning import _check_facts, _check_no_pickle
 from labelwise.testing.making import make_boxes, quiet
@@ -24,8 +24,8 @@ def check_detection_model(make: Callable[[], Model], folder: Path, *, learns: bo
     probabilities of all classes and vectors; the same alone, in a batch, from a checkpoint and in another process.
 
     ``make`` gives a new model each time; ``folder`` must be empty. Trains a few times on 8 pictures of 64 x 48 pixels,
-    some without box. With ``learns`` False nothing is trained: boxes come without a checkpoint (a zero-shot detector
-    that is asked for the classes red and green).
+    some without box. With ``learns`` False nothing is trained: ``fit`` gets no labels, only the classes red and green (a
+    zero-shot detector).
     """
     listing = coco.read(make_boxes(folder / "data"))
     samples = [replace(s, content=f"{i:032x}", size=(64, 48)) for i, s in enumerate(listing.samples)]
@@ -38,7 +38,10 @@ def check_detection_model(make: Callable[[], Model], folder: Path, *, learns: bo
     for each in (model, other):
         each.prepare(samples, [], place=Place(folder / "run", folder / "cache", 1), progress=quiet)
     if not learns:
-        _check_found(model, other, None, samples, len(names))
+        require(knows_already(model), "expected an attribute needs_labels = False")
+        known = model.fit([], [], out=folder / "known", start=None, plan=Plan(names, 0), seed=3, progress=quiet)
+        _check_no_pickle(known)
+        _check_found(model, other, known, samples, len(names))
         return
 
     def fit(model: Model, train: Sequence[Labelled], out: str, start: Path | None = None, classes: int = 2) -> Path:

@@ -144,4 +144,6 @@ def make_objects(count: int = 6, *, seed: int = 0) -> dict[str, NDArray[Any]]:
         "keypoints": rng.random((count, 3, 3)).astype(np.float32),
         "probs": rng.dirichlet(np.full(4, 0.5), count).astype(np.float32),
         "samples": rng.dirichlet(np.full(4, 0.5), (5, count)).astype(np.float32),
+        "class_probs": rng.random((count, 4)).astype(np.float32),
+        "flipped": rng.random((count, 9)).astype(np.float32),
     }
