@@ -10,6 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from labelwise.curves import Curve
+from labelwise.evaluate.effort import Effort
 from labelwise.records import Problem, Task
 
 
@@ -46,7 +47,8 @@ class RoundView:
     ``metrics`` by name (accuracy, macro_f1, ece, nll, ...; ``x_low`` and ``x_high`` are the interval of ``x``); empty
     if the round is not evaluated yet. ``recall`` (0 to 1) and ``support`` (test images) by class. ``confusion``
     ``(C, C)`` holds counts, rows truth, columns prediction, in the order of ``RunView.classes``. ``class_counts`` are
-    the labels so far by class; ``seconds`` by step. ``picks`` in rank order; ``maps`` of some images chosen in.
+    the labels so far by class; ``seconds`` by step. ``picks`` in rank order; ``maps`` of some images chosen in. ``effort``
+    is what the round's answers took.
     """
 
     round: int
@@ -59,6 +61,7 @@ class RoundView:
     seconds: Mapping[str, float] = field(default_factory=dict)
     picks: tuple[PickView, ...] = ()
     maps: tuple[MapView, ...] = ()
+    effort: Effort = Effort()
 
 
 @dataclass(frozen=True, slots=True)
