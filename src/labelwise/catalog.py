@@ -31,6 +31,7 @@ TABLES: dict[str, dict[str, str]] = {
         "voc": "labelwise.data.voc:read",
         "yolo": "labelwise.data.yolo:read",
         "cvat_xml": "labelwise.data.cvat_xml:read",
+        "fiftyone": "labelwise.data.fiftyone:read",
         "mmseg": "labelwise.data.mmseg:read",
         "digits": "labelwise.data.digits:read",
     },

@@ -16,7 +16,7 @@ from labelwise.embedding.table import default_cache
 from labelwise.engine import Engine
 from labelwise.errors import ConfigError
 from labelwise.models import Model, knows_already, provided_by
-from labelwise.records import Unit
+from labelwise.records import Task, Unit
 from labelwise.strategies import Strategy
 
 SEAMS = {"model": Model, "annotator": Annotator, "engine": Engine}

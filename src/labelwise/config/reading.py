@@ -26,6 +26,7 @@ FREE_KEYS = frozenset(
         "annotator.empty",
         "annotator.new_classes",
         "cache",
+        "data.write_back",
         "name",
         "out",
         "pictures_folder",

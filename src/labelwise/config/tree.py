@@ -86,8 +86,8 @@ class Data(Node):
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     format: str = Field(
-        description="class_folders, csv_table, images_folder, image_masks, coco, voc, yolo, cvat_xml, mmseg, digits, "
-        "or a reader of your own"
+        description="class_folders, csv_table, images_folder, image_masks, coco, voc, yolo, cvat_xml, fiftyone, mmseg, "
+        "digits, or a reader of your own"
     )
     path: Path = Field(description="folder or file of the dataset")
     test: float = Field(

@@ -135,7 +135,7 @@ def _round_view(result: RunResult, round: int) -> RoundView:
         seconds=result.seconds.get(round, {}) | (result.seconds.get(SETUP, {}) if round == 0 else {}),
         picks=tuple(_pick(result, q) for q in result.queries.get(round, [])),
         maps=_maps(result, round),
-        effort=dict(result.effort(round)),
+        effort=result.effort(round),
         amounts={unit: result.amount(round, unit) for unit in result.units[1:]},
     )
 
