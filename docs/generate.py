@@ -129,6 +129,9 @@ MEANINGS: dict[str, dict[str, str]] = {
         "passes": "number of MC-dropout passes where samples are needed",
         "augment": "random flips and brightness",
         "freeze_norm": "keep the statistics of the backbone's batch normalisation",
+        "consistency": "with a `source`: weight of RIPU's local consistency, on its borders between classes",
+        "negative": "with a `source`: weight of RIPU's negative learning, on the pool's images",
+        "negative_below": "probabilities under this are pushed to 0 by it",
     },
     "score ripu": {
         "radius": "of the window, in pixels: 1 is 3 x 3",

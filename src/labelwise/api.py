@@ -49,6 +49,8 @@ def check(source: Source, overrides: Iterable[str] | Mapping[str, Any] = ()) -> 
     ]
     if parts.annotator.simulated:
         check_truth(listing.samples)
+    if parts.read_source is not None:
+        facts.append(f"source: {len(parts.read_source().samples)} images")
     pool = len(listing.samples) - round(config.data.test * known) - config.audit
     if pool < 1:
         raise ConfigError(

@@ -33,6 +33,7 @@ class Parts:
     annotator: Annotator
     engine: Engine
     unit: Unit = "image"
+    read_source: Callable[[], Any] | None = None
 
 
 def build(config: Config) -> Parts:
@@ -60,7 +61,23 @@ def build(config: Config) -> Parts:
         _made("annotator", config.annotator),
         _made("engine", config.engine),
         unit,
+        _source(config, model),
     )
+
+
+def _source(config: Config, model: Model) -> Callable[[], Any] | None:
+    """What reads the labelled set beside the pool, if there is one."""
+    source = config.source
+    if source is None:
+        return None
+    if not getattr(model, "adapts", False):
+        raise ConfigError(f"model {config.model.name!r} cannot learn from a source: leave source out, or use model=fpn")
+    if source.last_round is not None and model.start == "scratch":
+        raise ConfigError(
+            "source.last_round needs model.start=previous or continue, found scratch: what was learnt would be lost"
+        )
+    reader = catalog.resolve("data", source.format)
+    return partial(reader, source.path, **catalog.checked_options("source", reader, source.options))
 
 
 def _unit(config: Config, used: Mapping[str, Strategy]) -> Unit:

@@ -150,8 +150,8 @@ def _choose_inside(context: Context, round: int, wanted: int) -> list[Query]:
     ]
     work, classes = ChooseInside(parts.model, checkpoint, strategy.recipe, ask), store.classes()
     if strategy.compares:
-        answers = {x.sample.id: x.target for x in labelled_images(context)} if "labels" in strategy.uses else {}
-        spread = Spread(items, answers, classes, _group_numbers(samples), _metadata(samples))
+        known = {x.sample.id: x.target for x in labelled_images(context)} if "labels" in strategy.uses else {}
+        spread = Spread(items, known, classes, _group_numbers(samples), _metadata(samples))
         choices, why = choose_spread(parts.engine, work, strategy, spread, wanted, rng, context.progress)
     else:
         choices = choose(parts.engine, work, items, wanted, context.progress)
