@@ -80,6 +80,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "cfg_options": "merged into the configuration, by dotted keys",
         "group": "as for `class_folders`",
         "converted": "folder of masks whose values had to be changed; default: the user's cache folder",
+        "part": "of several training datasets `all`, the first (`source`) or the others (`target`)",
     },
     "data digits": {
         "kind": "`digits`, or `scenes`: cluttered pictures of one digit, in bursts and with rare classes",
@@ -129,6 +130,9 @@ MEANINGS: dict[str, dict[str, str]] = {
         "passes": "number of MC-dropout passes where samples are needed",
         "augment": "random flips and brightness",
         "freeze_norm": "keep the statistics of the backbone's batch normalisation",
+        "consistency": "with a `source`: weight of RIPU's local consistency, on its borders between classes",
+        "negative": "with a `source`: weight of RIPU's negative learning, on the pool's images",
+        "negative_below": "probabilities under this are pushed to 0 by it",
     },
     "score ripu": {
         "radius": "of the window, in pixels: 1 is 3 x 3",
@@ -145,6 +149,9 @@ MEANINGS: dict[str, dict[str, str]] = {
         "optimiser and schedule too",
         "length": "epochs or iterations of a round, or a list with one a round; default: as `train_cfg` says",
         "passes": "number of MC-dropout passes where samples are needed",
+        "consistency": "as for `fpn`",
+        "negative": "as for `fpn`",
+        "negative_below": "as for `fpn`",
     },
     "model finetune": {
         "backbone": "any name of timm",

@@ -51,6 +51,8 @@ def check(source: Source, overrides: Iterable[str] | Mapping[str, Any] = ()) -> 
     ]
     if parts.annotator.simulated:
         check_truth(listing.samples)
+    if parts.read_source is not None:
+        facts.append(f"source: {len(parts.read_source().samples)} images")
     unused = sum(s.split in ("test", "unused") for s in listing.samples)
     if not any(s.split == "test" for s in listing.samples):
         unused += round(config.data.test * known)

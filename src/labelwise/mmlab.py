@@ -87,6 +87,13 @@ def plain_datasets(dataset: Any) -> list[Any]:
     return [dataset]
 
 
+def several_datasets(dataset: Any) -> list[Any]:
+    """The datasets that a list or a ConcatDataset holds, if two or more; else none."""
+    if isinstance(dataset, Mapping) and type_name(dataset.get("type", "")) == "ConcatDataset":
+        dataset = dataset.get("datasets")
+    return list(dataset) if isinstance(dataset, (list, tuple)) and len(dataset) > 1 else []
+
+
 def by_epoch(train_cfg: Mapping[str, Any]) -> bool:
     """True if a training is counted in epochs, False if in iterations."""
     if "type" in train_cfg:

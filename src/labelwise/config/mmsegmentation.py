@@ -56,6 +56,7 @@ def translated(path: Path, options: Mapping[str, Any]) -> tuple[Tree, list[str]]
     notes += _ignored(config)
     count = len(lengths) if lengths else rounds
     start = _start(active, f"{path}: active_learning.reset_each_round")
+    adapting = _adapting(config, path)
     merged = {k: v for k, v in {**options, **added}.items() if not k.startswith("work_dir")}
     kept = {"cfg_options": merged} if merged else {}
     work = Path(str(options.get("work_dir") or config.get("work_dir") or Path("work_dirs") / path.stem)).absolute()
@@ -70,10 +71,13 @@ def translated(path: Path, options: Mapping[str, Any]) -> tuple[Tree, list[str]]
     }
     if lengths:
         tree["model"]["length"] = lengths
+    if adapting:
+        tree["source"] = {**tree["data"], "part": "source"}
+        tree["data"] = {**tree["data"], "part": "target"}
     settings = _branch(active.get("settings"), f"{path}: active_learning.settings", MODES)
     own = _branch(settings.get(mode), f"{path}: active_learning.settings.{mode}", SETTINGS[mode])
     where = f"{path}: active_learning.settings.{mode}"
-    tree["budget"] |= _budget(own, mode, where, notes)
+    tree["budget"] |= _budget(own, mode, where, notes, adapting)
     tree["strategy"] = _strategy(config, active, own, mode, path)
     if mode != "image":
         tree["cold_start"] = {"name": "random", "evenly": tree["strategy"]["evenly"]}
@@ -87,8 +91,6 @@ def _require_new_keys(config: Any, path: Path) -> None:
             raise ConfigError(f"{path}: the key {key!r} of mmsegmentation 1.x is missing")
     if not mmlab.heads(config["model"]):
         raise ConfigError(f"{path}: expected model.decode_head, found none: the model must segment pixels")
-    if config.get("source_free") is False:
-        raise ConfigError(f"{path}: source_free=False (a labelled source beside the pool) is not supported here")
 
 
 def _branch(value: Any, where: str, known: Iterable[str]) -> dict[str, Any]:
@@ -131,12 +133,28 @@ def _start(active: Mapping[str, Any], where: str) -> str:
     return "scratch" if reset else "continue"
 
 
-def _budget(own: Mapping[str, Any], mode: str, where: str, notes: list[str]) -> Tree:
+def _adapting(config: Any, path: Path) -> bool:
+    """True if a labelled source is learnt from beside the pool."""
+    free = config.get("source_free", True)
+    if not isinstance(free, bool):
+        raise ConfigError(f"{path}: source_free: expected True or False, found {free!r}")
+    if not free and not mmlab.several_datasets(config["train_dataloader"].get("dataset")):
+        raise ConfigError(
+            f"{path}: source_free=False: expected train_dataloader.dataset=[source, target] (or a ConcatDataset), "
+            "found one dataset"
+        )
+    return not free
+
+
+def _budget(own: Mapping[str, Any], mode: str, where: str, notes: list[str], adapting: bool) -> Tree:
     if own.get("ignore_index", 255) != 255:
         raise ConfigError(f"{where}.ignore_index: expected 255, found {own['ignore_index']!r}")
     first = "initial_pool" if mode == "image" else "initial_label_pixels"
     amounts: list[int | str] = []
     for key in (first, "budget_per_round"):
+        if adapting and key == first and own.get(key, 0) == 0:  # round 0 learns from the source alone
+            amounts.append(0)
+            continue
         if key not in own:
             raise ConfigError(f"{where}.{key} is missing")
         amounts.append(_amount(own[key], f"{where}.{key}"))
@@ -146,7 +164,7 @@ def _budget(own: Mapping[str, Any], mode: str, where: str, notes: list[str]) -> 
     if not isinstance(radius, int) or isinstance(radius, bool) or radius < 1:
         raise ConfigError(f"{where}.radius: expected a number above 0, found {radius!r}")
     side = 2 * radius + 1
-    windows = [max(1, a // side**2) if isinstance(a, int) else a for a in amounts]
+    windows = [max(min(a, 1), a // side**2) if isinstance(a, int) else a for a in amounts]
     notes.append(f"settings.region counts pixels: {windows[1]} windows of {side} x {side} pixels are asked a round")
     return {"initial": windows[0], "per_round": windows[1], "radius": radius}
 

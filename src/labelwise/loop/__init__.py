@@ -20,7 +20,7 @@ from labelwise.errors import ConfigError, RunChanged
 from labelwise.evaluate import METRICS
 from labelwise.loop.annotate import annotate
 from labelwise.loop.context import Context
-from labelwise.loop.intake import check_truth, summary, take_in
+from labelwise.loop.intake import Intake, check_truth, summary, take_in, take_in_source
 from labelwise.loop.judge import judge
 from labelwise.loop.query import ask_of, query
 from labelwise.loop.train import train
@@ -147,6 +147,9 @@ def _set_up(config: Config, parts: Parts, store: Store, progress: Progress, tell
         if parts.annotator.simulated:
             check_truth(listing.samples)
         intake = take_in(config, listing, progress=progress)
+        if parts.read_source is not None:
+            beside = take_in_source(config, parts.read_source(), intake.classes, progress=progress)
+            intake = Intake(intake.samples + beside.samples, intake.problems + beside.problems, intake.classes)
         with store.transaction():
             store.add_samples(intake.samples)
             store.add_problems(intake.problems)

@@ -28,10 +28,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a training must know beside its data: the class axis, and the round."""
+    """What a training must know beside its data: the class axis, and the round.
+
+    ``source`` is a labelled set beside the pool to learn from as well (domain adaptation): None where there is none,
+    empty in rounds that leave it out. Models that can are told by an attribute ``adapts`` that is True.
+    """
 
     classes: tuple[str, ...]
     round: int
+    source: tuple[Labelled, ...] | None = None
 
 
 class Model(Protocol):

@@ -111,6 +111,7 @@ def _counts(result: RunResult) -> dict[str, int]:
     counts = {
         "pool": result.split_sizes.get("pool", 0),
         "labelled": result.labels(max(result.rounds, default=0)),
+        "source": result.split_sizes.get("source", 0),
         "test": result.split_sizes.get("test", 0),
         "audit": result.split_sizes.get("audit", 0),
         "skipped": sum(a.skipped for a in answers),

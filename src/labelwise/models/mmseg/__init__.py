@@ -7,9 +7,9 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from labelwise import mmlab
 from labelwise.data.images import read_ahead
@@ -33,6 +33,9 @@ class MMSeg:
     ``train_cfg`` says. Its schedules are stretched to that length. ``start``: "scratch" begins each round from
     ``load_from`` or the backbone's weights, "previous" from the last round's network, "continue" also keeps optimiser
     and schedule, which then last as long as all rounds together. ``passes`` are those of MC-dropout.
+    With a ``source``, whose images ``train_dataloader.dataset`` must hold too, each batch has one of its pictures for
+    each of the pool's, losses are summed over both halves, and the decode head gets RIPU's two losses, with the weights
+    ``consistency`` and ``negative``.
     """
 
     config: Path
@@ -40,9 +43,13 @@ class MMSeg:
     start: Literal["scratch", "previous", "continue"] = "scratch"
     length: PositiveInt | list[PositiveInt] | None = None
     passes: PositiveInt = 8
+    consistency: NonNegativeFloat = 0.1
+    negative: NonNegativeFloat = 1.0
+    negative_below: Annotated[float, Field(gt=0, lt=1)] = 0.05
 
     tasks = frozenset[Task]({"segment"})
     provides = frozenset({"probs", "samples", "embeddings"})
+    adapts = True  # learns from a source
     validation = 0.0
     batch_size = 8
 
@@ -91,7 +98,8 @@ class MMSeg:
         out.mkdir(parents=True, exist_ok=True)
         labelled = [x for x in train if x.target.mask is not None or len(x.target.classes)]
         before = start if self.start != "scratch" else None
-        round = Round(labelled, plan, before, self.start == "continue", here, whole, seed, out)
+        losses = (self.consistency, self.negative, self.negative_below)
+        round = Round(labelled, plan, before, self.start == "continue", here, whole, seed, out, losses)
         train_round(config, round, progress)
         about = {"classes": plan.classes, "config": str(self.config)}
         (out / "about.json").write_text(json.dumps(about, ensure_ascii=False, indent=1), encoding="utf-8")

@@ -28,6 +28,7 @@ from labelwise.embedding.backbone import save_tensors
 from labelwise.errors import LabelwiseError, ModelError
 from labelwise.models import Plan, Progress
 from labelwise.models.mmseg import state
+from labelwise.models.mmseg.adaptation import Pairs, adapted, side_by_side
 from labelwise.models.mmseg.labels import Burn, place_of, restricted
 from labelwise.records import Labelled
 
@@ -39,7 +40,8 @@ NEVER = 10**9
 
 @dataclass(frozen=True)
 class Round:
-    """What a training is given: labels, where it begins, and its length and that of all rounds (0: as configured)."""
+    """What a training is given: labels, where it begins, its length and that of all rounds (0: as configured), and how
+    it learns from a source: weights of the two losses, and the probability below which the second one acts."""
 
     train: Sequence[Labelled]
     plan: Plan
@@ -49,6 +51,7 @@ class Round:
     whole: int
     seed: int
     out: Path
+    adaptation: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 class RoundRunner(Runner):  # type: ignore[misc]
@@ -182,6 +185,8 @@ def training(config: Any, round: Round) -> dict[str, Any]:
     model = config["model"].to_dict()
     if any(x.target.mask is None for x in round.train):
         _count_labelled_only(model)
+    if round.plan.source is not None:
+        adapted(model, bool(round.plan.source), bool(round.train), round.adaptation)
     factor = (round.whole or here) / own if own and round.length else 1.0
     return {
         "model": model,
@@ -224,13 +229,24 @@ def _count_labelled_only(model: Any) -> None:
 
 def _loader(config: Any, round: Round, ignore_index: int) -> dict[str, Any]:
     loader = config["train_dataloader"].to_dict()
-    burn = Burn({place_of(x.sample.path): x for x in round.train}, round.plan.classes, ignore_index)
-    dataset = restricted(loader["dataset"], burn)
-    if not len(dataset):
-        raise ModelError("none of the labelled images is in train_dataloader.dataset: look at its data_root")
+    found = [_dataset(loader["dataset"], x, round, ignore_index) for x in (round.plan.source, round.train) if x]
+    if not found:
+        raise ModelError("there is nothing to learn from: no labelled image, and no source")
+    dataset = found[0]
+    if len(found) == 2:
+        dataset, loader["collate_fn"] = Pairs(*found), side_by_side
     if not loader.get("num_workers"):
         loader = {k: v for k, v in loader.items() if k not in ("persistent_workers", "prefetch_factor")}
     return {**loader, "dataset": dataset}
+
+
+def _dataset(dataset: Any, labelled: Sequence[Labelled], round: Round, ignore_index: int) -> Any:
+    """The configured dataset, of the labelled images only."""
+    burn = Burn({place_of(x.sample.path): x for x in labelled}, round.plan.classes, ignore_index)
+    found = restricted(dataset, burn)
+    if not len(found):
+        raise ModelError("none of the labelled images is in train_dataloader.dataset: look at its data_root")
+    return found
 
 
 def _unshared(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
