@@ -92,6 +92,8 @@ class Prediction:
     ``(S, ...)`` of stochastic passes; ``embedding`` is ``(d,)`` or ``(N, d)``. Of N objects: ``boxes`` ``(N, 4)`` are
     ``x0, y0, x1, y1`` in pixels of the image as shown, ``labels`` ``(N,)`` class indices, ``confidences`` ``(N,)`` 0
     to 1, ``keypoints`` ``(N, K, 3)`` hold x, y and a confidence of 0 to 1. Nothing found: arrays with N = 0.
+    ``reconstruction`` ``(h, w)`` is how wrong each pixel is, hidden and reconstructed: half the squared difference,
+    averaged over the channels.
 
     Raises ModelError, naming the image, if a number is not finite or out of its range, or shapes do not agree.
     """
@@ -105,9 +107,10 @@ class Prediction:
     confidences: Floats | None = None
     keypoints: Floats | None = None
     independent: bool = False
+    reconstruction: Floats | None = None
 
     def __post_init__(self) -> None:
-        for name in ("probs", "samples", "embedding", "boxes", "confidences", "keypoints"):
+        for name in ("probs", "samples", "embedding", "boxes", "confidences", "keypoints", "reconstruction"):
             value = getattr(self, name)
             if value is not None and not np.isfinite(value).all():
                 raise ModelError(

@@ -22,7 +22,7 @@ Spec = str | Mapping[str, Any]  # "name", or {"name": ..., option: value, ...}
 
 # what a model must provide for a word of the vocabulary
 _PROVIDED = {
-    **{word: word for word in ("probs", "samples", "embeddings", "boxes", "keypoints", "objects")},
+    **{word: word for word in ("probs", "samples", "embeddings", "boxes", "keypoints", "objects", "reconstruction")},
     "maps": "probs",
     **dict.fromkeys(("owners", "object_labels", "object_scores", "confidences", "box_labels"), "boxes"),
 }

@@ -37,8 +37,8 @@ class Plan:
 class Model(Protocol):
     """The seam between the loop and a framework.
 
-    ``provides`` is a subset of {"probs", "samples", "embeddings", "boxes", "objects"}; "objects" are
-    vectors of boxes. ``validation`` is the share of the labelled
+    ``provides`` is a subset of {"probs", "samples", "embeddings", "boxes", "objects", "reconstruction"}; "objects"
+    are vectors of boxes. ``validation`` is the share of the labelled
     images it wants apart for early stopping (0: none), ``batch_size`` how many images one call of ``predict`` gets.
     """
 
