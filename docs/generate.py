@@ -145,6 +145,13 @@ MEANINGS: dict[str, dict[str, str]] = {
         "optimiser and schedule too",
         "length": "epochs or iterations of a round, or a list with one a round; default: as `train_cfg` says",
         "passes": "number of MC-dropout passes where samples are needed",
+        "warmup": "epochs that a MultiTaskSegmentor learns to reconstruct the pool before round 0, without labels",
+        "reconstructions": "folder for pictures of what it reconstructs",
+        "validate_every": "iterations between two looks at the losses on the validation images",
+    },
+    "score mps_ripu": {
+        "radius": "of RIPU's window, in pixels",
+        "weight": "how much RIPU counts beside the reconstruction",
     },
     "model finetune": {
         "backbone": "any name of timm",

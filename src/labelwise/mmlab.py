@@ -94,6 +94,11 @@ def by_epoch(train_cfg: Mapping[str, Any]) -> bool:
     return bool(train_cfg.get("by_epoch", "max_iters" not in train_cfg))
 
 
+def multi_task(config: Any) -> bool:
+    """True if a model also learns to reconstruct hidden parts of images."""
+    return type_name((config.get("model") or {}).get("type", "")) == "MultiTaskSegmentor"
+
+
 def heads(model: Mapping[str, Any]) -> list[Any]:
     """The decode heads of a model, the last of a cascade at the end."""
     found = model.get("decode_head")

@@ -7,7 +7,7 @@ import random
 import time
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ from labelwise.errors import LabelwiseError, ModelError
 from labelwise.models import Plan, Progress
 from labelwise.models.mmseg import state
 from labelwise.models.mmseg.labels import Burn, place_of, restricted
-from labelwise.records import Labelled
+from labelwise.records import Labelled, Sample, Target
 
 LOGS = "mmengine"  # the folder of its logs, in the checkpoint's
 # What of a schedule is a moment or a length.
@@ -39,7 +39,11 @@ NEVER = 10**9
 
 @dataclass(frozen=True)
 class Round:
-    """What a training is given: labels, where it begins, and its length and that of all rounds (0: as configured)."""
+    """What a training is given: labels, where it begins, and its length and that of all rounds (0: as configured).
+
+    ``weights`` are those of a network where there is no round to begin from; ``stage`` "mae" learns to reconstruct
+    only. ``hooks`` make what looks on, from the configuration.
+    """
 
     train: Sequence[Labelled]
     plan: Plan
@@ -49,6 +53,9 @@ class Round:
     whole: int
     seed: int
     out: Path
+    weights: Path | None = None
+    stage: str = "both"
+    hooks: Sequence[Callable[[Any], Any]] = ()
 
 
 class RoundRunner(Runner):  # type: ignore[misc]
@@ -73,24 +80,25 @@ class RoundRunner(Runner):  # type: ignore[misc]
         return revert_sync_batchnorm(super().build_model(model))
 
     def _init_model_weights(self) -> None:
-        if self.round.start is None:
+        if self.round.start is None and self.round.weights is None:
             super()._init_model_weights()
 
     def load_or_resume(self) -> None:
         """Take over the last round's network, and its optimiser and schedule where the training goes on."""
-        if self.round.start is None:
+        begin = self.round.start or self.round.weights
+        if begin is None:
             super().load_or_resume()
             return
-        self.model.load_state_dict(load_file(self.round.start / "network.safetensors"))
-        if self.round.goes_on:
+        self.model.load_state_dict(load_file(begin / "network.safetensors"))
+        if self.round.goes_on and self.round.start is not None:
             state.restore(self, self.round.start)
 
 
 class Follow(Hook):  # type: ignore[misc]
     """Tells how far the training is, and stops it when the loss is no number."""
 
-    def __init__(self, progress: Progress, begin: int) -> None:
-        self.progress, self.begin = progress, begin
+    def __init__(self, progress: Progress, begin: int, what: str) -> None:
+        self.progress, self.begin, self.what = progress, begin, what
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Called by the runner."""
@@ -98,13 +106,16 @@ class Follow(Hook):  # type: ignore[misc]
         if loss is not None and not bool(torch.isfinite(torch.as_tensor(loss))):
             raise ModelError(f"the training loss is not finite in iteration {runner.iter + 1}: lower the learning rate")
         begin = min(self.begin, runner.iter)
-        self.progress(runner.iter + 1 - begin, runner.max_iters - begin, "training iterations")
+        self.progress(runner.iter + 1 - begin, runner.max_iters - begin, self.what)
 
 
 def train_round(config: Any, round: Round, progress: Progress) -> None:
     """Train a round and leave network and state in ``round.out``, with mmengine's log beside them."""
     name = f"labelwise-{round.plan.round:03d}-{uuid.uuid4().hex}"
     with _apart(), mmlab.scope(config):
+        from labelwise.models.mmseg import multitask  # in the scope, where nothing is printed
+
+        multitask.register()
         try:
             runner = _guarded(_runner, config, round, name, progress)
             runner.train()
@@ -114,6 +125,11 @@ def train_round(config: Any, round: Round, progress: Progress) -> None:
                 state.keep(runner, round.out)
         finally:
             _forget(name)
+
+
+def unlabelled(samples: Sequence[Sample]) -> list[Labelled]:
+    """Images of which nothing is known."""
+    return [Labelled(s, Target((), np.empty((0, 2), np.int32), np.empty(0, np.int64))) for s in samples]
 
 
 def _guarded(make: Any, *given: Any) -> Any:
@@ -140,7 +156,11 @@ def _runner(config: Any, round: Round, name: str, progress: Progress) -> RoundRu
         optim_wrapper=config["optim_wrapper"].to_dict(),
         param_scheduler=trained["param_scheduler"],
         default_hooks={**hooks, "checkpoint": None},
-        custom_hooks=[*(config.get("custom_hooks") or []), Follow(progress, begin)],
+        custom_hooks=[
+            *(config.get("custom_hooks") or []),
+            *(make(config) for make in round.hooks),
+            Follow(progress, begin, "training iterations" if round.stage == "both" else "iterations of the warm-up"),
+        ],
         data_preprocessor=config.get("data_preprocessor"),
         load_from=config.get("load_from"),
         auto_scale_lr=config.get("auto_scale_lr"),
@@ -180,6 +200,8 @@ def training(config: Any, round: Round) -> dict[str, Any]:
     if not epochs and done:
         given["fast_forward_on_resume"] = True  # the loader is another one each round: there is nothing to skip
     model = config["model"].to_dict()
+    if round.stage != "both":
+        model["stage"] = round.stage
     if any(x.target.mask is None for x in round.train):
         _count_labelled_only(model)
     factor = (round.whole or here) / own if own and round.length else 1.0
