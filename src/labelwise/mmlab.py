@@ -94,6 +94,14 @@ def by_epoch(train_cfg: Mapping[str, Any]) -> bool:
     return bool(train_cfg.get("by_epoch", "max_iters" not in train_cfg))
 
 
+def backends(config: Any) -> list[dict[str, Any]]:
+    """The backends of a configuration's visualizer. Raises ConfigError for W&B's where wandb is missing."""
+    found = [dict(one) for one in (config.get("visualizer") or {}).get("vis_backends") or []]
+    if any(type_name(one.get("type")) == "WandbVisBackend" for one in found) and not importlib.util.find_spec("wandb"):
+        raise ConfigError("logging to W&B (WandbVisBackend) needs wandb, found it not installed: pip install wandb")
+    return found
+
+
 def multi_task(config: Any) -> bool:
     """True if a model also learns to reconstruct hidden parts of images."""
     return type_name((config.get("model") or {}).get("type", "")) == "MultiTaskSegmentor"

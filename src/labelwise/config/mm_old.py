@@ -54,7 +54,8 @@ def logging_options(config: Any, path: Any) -> tuple[dict[str, Any], list[str]]:
     old = config.get("log_config")
     if old is None:
         return {}, []
-    backends = list(config.get("vis_backends") or [{"type": "LocalVisBackend"}])
+    own = dict(config.get("visualizer") or {"type": "SegLocalVisualizer", "name": "visualizer"})
+    backends = list(own.get("vis_backends") or config.get("vis_backends") or [{"type": "LocalVisBackend"}])
     notes = []
     for hook in old.get("hooks") or []:
         name = str(hook.get("type"))
@@ -67,9 +68,7 @@ def logging_options(config: Any, path: Any) -> tuple[dict[str, Any], list[str]]:
             known = {k: v for k, v in hook.items() if k in ("init_kwargs", "define_metric_cfg", "commit")}
             backends.append({"type": backend, **known})
             notes.append(f"log_config: {name} is the visualizer's {backend} now")
-    options: dict[str, Any] = {
-        "visualizer": {"type": "SegLocalVisualizer", "name": "visualizer", "vis_backends": backends}
-    }
+    options: dict[str, Any] = {"visualizer": {**own, "vis_backends": backends}}
     if old.get("interval") is not None:
         options["default_hooks.logger"] = {"type": "LoggerHook", "interval": old["interval"]}
     return options, notes

@@ -45,6 +45,11 @@ def translated(path: Path, options: Mapping[str, Any]) -> tuple[Tree, list[str]]
         )
     _require_new_keys(config, path)
     added, notes = logging_options(config, path)
+    config.merge_from_dict(added)
+    try:
+        mmlab.backends(config)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
     runner = _branch(config.get("runner"), f"{path}: runner", RUNNER)
     active = _branch(config["active_learning"], f"{path}: active_learning", ACTIVE)
     mode, rounds = _runner(config, runner, f"{path}: runner")
@@ -80,6 +85,8 @@ def translated(path: Path, options: Mapping[str, Any]) -> tuple[Tree, list[str]]
         tree["cold_start"] = {"name": "random", "evenly": tree["strategy"]["evenly"]}
     tree |= _pictures(active, f"{path}: active_learning.visualize")
     tree["model"] |= _multi_task(config, work, path)
+    if mode == "image" and active.get("visualize") is not None:
+        notes.append("active_learning.visualize is for pixels and regions: the report shows the images of each round")
     return tree, notes
 
 

@@ -40,6 +40,8 @@ class Model(Protocol):
     ``provides`` is a subset of {"probs", "samples", "embeddings", "boxes", "objects", "reconstruction"}; "objects"
     are vectors of boxes. ``validation`` is the share of the labelled
     images it wants apart for early stopping (0: none), ``batch_size`` how many images one call of ``predict`` gets.
+    A model may also have ``judged(checkpoint, round, figures)``: it is told what each round's checkpoint achieved, by
+    split, once at least.
     """
 
     @property

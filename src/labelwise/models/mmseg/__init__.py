@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -24,6 +24,7 @@ LEARNING = (
     *("model", "data_preprocessor", "train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler", "load_from"),
     *("custom_hooks", "test_pipeline", "randomness"),
 )
+FIGURES = "mmengine/judged"  # in a checkpoint: what a visualizer writes of the round's figures
 PICTURES = 10  # images of which reconstructions are drawn
 
 
@@ -113,7 +114,9 @@ class MMSeg:
         weights = self._warmed(config, plan, seed, progress) if self.warmup and before is None else None
         hooks = self._hooks(config, f"round{plan.round}", [x.sample for x in labelled])
         goes_on = self.start == "continue"
-        round = Round(labelled, plan, before, goes_on, here, whole, seed, out, weights, hooks=hooks)
+        round = Round(
+            labelled, plan, before, goes_on, here, whole, seed, out, weights, hooks=hooks, home=self._home(out)
+        )
         train_round(config, round, progress)
         about = {"classes": plan.classes, "config": str(self.config)}
         (out / "about.json").write_text(json.dumps(about, ensure_ascii=False, indent=1), encoding="utf-8")
@@ -129,6 +132,17 @@ class MMSeg:
         for sample, data in zip(samples, ready, strict=True):
             yield predictor.predict(sample, data, want, self.passes)
 
+    def judged(self, checkpoint: Path, round: int, figures: Mapping[str, Mapping[str, Any]]) -> None:
+        """Give a round's figures, by split, to the backends that draw the curves of its training."""
+        config = self._read()
+        if mmlab.backends(config):
+            from labelwise.models.mmseg.curves import draw_figures
+
+            draw_figures(config, self._home(checkpoint), checkpoint / FIGURES, round, figures)
+
+    def _home(self, other: Path) -> Path:
+        return self._place.home if self._place is not None else other
+
     def _warmed(self, config: Any, plan: Plan, seed: int, progress: Progress) -> Path:
         """The network that has learnt to reconstruct the pool; made once in a run, whole or not at all."""
         from labelwise.models.mmseg.rounds import Round, train_round, unlabelled
@@ -143,7 +157,19 @@ class MMSeg:
             steps = -(-len(self._pool) // int(loader.get("batch_size") or 1))
             length = self.warmup * (1 if mmlab.by_epoch(config.get("train_cfg") or {}) else steps)
             items, hooks = unlabelled(self._pool), self._hooks(config, "warmup", self._pool)
-            round = Round(items, plan, None, False, length, length, seed, beside, stage="mae", hooks=hooks)
+            round = Round(
+                items,
+                plan,
+                None,
+                False,
+                length,
+                length,
+                seed,
+                beside,
+                stage="mae",
+                hooks=hooks,
+                home=self._home(beside),
+            )
             train_round(config, round, progress)
             beside.replace(done)
         return done

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import random
 import time
 import uuid
@@ -16,11 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.hooks import Hook
-from mmengine.logging import MessageHub, MMLogger
 from mmengine.model import revert_sync_batchnorm
-from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
-from mmengine.visualization import Visualizer
 from safetensors.torch import load_file
 
 from labelwise import mmlab
@@ -28,6 +24,7 @@ from labelwise.embedding.backbone import save_tensors
 from labelwise.errors import LabelwiseError, ModelError
 from labelwise.models import Plan, Progress
 from labelwise.models.mmseg import state
+from labelwise.models.mmseg.curves import followed, forget
 from labelwise.models.mmseg.labels import Burn, place_of, restricted
 from labelwise.records import Labelled, Sample, Target
 
@@ -42,7 +39,7 @@ class Round:
     """What a training is given: labels, where it begins, and its length and that of all rounds (0: as configured).
 
     ``weights`` are those of a network where there is no round to begin from; ``stage`` "mae" learns to reconstruct
-    only. ``hooks`` make what looks on, from the configuration.
+    only. ``hooks`` make what looks on, from the configuration; ``home`` is where the run's model keeps things.
     """
 
     train: Sequence[Labelled]
@@ -56,6 +53,7 @@ class Round:
     weights: Path | None = None
     stage: str = "both"
     hooks: Sequence[Callable[[Any], Any]] = ()
+    home: Path | None = None
 
 
 class RoundRunner(Runner):  # type: ignore[misc]
@@ -124,7 +122,7 @@ def train_round(config: Any, round: Round, progress: Progress) -> None:
             if round.goes_on:
                 state.keep(runner, round.out)
         finally:
-            _forget(name)
+            forget(name)
 
 
 def unlabelled(samples: Sequence[Sample]) -> list[Labelled]:
@@ -170,7 +168,7 @@ def _runner(config: Any, round: Round, name: str, progress: Progress) -> RoundRu
             "by_epoch": mmlab.by_epoch(trained["train_cfg"]),
         },
         log_level=config.get("log_level", "INFO"),
-        visualizer={**(config.get("visualizer") or {"type": "Visualizer"}), "name": name},
+        visualizer={**followed(config, round.home or round.out), "name": name},
         default_scope=config.get("default_scope") or "mmseg",
         randomness={**(config.get("randomness") or {}), "seed": round.seed},
         experiment_name=name,
@@ -280,14 +278,3 @@ def _apart() -> Iterator[None]:
             np.random.set_state(before[1])  # noqa: NPY002
             cudnn.benchmark, cudnn.deterministic = before[2:]
             torch.use_deterministic_algorithms(strict)
-
-
-def _forget(name: str) -> None:
-    """Remove what mmengine keeps by the name of an experiment for as long as the process lives."""
-    for kind in (MMLogger, MessageHub, Visualizer, DefaultScope):
-        kept = kind._instance_dict
-        for key in [k for k in kept if k.startswith(name)]:
-            instance = kept.pop(key)
-            for handler in list(getattr(instance, "handlers", ())):
-                handler.close()
-    gc.collect()  # the loader's processes end with it
