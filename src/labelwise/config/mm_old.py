@@ -39,10 +39,20 @@ LOGGERS: Mapping[str, str | None] = {
 }
 
 
+# Keys that configurations of mmsegmentation 1.x use as mere variables, where the key that counts is there.
+VARIABLES: Mapping[str, str] = {
+    "optimizer": "optim_wrapper",
+    "fp16": "optim_wrapper",
+    "total_iters": "train_cfg",
+    "total_epochs": "train_cfg",
+    "find_unused_parameters": "train_cfg",
+}
+
+
 def refuse_old_keys(config: Any, path: Any) -> None:
     """Raise ConfigError naming the first key of mmcv 1.x and what to write instead."""
     for key, new in OLD.items():
-        if config.get(key) is not None:
+        if config.get(key) is not None and not config.get(VARIABLES.get(key, "")):
             raise ConfigError(f"{path}: {key!r} is a key of mmcv 1.x; write {new}")
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.config import ConfigDict
 from mmengine.hooks import Hook
 from mmengine.model import revert_sync_batchnorm
 from mmengine.runner import Runner
@@ -204,7 +205,7 @@ def training(config: Any, round: Round) -> dict[str, Any]:
         _count_labelled_only(model)
     factor = (round.whole or here) / own if own and round.length else 1.0
     return {
-        "model": model,
+        "model": ConfigDict(model),  # some networks ask for attributes
         "train_cfg": given,
         "param_scheduler": stretched(config.get("param_scheduler"), factor),
         "ignore_index": int((mmlab.heads(model) or [{}])[-1].get("ignore_index", 255)),
