@@ -152,6 +152,13 @@ MEANINGS: dict[str, dict[str, str]] = {
         "consistency": "as for `fpn`",
         "negative": "as for `fpn`",
         "negative_below": "as for `fpn`",
+        "warmup": "epochs that a MultiTaskSegmentor learns to reconstruct the pool before round 0, without labels",
+        "reconstructions": "folder for pictures of what it reconstructs",
+        "validate_every": "iterations between two looks at the losses on the validation images",
+    },
+    "score mps_ripu": {
+        "radius": "of RIPU's window, in pixels",
+        "weight": "how much RIPU counts beside the reconstruction",
     },
     "model finetune": {
         "backbone": "any name of timm",

@@ -61,6 +61,8 @@ TABLES: dict[str, dict[str, str]] = {
         "vote_entropy": "labelwise.scoring.uncertainty:vote_entropy",
         "ripu": "labelwise.scoring.regions:ripu",
         "ripu_pixel": "labelwise.scoring.regions:ripu_pixel",
+        "mps": "labelwise.scoring.reconstruction:mps",
+        "mps_ripu": "labelwise.scoring.reconstruction:mps_ripu",
         "variance": "labelwise.scoring.uncertainty:variance",
         "objectness_least_confidence": "labelwise.scoring.objects:objectness_least_confidence",
         "object_frequency": "labelwise.scoring.objects:object_frequency",

@@ -22,7 +22,10 @@ Spec = str | Mapping[str, Any]  # "name", or {"name": ..., option: value, ...}
 
 # what a model must provide for a word of the vocabulary
 _PROVIDED = {
-    **{word: word for word in ("probs", "samples", "embeddings", "boxes", "keypoints", "objects", "flipped")},
+    **{
+        word: word
+        for word in ("probs", "samples", "embeddings", "boxes", "keypoints", "objects", "flipped", "reconstruction")
+    },
     "maps": "probs",
     "class_probs": "probs",
     **dict.fromkeys(("owners", "object_labels", "object_scores", "confidences", "box_labels"), "boxes"),
