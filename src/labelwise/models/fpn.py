@@ -19,6 +19,7 @@ from labelwise.models import Place, Plan, Progress, Want
 from labelwise.models.pixelwise import PixelTraining, Pyramid, padded
 from labelwise.models.training import load_weights
 from labelwise.records import Labelled, Prediction, Sample, Task
+from labelwise.scoring.maps import softmax
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Steps = PositiveInt | list[PositiveInt]
@@ -137,11 +138,12 @@ class Fpn:
     def _probs(self, network: Any, fused: Any, inner: tuple[int, ...], size: tuple[int, int]) -> NDArray[np.float32]:
         import torch
 
-        logits = network.enlarged(network.classifier(fused))[:, :, : inner[0], : inner[1]].float()
+        logits = network.enlarged(network.classifier(fused).float().contiguous())[:, :, : inner[0], : inner[1]]
         if inner != (size[1], size[0]):
             shape = (size[1], size[0])
             logits = torch.nn.functional.interpolate(logits, shape, mode="bilinear", align_corners=False)
-        return np.asarray(logits[0].softmax(dim=0).permute(1, 2, 0).contiguous().cpu().numpy())
+        # Classes stay apart in memory, as the compiled loops of the scores read them without a copy.
+        return np.asarray(softmax(logits[0].permute(1, 2, 0)).cpu().numpy())
 
     def _samples(self, network: Any, fused: Any, inner: tuple[int, ...], size: tuple[int, int]) -> NDArray[np.float32]:
         import torch
