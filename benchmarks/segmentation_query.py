@@ -4,7 +4,8 @@
 
 The peers are plain re-implementations of the published algorithms in torch (RIPU's was written for a GPU), except BALD,
 which is baal's where it can be imported. All take their turns in one process on the same made maps; code is compiled
-and memory is filled before the clock starts.
+and memory is filled before the clock starts. A second table has the loop's whole query pass beside the bare forward
+pass of the same network on the same pictures.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from common import finish, machine, parser, write_table
+from contestants import query_pass
 from labelwise.scoring import bald, margin, ripu
 from labelwise.selection import BestPixels, choose_regions, pixel_pick
 
@@ -40,9 +42,10 @@ def main() -> None:
     options.add_argument("--repeat", type=int, default=5)
     options.add_argument("--slow-repeat", type=int, default=2, help="turns of what takes the peer over ten seconds")
     given = options.parse_args()
-    given.shape, given.images, given.rows = (1024, 2048), 24, 10_000
+    given.shape, given.images, given.rows, given.pictures = (1024, 2048), 24, 10_000, 48
     if given.quick:
-        given.shape, given.images, given.rows, given.repeat, given.slow_repeat = (256, 512), 6, 2000, 2, 1
+        given.shape, given.images, given.rows, given.pictures = (256, 512), 6, 2000, 8
+        given.repeat, given.slow_repeat = 2, 1
     began, load = time.perf_counter(), machine()["load"]
     figures: dict[str, dict[str, Any]] = {}
     for task, turns, check in tasks(given):
@@ -56,10 +59,13 @@ def main() -> None:
         f"{given.slow_repeat} turns of RIPU, {given.repeat} of the rest; "
         f"`python benchmarks/segmentation_query.py --repeat {given.repeat} --slow-repeat {given.slow_repeat}`"
     )
+    passes, about, times = query_pass.compare(given.pictures, given.repeat)
     if not given.quick:
         write_table("segmentation-query", "\n".join(lines), note)
-    print("\n".join(lines), note, sep="\n\n")
-    finish("segmentation_query", {"quick": given.quick, "seconds": time.perf_counter() - began, "tasks": figures})
+        write_table("query-pass", "\n".join(passes), about)
+    print("\n".join(lines), note, "\n".join(passes), about, sep="\n\n")
+    seconds = time.perf_counter() - began
+    finish("segmentation_query", {"quick": given.quick, "seconds": seconds, "tasks": figures, "query_pass": times})
 
 
 def tasks(given: argparse.Namespace) -> Iterator[tuple[str, Turns, Callable[[], str]]]:

@@ -172,6 +172,10 @@ class Strategy:
         select = catalog.split_spec(recipe.select)[0]
         if unit != "image" and select not in ("top", "random"):
             raise ConfigError(f"{key}: expected select=top or random inside images, but found {select!r}")
+        if recipe.balance and (unit == "region" or (unit == "pixel" and (recipe.apart or not recipe.evenly))):
+            raise ConfigError(
+                f"{key}.balance is for images, and for pixels without apart and with evenly=true: leave it out"
+            )
 
     def _reduced(self, values: Any) -> Any:
         assert self._reduce is not None

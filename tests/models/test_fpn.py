@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ def fit(model: Fpn, train: list[Labelled], out: Path, round: int = 0, start: Pat
 class Watched(pixelwise.PixelTraining):
     """A training that writes down where it begins, and the rates of every step."""
 
-    seen: list[dict[str, Any]] = []
+    seen: ClassVar[list[dict[str, Any]]] = []
 
     def run(self, progress: Any) -> None:
         moments = {i: {k: v.clone() for k, v in s.items()} for i, s in self.optimizer.state.items()}

@@ -182,7 +182,9 @@ class StrategyConfig(Node):
         default=None, ge=1, description="only the best-scored n x this many candidates reach the selection"
     )
     balance: bool | None = Field(
-        default=None, description="share the budget over predicted classes, the least labelled first"
+        default=None,
+        description="share the budget over predicted classes: images, the least labelled class first; pixels of one "
+        "image, the rarest class first",
     )
     per_group: int | None = Field(default=None, ge=1, description="at most this many images of a group in one round")
     near_duplicates: float | None = Field(

@@ -19,7 +19,7 @@ from labelwise.errors import SelectionError
 from labelwise.models import Model, Progress
 from labelwise.records import Prediction, Sample
 from labelwise.report.maps import write_score_map
-from labelwise.selection.pixels import pixel_pick, top_pixels
+from labelwise.selection.pixels import balanced_pixels, pixel_pick, top_pixels
 from labelwise.selection.places import Places
 from labelwise.selection.regions import choose_regions
 from labelwise.strategies import Recipe, Strategy, assemble
@@ -78,7 +78,7 @@ class ChooseInside:
         scores = self._scores(strategy, item, found, rng)
         if item.picture is not None and found is not None:
             write_score_map(item.picture, scores)
-        places = self._places(scores, item, rng)
+        places = self._places(scores, item, None if found is None else found.probs, rng)
         geometry = places.boxes(self.radius, scores.shape) if self.unit == "region" else places.points
         x, y = places.points.T
         probs = None if found is None else found.probs
@@ -90,7 +90,9 @@ class ChooseInside:
             labels.astype(np.int32),
         )
 
-    def _places(self, scores: NDArray[np.float32], item: Item, rng: np.random.Generator) -> Places:
+    def _places(
+        self, scores: NDArray[np.float32], item: Item, probs: NDArray[Any] | None, rng: np.random.Generator
+    ) -> Places:
         free, name, recipe = _free(item, scores.shape), item.sample.id, self.recipe
         if self.unit == "region":
             before = _centres(item, scores.shape, self.radius)
@@ -98,7 +100,11 @@ class ChooseInside:
         if recipe.apart:
             before = np.concatenate([np.empty((0, 2), np.int64), *item.asked])
             return choose_regions(item.n, scores, radius=0, apart=recipe.apart, free=free, before=before, name=name)
-        if catalog.split_spec(recipe.select)[0] == "random":
+        drawn = catalog.split_spec(recipe.select)[0] == "random"
+        if recipe.balance and probs is not None:
+            by, share = rng if drawn else None, recipe.share or 1.0
+            return balanced_pixels(item.n, scores, probs, by, share=share, free=free, name=name)
+        if drawn:
             return pixel_pick(item.n, scores, rng, share=recipe.share or 1.0, free=free, name=name)
         return top_pixels(item.n, scores, free=free, name=name)
 

@@ -1,15 +1,11 @@
 """The query pass of a segmentation run against the bare forward pass of the same network on the same pictures.
 
-    python benchmarks/query_pass.py [--quick] [--repeat 7] [--images 48]
-
 The query pass reads the pictures, predicts, scores every pixel and chooses ten in each; the bare pass reads the same
-pictures and ends with the network's logits at their size. The two take turns, picture by picture of one set, in one
-process. Memory is the process's peak after a pass over the set, and how much a pass over eight times as many adds.
+pictures and ends with the network's logits at their size. They take turns in one process.
 """
 
 from __future__ import annotations
 
-import argparse
 import resource
 import statistics
 import tempfile
@@ -23,7 +19,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from common import finish, machine, parser, write_table
 from labelwise.embedding.backbone import read_pixels
 from labelwise.engine.local import Local
 from labelwise.loop.inside import ChooseInside, Item, choose
@@ -39,47 +34,35 @@ SIZE = (480, 256)
 PIXELS = 10
 
 
-def main() -> None:
-    """Let the passes take turns and print the table."""
-    options = parser(__doc__)
-    options.add_argument("--repeat", type=int, default=7)
-    options.add_argument("--images", type=int, default=48)
-    given = options.parse_args()
-    if given.quick:
-        given.repeat, given.images = 2, 8
-    began, load = time.perf_counter(), machine()["load"]
+def compare(images: int, repeat: int) -> tuple[list[str], str, dict[str, Any]]:
+    """The table of all passes, the note below it, and the figures."""
     with tempfile.TemporaryDirectory() as folder:
-        model, checkpoint, samples = made(Path(folder), given)
+        model, checkpoint, samples = made(Path(folder), images)
         passes = {"bare forward pass": bare(model, checkpoint, samples)}
         passes |= {name: query(model, checkpoint, samples, name) for name in STRATEGIES}
-        seconds = measure(passes, given.repeat)
-        before, more = memory(passes["pixelpick"], query(model, checkpoint, samples * 8, "pixelpick"))
+        seconds = measure(passes, repeat)
+        few, many = (most_memory(query(model, checkpoint, samples * times, "pixelpick")) for times in (1, 8))
     bases = seconds["bare forward pass"]
     ratios = {name: [a / b for a, b in zip(values, bases, strict=True)] for name, values in seconds.items()}
+    middle = {name: statistics.median(values) for name, values in ratios.items()}
     lines = ["| pass | ms a picture, median (range) | times the bare pass, median of pairs |", "|---|---|---|"]
     for name, values in seconds.items():
-        low, middle, high = (f(values) * 1e3 / given.images for f in (min, statistics.median, max))
-        times = f"{statistics.median(ratios[name]):.2f}" if name in STRATEGIES else ""
-        lines.append(f"| {name} | {middle:.1f} ({low:.1f} to {high:.1f}) | {times} |")
+        low, half, high = (f(values) * 1e3 / images for f in (min, statistics.median, max))
+        times = f"{middle[name]:.2f}" if name in STRATEGIES else ""
+        lines.append(f"| {name} | {half:.1f} ({low:.1f} to {high:.1f}) | {times} |")
     note = (
-        f"{given.images} pictures of {SIZE[0]} x {SIZE[1]}, {len(CLASSES)} classes, fpn on MobileNetV2 on the "
-        f"{'GPU' if torch.cuda.is_available() else 'CPU'}; {torch.get_num_threads()} threads; load average before the "
-        f"start {load or 0:.1f}; most memory of the process {before:,.0f} MB, {more:+,.0f} MB with eight times as many "
-        f"pictures; `python benchmarks/query_pass.py --repeat {given.repeat} --images {given.images}`"
+        f"{images} pictures of {SIZE[0]} x {SIZE[1]}, {len(CLASSES)} classes, fpn on MobileNetV2 on the "
+        f"{'GPU' if torch.cuda.is_available() else 'CPU'}, processor time; most memory during a pass {few:,.0f} MB, "
+        f"with eight times as many pictures {many:,.0f} MB"
     )
-    if not given.quick:
-        write_table("query-pass", "\n".join(lines), note)
-    print("\n".join(lines), note, sep="\n\n")
-    middle = {name: statistics.median(values) for name, values in ratios.items()}
-    figures = {"times": middle, "memory": before, "more_memory": more, "seconds": time.perf_counter() - began}
-    finish("query_pass", {"quick": given.quick, **figures})
+    return lines, note, {"times": middle, "memory": few, "memory_of_eight_times": many}
 
 
-def made(folder: Path, given: argparse.Namespace) -> tuple[Fpn, Path, list[Sample]]:
+def made(folder: Path, images: int) -> tuple[Fpn, Path, list[Sample]]:
     """Pictures of smooth noise, and a network that has learnt next to nothing from a few of their pixels."""
     rng = np.random.default_rng(0)
     samples = []
-    for i in range(given.images):
+    for i in range(images):
         path = folder / f"{i:03d}.jpg"
         coarse = rng.integers(0, 256, (SIZE[1] // 16, SIZE[0] // 16, 3), dtype=np.uint8)
         Image.fromarray(coarse).resize(SIZE, Image.Resampling.BICUBIC).save(path)
@@ -111,13 +94,13 @@ def bare(model: Fpn, checkpoint: Path, samples: list[Sample]) -> Callable[[], An
     return run
 
 
-def query(model: Fpn, checkpoint: Path, samples: list[Sample], name: str) -> Callable[[], Any]:
-    """The loop's query pass: read, predict, score, choose."""
+def query(model: Fpn, checkpoint: Path, samples: list[Sample], name: str) -> Callable[..., Any]:
+    """The loop's query pass: read, predict, score, choose; a progress may watch it."""
     recipe = preset(name)
     assert recipe.unit in ("pixel", "region")
     work = ChooseInside(model, checkpoint, recipe, recipe.unit, 1)
     items = [Item(sample, PIXELS, (), (0, 1, i)) for i, sample in enumerate(samples)]
-    return lambda: choose(Local(), work, items, PIXELS * len(items), quiet)
+    return lambda progress=quiet: choose(Local(), work, items, PIXELS * len(items), progress)
 
 
 def measure(passes: dict[str, Callable[[], Any]], repeat: int) -> dict[str, list[float]]:
@@ -132,14 +115,14 @@ def measure(passes: dict[str, Callable[[], Any]], repeat: int) -> dict[str, list
     return seconds
 
 
-def memory(few: Callable[[], Any], many: Callable[[], Any]) -> tuple[float, float]:
-    """The most MB that the process has had after a pass, and how much another one adds to that."""
-    found = []
-    for run in (few, many):
-        run()
-        found.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-    return found[0], found[1] - found[0]
+def most_memory(run: Callable[..., Any]) -> float:
+    """The most resident MB of the process, looked at after every picture of a pass; 0 where that cannot be seen."""
+    found = [0.0]
+    statm, page = Path("/proc/self/statm"), resource.getpagesize()
 
+    def look(done: int, total: int, what: str) -> None:
+        if statm.exists():
+            found.append(int(statm.read_text(encoding="ascii").split()[1]) * page / 2**20)
 
-if __name__ == "__main__":
-    main()
+    run(look)
+    return max(found)
