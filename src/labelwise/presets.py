@@ -102,6 +102,15 @@ PRESETS: dict[str, Recipe] = {
         paper="Shin, Xie & Albanie 2021, All you need are a few pixels",
         summary="Drawn by chance among the twentieth of an image's pixels with the smallest gaps.",
     ),
+    "balanced_pixels": Recipe(
+        score="margin",
+        unit="pixel",
+        select="random",
+        balance=True,
+        share=0.2,
+        paper="after Cai et al. 2021, Revisiting superpixels for active learning in semantic segmentation, section 3.3",
+        summary="As many pixels of each class seen in an image, drawn among its fifth with the smallest gaps.",
+    ),
     "ripu_pixel": Recipe(
         score={"name": "ripu_pixel", "radius": 32},
         unit="pixel",
