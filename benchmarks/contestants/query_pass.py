@@ -19,12 +19,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from labelwise.embedding.backbone import read_pixels
+from labelwise.embedding.backbone import device, read_pixels
 from labelwise.engine.local import Local
 from labelwise.loop.inside import ChooseInside, Item, choose
 from labelwise.models import Place, Plan
 from labelwise.models.fpn import Fpn
 from labelwise.models.pixelwise import padded
+from labelwise.models.training import load_weights
 from labelwise.presets import preset
 from labelwise.records import Labelled, Sample, Target
 
@@ -83,7 +84,9 @@ def quiet(done: int, total: int, what: str) -> None:
 
 def bare(model: Fpn, checkpoint: Path, samples: list[Sample]) -> Callable[[], Any]:
     """Read the pictures and compute the network's logits at their size."""
-    network, _ = model._load(checkpoint)
+    network = model._create(len(CLASSES))
+    load_weights(network, checkpoint, len(CLASSES))
+    network.to(device()).eval()
     preprocessing = model._preprocessing(network)
 
     def run() -> None:

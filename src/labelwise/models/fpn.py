@@ -16,6 +16,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from labelwise.embedding.backbone import NetworkSpec, Preprocessing, create_network, device, preprocessing_of
 from labelwise.embedding.backbone import read_pixels as read_prepared
 from labelwise.models import Place, Plan, Progress, Want
+from labelwise.models.folding import fold_norms
 from labelwise.models.pixelwise import PixelTraining, Pyramid, padded
 from labelwise.models.training import load_weights
 from labelwise.records import Labelled, Prediction, Sample, Task
@@ -177,5 +178,7 @@ class Fpn:
             classes = json.loads((checkpoint / "about.json").read_text(encoding="utf-8"))["classes"]
             network = self._create(len(classes))
             load_weights(network, checkpoint, len(classes))
-            self._loaded = (checkpoint, network.to(device()).eval(), classes)
+            network = network.to(device()).eval()
+            fold_norms(network)
+            self._loaded = (checkpoint, network, classes)
         return self._loaded[1:]

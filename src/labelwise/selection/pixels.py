@@ -1,4 +1,4 @@
-"""Choice of single pixels: the best of an image, PixelPick's draw, the best of each class, the best of many images."""
+"""Choosing single pixels: the best of an image, PixelPick's draw, the best of each class, the best of many images."""
 
 from __future__ import annotations
 
