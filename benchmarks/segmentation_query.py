@@ -41,12 +41,30 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--repeat", type=int, default=5)
     options.add_argument("--slow-repeat", type=int, default=2, help="turns of what takes the peer over ten seconds")
+    options.add_argument("--pass-only", action="store_true", help="only the query pass beside the forward pass")
     given = options.parse_args()
     given.shape, given.images, given.rows, given.pictures = (1024, 2048), 24, 10_000, 48
     if given.quick:
         given.shape, given.images, given.rows, given.pictures = (256, 512), 6, 2000, 8
         given.repeat, given.slow_repeat = 2, 1
-    began, load = time.perf_counter(), machine()["load"]
+    began = time.perf_counter()
+    tables, figures = {}, {}
+    if not given.pass_only:
+        tables["segmentation-query"], figures = steps(given)
+    lines, note, passes = query_pass.compare(given.pictures, given.repeat)
+    turns = f"{torch.get_num_threads()} threads; `python benchmarks/segmentation_query.py --repeat {given.repeat}`"
+    tables["query-pass"] = ("\n".join(lines), f"{note}; {turns}")
+    for name, (table, note) in tables.items():
+        if not given.quick:
+            write_table(name, table, note)
+        print(table, note, sep="\n\n")
+    seconds = time.perf_counter() - began
+    finish("segmentation_query", {"quick": given.quick, "seconds": seconds, "tasks": figures, "query_pass": passes})
+
+
+def steps(given: argparse.Namespace) -> tuple[tuple[str, str], dict[str, dict[str, Any]]]:
+    """The table of single steps against the originals with its note, and the figures."""
+    load = machine()["load"]
     figures: dict[str, dict[str, Any]] = {}
     for task, turns, check in tasks(given):
         figures[task] = measure(task, turns, given.slow_repeat if "RIPU" in task else given.repeat)
@@ -59,13 +77,7 @@ def main() -> None:
         f"{given.slow_repeat} turns of RIPU, {given.repeat} of the rest; "
         f"`python benchmarks/segmentation_query.py --repeat {given.repeat} --slow-repeat {given.slow_repeat}`"
     )
-    passes, about, times = query_pass.compare(given.pictures, given.repeat)
-    if not given.quick:
-        write_table("segmentation-query", "\n".join(lines), note)
-        write_table("query-pass", "\n".join(passes), about)
-    print("\n".join(lines), note, "\n".join(passes), about, sep="\n\n")
-    seconds = time.perf_counter() - began
-    finish("segmentation_query", {"quick": given.quick, "seconds": seconds, "tasks": figures, "query_pass": times})
+    return ("\n".join(lines), note), figures
 
 
 def tasks(given: argparse.Namespace) -> Iterator[tuple[str, Turns, Callable[[], str]]]:

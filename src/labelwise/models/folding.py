@@ -1,4 +1,4 @@
-"""Folding batch normalisation into the convolution before it: the same function in fewer steps, for predictions only."""
+"""Folding batch normalisation into the convolution before it: the same function in fewer steps, to predict with."""
 
 from __future__ import annotations
 
