@@ -43,8 +43,8 @@ LAYERS = (
     ("models", "annotators", "picking", "pool", "predicted", "results", "starter"),
     ("parts", "picking_images", "report", "testing"),
     ("loop", "pick_output", "tables"),
-    ("api",),
-    ("demo", "verb_pick"),
+    ("api", "exporting", "importing"),
+    ("demo", "verbs"),
     ("cli",),
 )
 

@@ -21,7 +21,8 @@ from PIL import Image
 
 from labelwise.embedding.backbone import device, read_pixels
 from labelwise.engine.local import Local
-from labelwise.loop.inside import ChooseInside, Item, choose
+from labelwise.loop.areas import Ask, Item
+from labelwise.loop.inside import ChooseInside, choose
 from labelwise.models import Place, Plan
 from labelwise.models.fpn import Fpn
 from labelwise.models.pixelwise import padded
@@ -101,7 +102,7 @@ def query(model: Fpn, checkpoint: Path, samples: list[Sample], name: str) -> Cal
     """The loop's query pass: read, predict, score, choose; a progress may watch it."""
     recipe = preset(name)
     assert recipe.unit in ("pixel", "region")
-    work = ChooseInside(model, checkpoint, recipe, recipe.unit, 1)
+    work = ChooseInside(model, checkpoint, recipe, Ask(recipe.unit))
     items = [Item(sample, PIXELS, (), (0, 1, i)) for i, sample in enumerate(samples)]
     return lambda progress=quiet: choose(Local(), work, items, PIXELS * len(items), progress)
 

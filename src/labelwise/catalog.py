@@ -38,7 +38,12 @@ TABLES: dict[str, dict[str, str]] = {
         "frozen": "labelwise.models.frozen:Frozen",
         "finetune": "labelwise.models.finetune:Finetune",
         "fpn": "labelwise.models.fpn:Fpn",
+        "detector": "labelwise.models.detectors:Detector",
         "mmseg": "labelwise.models.mmseg:MMSeg",
+        "zero_shot": "labelwise.models.zero_shot:ZeroShot",
+        "transformers": "labelwise.models.transformers_detectors:TransformersDetector",
+        "ultralytics": "labelwise.models.ultralytics:Ultralytics",
+        "predictions": "labelwise.models.from_file:FromFile",
     },
     "head": {
         "logistic": "labelwise.models.heads:Logistic",
@@ -60,6 +65,7 @@ TABLES: dict[str, dict[str, str]] = {
         "object_frequency": "labelwise.scoring.objects:object_frequency",
         "keypoint_uncertainty": "labelwise.scoring.objects:keypoint_uncertainty",
         "missed_objects": "labelwise.scoring.objects:missed_objects",
+        "consistency": "labelwise.scoring.steadiness:consistency",
         "difficulty_entropy": "labelwise.scoring.difficulty:difficulty_entropy",
     },
     "reduce": {

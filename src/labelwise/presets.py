@@ -102,15 +102,6 @@ PRESETS: dict[str, Recipe] = {
         paper="Shin, Xie & Albanie 2021, All you need are a few pixels",
         summary="Drawn by chance among the twentieth of an image's pixels with the smallest gaps.",
     ),
-    "balanced_pixels": Recipe(
-        score="margin",
-        unit="pixel",
-        select="random",
-        balance=True,
-        share=0.2,
-        paper="after Cai et al. 2021, Revisiting superpixels for active learning in semantic segmentation, section 3.3",
-        summary="As many pixels of each class seen in an image, drawn among its fifth with the smallest gaps.",
-    ),
     "ripu_pixel": Recipe(
         score={"name": "ripu_pixel", "radius": 32},
         unit="pixel",
@@ -125,6 +116,15 @@ PRESETS: dict[str, Recipe] = {
         select="top",
         paper="Xie et al. 2022, Towards fewer annotations (RIPU)",
         summary="The windows where many classes meet and the model is uncertain, none over another.",
+    ),
+    "spread_regions": Recipe(
+        score={"name": "ripu", "radius": 1},
+        unit="region",
+        select="coral",
+        shortlist=10.0,
+        evenly=False,
+        paper="after Yang et al. 2017, Suggestive annotation; Wu et al. 2021, ReDAL; by Lightly's CORAL",
+        summary="Windows both uncertain and far from every labelled one in what the network sees, over the whole pool.",
     ),
     "balanced_margin": Recipe(
         score="margin",
@@ -231,7 +231,16 @@ PRESETS: dict[str, Recipe] = {
         reduce="sum",
         empty="quota",
         paper="Yang, Huang & Crowley 2024, Plug and play active learning for object detection, first stage",
-        summary="Detection: the most entropy in all boxes together; set class_weights for difficult classes.",
+        class_weights="difficulty",
+        summary="Detection: the most entropy in all boxes together, those of classes that are hard weigh more.",
+    ),
+    "box_consistency": Recipe(
+        score="consistency",
+        reduce="max",
+        empty="quota",
+        paper="Yu et al. 2022, Consistency-based active learning for object detection (CALD), its first stage, "
+        "with the mirrored picture alone",
+        summary="Detection: the box that the model sees least steadily in the mirrored picture.",
     ),
     "objectness_least_confidence": Recipe(
         score="objectness_least_confidence",
@@ -272,9 +281,21 @@ PRESETS: dict[str, Recipe] = {
         paper="Lee et al. 2024, Coreset selection for object detection; weights as in Bae et al. 2025",
         summary="Images whose objects bring the pool's objects nearest to a labelled one of their class.",
     ),
+    "box_balanced": Recipe(
+        score="difficulty_entropy",
+        reduce="mean",
+        class_weights="difficulty",
+        empty="quota",
+        select="class_balanced",
+        shortlist=3.0,
+        paper="Yang, Huang & Crowley 2024 (PPAL), its score; class balance as Lightly's, from lightly-mundig 0.1.16",
+        summary="Of three times as many images with doubtful objects, those that bring all classes nearest to equal "
+        "shares. The default for detection.",
+    ),
     "ppal": Recipe(
         score="difficulty_entropy",
         reduce="sum",
+        class_weights="difficulty",
         empty="quota",
         select="ppal",
         shortlist=4.0,

@@ -76,38 +76,6 @@ def test_a_run_stopped_after_each_round_ends_with_the_same_picks(tmp_path: Path)
     assert whole.evaluations["test"][2] == steps.evaluations["test"][2]
 
 
-def test_pixels_are_shared_out_over_the_classes_that_the_model_sees(tmp_path: Path) -> None:
-    model = MODEL | {"iterations": 25, "head_lr": 0.02}
-    changes = {"strategy": "balanced_pixels", "model": model, "budget": {"initial": 30, "per_round": 6, "rounds": 2}}
-    result = api.run(configuration(tmp_path, **changes), report=False)
-    assert result.labels(1) == 36 * result.split_sizes["pool"]
-    several = even = 0
-    for query in result.queries[1]:
-        assert query.proposal is not None
-        assert query.proposal.codes is not None
-        counts = np.bincount(query.proposal.codes)
-        counts = counts[counts > 0]
-        several += len(counts) > 1
-        even += counts.max() - counts.min() <= 1
-    assert several > 4, "the network sees more than one class in most images"
-    assert even > 4, "as many of each class, but where a class has too few pixels"
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"strategy": {"name": "ripu_region", "balance": True}},
-        {"strategy": {"name": "ripu_pixel", "balance": True}},
-        {"strategy": {"name": "pixelpick", "balance": True, "evenly": False}},
-        {"strategy": {"name": "random", "balance": True}, "budget": {"unit": "region"}},
-    ],
-)
-def test_balance_is_refused_where_it_means_nothing(changes: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(LabelwiseError, match="balance is for images, and for pixels") as raised:
-        api.run(configuration(tmp_path, **changes))
-    assert "\n" not in str(raised.value)
-
-
 def test_regions_do_not_overlap_and_count_as_regions(tmp_path: Path) -> None:
     changes = {"strategy": "ripu_region", "budget": {"initial": 2, "per_round": 2, "radius": 1}}
     result = api.run(configuration(tmp_path, **changes))
@@ -166,7 +134,7 @@ def test_no_more_pixels_than_there_are(tmp_path: Path) -> None:
     ("changes", "words"),
     [
         ({"strategy": "ripu_region", "budget": {"unit": "pixel"}}, "chooses regions"),
-        ({"strategy": "k_center", "budget": {"unit": "pixel"}}, "embeddings"),
+        ({"strategy": "k_center", "budget": {"unit": "pixel"}}, "evenly=false"),
         ({"model": "frozen"}, "cannot segment"),
         ({"task": "classify", "model": "frozen", "budget": {"unit": "pixel"}}, "needs task=segment"),
     ],

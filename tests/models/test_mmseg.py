@@ -196,6 +196,24 @@ def test_a_run_killed_between_steps_ends_with_the_same_picks(mmseg_config: Write
     assert [int(whole.labels(r)) for r in whole.rounds] == amounts[mode]
 
 
+def test_vectors_of_regions_come_from_the_last_layer(
+    mmseg_config: Write, labelled: list[Labelled], tmp_path: Path
+) -> None:
+    path = mmseg_config()
+    model = made(path, tmp_path / "home")
+    checkpoint = fit(model, labelled, tmp_path / "out")
+    sample = labelled[0].sample
+    found = next(iter(model.predict(checkpoint, [sample], want=frozenset({"probs", "embeddings"}))))
+    alone = next(iter(model.predict(checkpoint, [sample], want=frozenset({"probs"}))))
+    assert found.embedding is not None
+    assert found.embedding.ndim == 3
+    assert np.allclose(found.probs, alone.probs)
+    changes = ["strategy=spread_regions", "runner.sample_mode=region", f"work_dir={tmp_path / 'run'}"]
+    result = api.run(path, [*changes, "budget.initial=12", "budget.per_round=7"], report=False)
+    assert [result.labels(r) for r in result.rounds] == [12, 19]
+    assert result.queries[1][0].reason["mean_distance"] > 0
+
+
 def test_an_epoch_based_irregular_workflow(mmseg_config: Write, tmp_path: Path) -> None:
     path = mmseg_config(
         "train_dataloader.update(batch_size=3, sampler=dict(type='DefaultSampler', shuffle=True))",

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelwise.errors import SelectionError
-from labelwise.selection import BestPixels, balanced_pixels, draw, evenly, pixel_pick, top_pixels
+from labelwise.selection import BestPixels, draw, evenly, pixel_pick, top_pixels
 
 rng = np.random.default_rng
 
@@ -64,58 +64,6 @@ def test_pixel_pick_draws_from_the_share(seed, shape, kind, n, share):
     assert len(found) == len(set(found)) == min(n, len(allowed))
     assert set(found) <= set(allowed)
     assert found == positions(pixel_pick(n, scores, rng(seed), share=share, free=free), shape[1])
-
-
-def plainly_balanced(n, scores, labels, free, share=None):
-    """Rounds over the classes, the rarest first: one pixel each, until n are taken. The pools that it draws from."""
-    flat, pools = scores.reshape(-1), {}
-    for i in np.flatnonzero(free):
-        pools.setdefault(int(labels.reshape(-1)[i]), []).append(int(i))
-    for label, pool in pools.items():
-        pools[label] = sorted(pool, key=lambda i: (-float(flat[i]), i))
-    order, taken = sorted(pools, key=lambda c: (len(pools[c]), c)), []
-    left = {c: list(pools[c]) for c in pools}
-    while len(taken) < n and any(left.values()):
-        for label in order:
-            if left[label] and len(taken) < n:
-                taken.append((label, left[label].pop(0)))
-    return taken, pools
-
-
-@settings(deadline=None, max_examples=60)
-@given(st.integers(0, 10**6), shapes, kinds, st.integers(0, 60), st.integers(1, 6))
-def test_balanced_pixels_equal_rounds_over_the_classes(seed, shape, kind, n, classes):
-    scores, free = made(seed, shape, kind)
-    probs = rng(seed).dirichlet(np.ones(classes), shape).astype(np.float32)
-    labels = probs.argmax(-1)
-    expected, pools = plainly_balanced(n, scores, labels, free)
-    found = balanced_pixels(n, scores, probs, free=free)
-    assert positions(found, shape[1]) == [i for _, i in expected]
-    drawn = positions(balanced_pixels(n, scores, probs, rng(1), share=0.3, free=free), shape[1])
-    assert len(set(drawn)) == len(expected)
-    assert [int(labels.reshape(-1)[i]) for i in drawn] == [c for c, _ in expected]
-    for label, pool in pools.items():
-        mine = [i for i in drawn if labels.reshape(-1)[i] == label]
-        assert set(mine) <= set(pool[: max(len(mine), int(0.3 * len(pool)))])
-
-
-def test_balanced_pixels_are_drawn_and_refuse_what_does_not_fit():
-    scores, probs = np.zeros((20, 20), np.float32), np.zeros((20, 20, 3), np.float32)
-    probs[..., 1], probs[3, 4:6] = 1, (0, 0, 2)
-    seen = {tuple(positions(balanced_pixels(4, scores, probs, rng(seed)), 20)) for seed in range(20)}
-    assert len(seen) > 15
-    assert all({p for p in found if p in (64, 65)} == {64, 65} for found in seen), "class 2 has two pixels: both"
-    assert all(found[0] in (64, 65) for found in seen), "the rarest first"
-    for share in (0, 1.5, np.nan):
-        with pytest.raises(SelectionError, match="share"):
-            balanced_pixels(1, scores, probs, share=share)
-    for wrong in (probs[:10], probs[..., 0], probs[..., :0]):
-        with pytest.raises(SelectionError, match="probs of shape"):
-            balanced_pixels(1, scores, wrong)
-    with pytest.raises(SelectionError, match="-1"):
-        balanced_pixels(-1, scores, probs)
-    with pytest.raises(SelectionError, match="frame 7"):
-        balanced_pixels(1, np.full((20, 20), np.nan), probs, name="frame 7")
 
 
 def test_pixel_pick_is_uniform_in_the_share_and_extends():

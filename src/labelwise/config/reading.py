@@ -23,6 +23,7 @@ FREE_KEYS = frozenset(
         "engine",
         "budget.rounds",
         "budget.total",
+        "annotator.empty",
         "annotator.new_classes",
         "cache",
         "name",

@@ -62,8 +62,21 @@ def _spec(value: Any) -> Any:
     return value
 
 
+def _weights(value: Any) -> Any:
+    named = isinstance(value, Mapping) and all(_is_weight(v) for v in value.values())
+    if not (value is None or value == "difficulty" or named):
+        raise ValueError("must be numbers by class name, or 'difficulty'")
+    return value
+
+
+def _is_weight(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 Amount = Annotated[int | str, BeforeValidator(_amount)]
 Amounts = Annotated[int | str | list[int | str], BeforeValidator(_amounts)]
+# Checked as a whole: of a union each part would complain.
+Weights = Annotated[Any, BeforeValidator(_weights)]
 Spec = Annotated[str | dict[str, Any] | None, BeforeValidator(_spec)]
 
 
@@ -105,13 +118,22 @@ class Budget(Node):
 
     unit: Unit | None = Field(
         default=None,
-        description="what is asked and counted: image, region (a window of pixels) or pixel; default: the strategy's",
+        description="what is asked and counted: image, box (whole images, counted in boxes), region (a window of "
+        "pixels) or pixel; default: the strategy's",
     )
     per_image: bool = Field(
         default=False, description="amounts are for each image of the pool, not for the pool: 10 pixels of every image"
     )
     radius: int = Field(default=1, ge=1, le=1000, description="a region is a window of 2 x radius + 1 pixels a side")
-    initial: Amount = Field(default=50, description="images, regions or pixels in round 0")
+    region: Literal["window", "superpixel"] = Field(
+        default="window", description="what a region is: a window, or one of an image's superpixels"
+    )
+    superpixels: int = Field(default=200, ge=2, le=60000, description="about how many superpixels an image has")
+    compactness: float = Field(default=10.0, gt=0, description="how square superpixels are: more is squarer")
+    cost: Literal["region", "pixel"] = Field(
+        default="region", description="what amounts of regions count: the regions, or their valid pixels"
+    )
+    initial: Amount = Field(default=50, description="images, boxes, regions or pixels in round 0")
     per_round: Amounts = Field(
         default=50, description="the same in each later round, or a list with one amount a round"
     )
@@ -157,8 +179,10 @@ class StrategyConfig(Node):
     reduce: Spec = Field(
         default=None, description="how the scores of an image's boxes or pixels become one (classification needs none)"
     )
-    class_weights: dict[str, float] | None = Field(
-        default=None, description="what the scores of a class's boxes or pixels are multiplied by, by name; others: 1"
+    class_weights: Weights = Field(
+        default=None,
+        description="what the scores of a class's boxes or pixels are multiplied by, by name (others: 1); or "
+        "'difficulty': more for classes that the model finds hard on labelled images",
     )
     rescale: tuple[float, float] | None = Field(
         default=None, description="map the pool's scores so that these are the lowest and the highest"
@@ -182,9 +206,7 @@ class StrategyConfig(Node):
         default=None, ge=1, description="only the best-scored n x this many candidates reach the selection"
     )
     balance: bool | None = Field(
-        default=None,
-        description="share the budget over predicted classes: images, the least labelled class first; pixels of one "
-        "image, the rarest class first",
+        default=None, description="share the budget over predicted classes, the least labelled first"
     )
     per_group: int | None = Field(default=None, ge=1, description="at most this many images of a group in one round")
     near_duplicates: float | None = Field(
@@ -213,6 +235,7 @@ StrategyPart = Annotated[StrategyConfig, BeforeValidator(_as_mapping)]
 # What is not said depends on the task.
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "classify": {"model": "frozen", "strategy": "balanced_herding", "cold_start": "typiclust"},
+    "detect": {"model": "detector", "strategy": "box_balanced", "cold_start": "random"},
     "segment": {"model": "fpn", "strategy": "pixelpick", "cold_start": "random"},
 }
 
@@ -221,7 +244,7 @@ class Config(Node):
     """The configuration of a run."""
 
     name: str = Field(description="name of the run: its folder under `out`")
-    task: Task = Field(default="classify", description="classify or segment")
+    task: Task = Field(default="classify", description="classify, detect or segment")
     data: Data
     model: Part = Field(default=Named(name="frozen"), description="what learns from the labels")
     strategy: StrategyPart = Field(
@@ -236,8 +259,18 @@ class Config(Node):
     )
     annotator: Part = Field(default=Named(name="oracle"), description="who answers the queries")
     engine: Part = Field(default=Named(name="local"), description="where batches run")
+    proposals: Part | None = Field(
+        default=None,
+        description="detection: a model that needs no labels, such as zero_shot, whose boxes are proposed in round 0",
+    )
+    shown: float = Field(
+        default=0.3,
+        ge=0,
+        le=1,
+        description="detection: boxes this sure are proposed to annotators and drawn; scores also look at fainter ones",
+    )
     pictures: int = Field(
-        default=8, ge=0, description="images a round whose score map and chosen pixels or regions are drawn"
+        default=8, ge=0, description="images a round whose score map and chosen pixels, regions or boxes are drawn"
     )
     pictures_style: Literal["over", "beside"] = Field(
         default="over", description="what was chosen is drawn over the image, or beside it, white on black"

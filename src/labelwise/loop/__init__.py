@@ -9,24 +9,25 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
 
 from labelwise import config as configuration
 from labelwise.config import Config
-from labelwise.errors import RunChanged
+from labelwise.errors import ConfigError, RunChanged
 from labelwise.evaluate import METRICS
 from labelwise.loop.annotate import annotate
 from labelwise.loop.context import Context
 from labelwise.loop.intake import check_truth, summary, take_in
 from labelwise.loop.judge import judge
-from labelwise.loop.query import query
+from labelwise.loop.query import ask_of, query
 from labelwise.loop.train import train
 from labelwise.models import Place, Progress
 from labelwise.ownership import open_explained, owned, replace_text
 from labelwise.parts import Parts, build, cache_folder, threads_of
+from labelwise.records import UNITS
 from labelwise.report import words
 from labelwise.store import SETUP, STEPS, Store
 
@@ -150,6 +151,10 @@ def _set_up(config: Config, parts: Parts, store: Store, progress: Progress, tell
     place = Place(config.folder / MODEL, cache_folder(config), threads_of(config), parts.engine)
     place.home.mkdir(exist_ok=True)
     parts.model.prepare(pool, others, place=place, progress=progress)
+    if parts.proposals is not None and not store.is_done(0, "query"):
+        place = replace(place, home=config.folder / MODEL / "proposals")
+        place.home.mkdir(exist_ok=True)
+        parts.proposals.prepare(pool, [], place=place, progress=progress)
     if not store.is_done(SETUP, "prepare"):
         store.finish_step(SETUP, "prepare", time.perf_counter() - began)
     return Context(config, parts, store, progress, tell, {s.id: s for s in [*pool, *others]})
@@ -159,7 +164,7 @@ def _rounds(context: Context, limit: int | None) -> Outcome:
     folder, store = context.config.folder, context.store
     pool = {s.id for s in store.samples("pool")}
     goals = context.config.budget.cumulative(_capacity(context), len(pool))
-    images = context.parts.unit == "image"
+    images = context.parts.unit in ("image", "box")
     finished_here = 0
     for round, goal in enumerate(goals):
         if store.is_done(round, "evaluate"):
@@ -183,12 +188,26 @@ def _rounds(context: Context, limit: int | None) -> Outcome:
 
 
 def _capacity(context: Context) -> int:
-    """How many images, regions or pixels the pool holds."""
-    pool, side = context.store.samples("pool"), 2 * context.config.budget.radius + 1
-    if context.parts.unit == "image":
+    """How many images, boxes, regions or pixels the pool holds."""
+    pool, unit = context.store.samples("pool"), context.parts.unit
+    if unit == "image":
         return len(pool)
+    if unit == "box":
+        return _boxes(context)
+    ask = ask_of(context.config, unit)
     pixels = sum(s.size[0] * s.size[1] for s in pool)
-    return pixels if context.parts.unit == "pixel" else pixels // side**2
+    return pixels if ask.by_pixels else pixels // max(1, min((ask.pixels(*s.size) for s in pool), default=1))
+
+
+def _boxes(context: Context) -> int:
+    """How many boxes the pool holds; nobody knows where people label it: then more than anybody asks for."""
+    if context.parts.annotator.simulated:
+        return sum(len(s.target.classes) for s in context.store.samples("pool") if s.target is not None)
+    budget = context.config.budget
+    amounts = budget.per_round if isinstance(budget.per_round, list) else [budget.per_round]
+    if any(isinstance(amount, str) for amount in (budget.initial, budget.total, *amounts)):
+        raise ConfigError("budget: a share of the pool's boxes is not known before they are labelled; give numbers")
+    return 10**9
 
 
 def _count(number: int, what: str) -> str:
@@ -199,9 +218,9 @@ def _say_round(context: Context, round: int, left: int) -> None:
     scores = context.store.evaluations("test").get(round) or context.store.evaluations("audit").get(round) or {}
     first = METRICS[context.config.task][:2]
     figures = ", ".join(f"{words.phrase(name)} {scores[name]:.3f}" for name in first if name in scores)
-    unit = context.parts.unit
+    unit = "pixel" if context.config.budget.cost == "pixel" else context.parts.unit
     number = len(context.store.answered()) if unit == "image" else int(context.store.spent())
-    labels = _count(number, "label" if unit == "image" else f"labelled {unit}")
+    labels = _count(number, "label") if unit == "image" else f"{number} labelled {UNITS[unit] if number != 1 else unit}"
     context.tell(
         f"round {round}: {labels}, {figures or 'no model to judge yet'}"
         + (f" ({_count(left, 'round')} to go)" if left else "")

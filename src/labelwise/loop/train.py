@@ -38,6 +38,11 @@ def train(context: Context, round: int, goal: int) -> str:
     return ""
 
 
+def set_apart(context: Context, round: int, labelled: Sequence[Labelled]) -> list[Labelled]:
+    """The images that a round's training had as validation, of those labelled at the end of that round."""
+    return _split(labelled, context.parts.model.validation, context.rng(round, "train"))[1]
+
+
 def _fit(fit: Callable[..., Path], out: Path, *, progress: Progress) -> None:
     """Train from an empty folder: whoever began before, here or on another machine, may have died in the middle."""
     shutil.rmtree(out, ignore_errors=True)

@@ -17,7 +17,7 @@ from labelwise.embedding.backbone import NetworkSpec, Preprocessing, create_netw
 from labelwise.embedding.backbone import read_pixels as read_prepared
 from labelwise.models import Place, Plan, Progress, Want
 from labelwise.models.folding import fold_norms
-from labelwise.models.pixelwise import PixelTraining, Pyramid, padded
+from labelwise.models.pixelwise import PixelTraining, Pyramid, feature_map, padded
 from labelwise.models.training import load_weights
 from labelwise.records import Labelled, Prediction, Sample, Task
 from labelwise.scoring.maps import softmax
@@ -63,7 +63,7 @@ class Fpn:
     freeze_norm: bool = True
 
     tasks = frozenset[Task]({"segment"})
-    provides = frozenset({"probs", "samples"})
+    provides = frozenset({"probs", "samples", "embeddings"})
     validation = 0.0
     batch_size = 8
 
@@ -119,7 +119,10 @@ class Fpn:
         return out
 
     def predict(self, checkpoint: Path | None, samples: Sequence[Sample], *, want: Want) -> Iterator[Prediction]:
-        """Class probabilities ``(h, w, C)`` at the size of each picture, one picture at a time."""
+        """Class probabilities ``(h, w, C)`` at the size of each picture, one picture at a time.
+
+        Embeddings are what the classifier sees: a map ``(h', w', channels)``, coarser than the picture.
+        """
         import torch
 
         assert checkpoint is not None, "without a checkpoint a segmentation has nothing to say"
@@ -134,6 +137,8 @@ class Fpn:
                     outputs["probs"] = self._probs(network, fused, pixels.shape[:2], sample.size)
                 if "samples" in want:
                     outputs["samples"] = self._samples(network, fused, pixels.shape[:2], sample.size)
+                if "embeddings" in want:
+                    outputs["embedding"] = feature_map(fused, pixels.shape[:2], network.stride)
                 yield Prediction(sample.id, **outputs)
 
     def _probs(self, network: Any, fused: Any, inner: tuple[int, ...], size: tuple[int, int]) -> NDArray[np.float32]:

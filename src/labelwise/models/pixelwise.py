@@ -84,6 +84,12 @@ def padded(pictures: Sequence[NDArray[np.uint8]], preprocessing: Preprocessing) 
     return inputs
 
 
+def feature_map(features: Tensor, inner: Sequence[int], stride: int) -> NDArray[np.float32]:
+    """Features ``(1, d, ...)`` of a filled-up input as a map ``(h', w', d)`` of its first ``inner`` (h, w) pixels."""
+    found = features[0, :, : -(-inner[0] // stride), : -(-inner[1] // stride)].float()
+    return np.asarray(found.permute(1, 2, 0).contiguous().cpu().numpy())
+
+
 def scaled_labels(target: Target, classes: Sequence[str], size: tuple[int, int], to: tuple[int, int]) -> Mask:
     """A target as a mask of another size ``to`` (width, height); of points none is lost, however much smaller it is.
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         objectness_least_confidence,
     )
     from labelwise.scoring.regions import region_impurity, ripu, ripu_pixel
+    from labelwise.scoring.steadiness import consistency
     from labelwise.scoring.uncertainty import (
         bald,
         entropy,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "bald": "uncertainty",
+    "consistency": "steadiness",
     "class_weights": "difficulty",
     "difficulty_entropy": "difficulty",
     "entropy": "uncertainty",
@@ -48,6 +50,7 @@ _HOME = {
 __all__ = [
     "bald",
     "class_weights",
+    "consistency",
     "difficulty_entropy",
     "entropy",
     "keypoint_uncertainty",

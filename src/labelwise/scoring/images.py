@@ -23,6 +23,8 @@ FIELDS = {
     "confidences": "confidences",
     "box_labels": "labels",
     "keypoints": "keypoints",
+    "class_probs": "probs",
+    "flipped": "flipped",
     "maps": "probs",
 }
 _DISTRIBUTIONS = frozenset({"probs", "samples"})

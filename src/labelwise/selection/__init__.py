@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from labelwise.selection.object_cover import object_coverage
     from labelwise.selection.object_spread import object_k_center
     from labelwise.selection.picks import Picks, check_embeddings, check_probs, check_scores
-    from labelwise.selection.pixels import BestPixels, balanced_pixels, draw, evenly, pixel_pick, top_pixels
+    from labelwise.selection.pixels import BestPixels, draw, evenly, pixel_pick, top_pixels
     from labelwise.selection.places import Places, join_places
     from labelwise.selection.ranking import random, stochastic, top
     from labelwise.selection.regions import choose_regions, within
@@ -55,7 +55,6 @@ _HOME = {
     "apart": "wrappers",
     "badge": "gradient",
     "balanced": "wrappers",
-    "balanced_pixels": "pixels",
     "bind": "compose",
     "centroids": "density",
     "check_embeddings": "picks",
@@ -113,7 +112,6 @@ __all__ = [
     "apart",
     "badge",
     "balanced",
-    "balanced_pixels",
     "bandit",
     "bind",
     "centroids",

@@ -41,8 +41,10 @@ SCORE_VOCABULARY: Mapping[str, str] = {
     "confidences": "(N,) 0 to 1, of one image's objects",
     "box_labels": "(N,) class indices of one image's objects",
     "keypoints": "(N, K, 3) x, y and confidence of one image's objects",
+    "class_probs": "(N, C) class probabilities of one image's objects, of sigmoid heads too one number a class",
+    "flipped": "(N, 5 + C) what is found at one image's objects in the mirrored picture: box, confidence, class_probs",
 }
-OBJECT_WORDS = frozenset({"boxes", "confidences", "box_labels", "keypoints"})
+OBJECT_WORDS = frozenset({"boxes", "confidences", "box_labels", "keypoints", "class_probs", "flipped"})
 _WRAPPER_WORDS = ("inner", "inputs")
 _OPTION = inspect.Parameter.KEYWORD_ONLY
 

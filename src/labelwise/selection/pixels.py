@@ -1,4 +1,4 @@
-"""Choosing single pixels: the best of an image, PixelPick's draw, the best of each class, the best of many images."""
+"""Choice of single pixels: the best of an image, PixelPick's draw among them, and the best of many images."""
 
 from __future__ import annotations
 
@@ -44,51 +44,6 @@ def pixel_pick(
     positions = given.highest(max(n, int(share * given.scores.size)))
     drawn = positions[rng.permutation(len(positions))[:n]]
     return at_positions(drawn, given.scores.reshape(-1)[drawn], given.scores.shape[1])
-
-
-def balanced_pixels(
-    n: int,
-    scores: Array,
-    probs: Array,
-    rng: np.random.Generator | None = None,
-    *,
-    share: float = 1.0,
-    free: Array | None = None,
-    name: str | None = None,
-) -> Places:
-    """n pixels shared out evenly over the classes that the model sees in an image; what is left over to the rarest.
-
-    ``probs`` is ``(h, w, C)``; a pixel's class is its most probable one (the first of equal ones). Each class gives its
-    highest ``scores`` or, with ``rng``, pixels drawn from the ``share`` of its free pixels with the highest scores
-    (rounded down, one at least; where that is less than it has to give, from as many as it has to give). A class with
-    too few free pixels gives all. The places come in rounds over the classes, the rarest first. Arguments otherwise,
-    and errors, as for ``top_pixels``. After Cai et al. 2021, Revisiting superpixels for active learning in semantic
-    segmentation with realistic annotation costs (class-balanced sampling), by strata instead of weights.
-    """
-    given, n = read_map(scores, free, name), check_number(n, "pixels")
-    if not 0 < share <= 1:
-        raise SelectionError(f"balanced_pixels: expected a share above 0 and up to 1, but found {share}")
-    if probs.ndim != 3 or probs.shape[:2] != given.scores.shape or not probs.shape[2]:
-        raise SelectionError(
-            f"balanced_pixels: expected probs of shape {(*given.scores.shape, 'C')}, but {given.name} has {probs.shape}"
-        )
-    flat, positions = given.scores.reshape(-1), given.between(-np.inf, np.inf, given.free.size)
-    labels = np.asarray(probs).argmax(axis=-1).reshape(-1)[positions]
-    counts = np.bincount(labels, minlength=probs.shape[2])
-    rarest = np.argsort(counts, kind="stable")
-    rooms = evenly(n, counts[rarest])
-    chosen, turns = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    for label, room in zip(rarest[rooms > 0].tolist(), rooms[rooms > 0].tolist(), strict=True):
-        own = positions[labels == label]
-        own = ranked(flat[own], own)
-        if rng is not None:
-            own = own[: max(room, int(share * len(own)))]
-            own = own[rng.permutation(len(own))]
-        chosen.append(own[:room])
-        turns.append(np.arange(room))
-    order = np.argsort(np.concatenate(turns), kind="stable")
-    best = np.concatenate(chosen)[order]
-    return at_positions(best, flat[best], given.scores.shape[1])
 
 
 def draw(n: int, places: Places, rng: np.random.Generator) -> Places:

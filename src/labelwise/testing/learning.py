@@ -125,6 +125,11 @@ def check_segmentation_model(make: Callable[[], Model], folder: Path) -> None:
     again = maps(other, fit(other, sparse, "second"), samples)
     require(np.allclose(again, whole, atol=1e-3), "expected the same maps from two trainings with one seed")
     maps(other, fit(other, [*dense[:3], *sparse[3:]], "mixed"), samples)
+    if "embeddings" in model.provides:
+        found = list(model.predict(checkpoint, samples[:2], want=frozenset({"embeddings"})))
+        shapes = {None if p.embedding is None else p.embedding.shape for p in found}
+        flat = len(shapes) == 1 and len(next(iter(shapes)) or ()) == 3
+        require(flat, f"expected embeddings of one shape (h, w, d) for images of one size, found {shapes}")
 
 
 def _some_pixels(target: Target, classes: tuple[str, ...], seed: int) -> Target:
@@ -133,10 +138,10 @@ def _some_pixels(target: Target, classes: tuple[str, ...], seed: int) -> Target:
     return points_of(mask, np.random.default_rng(seed).random(mask.shape) < 0.1, classes)
 
 
-def _check_facts(model: Model) -> None:
+def _check_facts(model: Model, least: str = "probs") -> None:
     require(bool(model.tasks) and model.tasks <= set(get_args(Task)), f"tasks: found {set(model.tasks)}")
     known = {*FIELDS, "boxes", "keypoints", "objects"}
-    require("probs" in model.provides and model.provides <= known, f"provides: found {set(model.provides)}")
+    require(least in model.provides and model.provides <= known, f"provides: found {set(model.provides)}")
     require(0 <= model.validation < 1, f"validation: expected a share, found {model.validation}")
     require(model.batch_size >= 1, f"batch_size: expected 1 or more, found {model.batch_size}")
     require(model.start in ("scratch", "previous", "continue"), f"start: found {model.start!r}")

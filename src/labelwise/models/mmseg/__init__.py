@@ -42,7 +42,7 @@ class MMSeg:
     passes: PositiveInt = 8
 
     tasks = frozenset[Task]({"segment"})
-    provides = frozenset({"probs", "samples"})
+    provides = frozenset({"probs", "samples", "embeddings"})
     validation = 0.0
     batch_size = 8
 

@@ -42,7 +42,9 @@ class Predictor:
     def predict(self, sample: Sample, data: Any, want: Want, passes: int) -> Prediction:
         """The prediction of one picture, with ``samples`` ``(passes, h, w, C)`` if they are wanted."""
         outputs: dict[str, Any] = {}
-        if "probs" in want:
+        if "embeddings" in want:
+            outputs["probs"], outputs["embedding"] = self._with_features(sample, data)
+        elif "probs" in want:
             outputs["probs"] = self._probs(sample, data)
         if "samples" in want:
             outputs["samples"] = self._samples(sample, data, passes)
@@ -65,6 +67,28 @@ class Predictor:
         else:
             probs = logits.softmax(dim=0)
         return np.asarray(probs.permute(1, 2, 0).contiguous().cpu().numpy())
+
+    def _with_features(self, sample: Sample, data: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Probabilities, and what the last layer of the decode head sees as a map ``(h', w', d)``."""
+        head = self.network.decode_head
+        last = getattr(head[-1] if isinstance(head, torch.nn.ModuleList) else head, "conv_seg", None)
+        seen: list[Any] = []
+        if last is not None:
+            hook = last.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+            try:
+                probs = self._probs(sample, data)
+            finally:
+                hook.remove()
+        if len(seen) != 1:
+            raise ModelError(
+                "vectors of regions need a decode head that ends with conv_seg and sees each picture once, in one "
+                "piece (test_cfg.mode='whole'): choose another head, or a strategy without embeddings"
+            )
+        batch = {"inputs": [data["inputs"]], "data_samples": [data["data_samples"].clone()]}
+        filled = self.network.data_preprocessor(batch)["inputs"].shape[-2:]  # at the right and below
+        features, own = seen[0][0].float(), data["inputs"].shape[-2:]
+        height, width = (-(-features.shape[1 + i] * own[i] // filled[i]) for i in (0, 1))
+        return probs, np.asarray(features[:, :height, :width].permute(1, 2, 0).contiguous().cpu().numpy())
 
     def _samples(self, sample: Sample, data: Any, passes: int) -> NDArray[np.float32]:
         """Stochastic passes with dropout on; pass i has the same random numbers for every picture."""
