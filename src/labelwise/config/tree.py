@@ -80,8 +80,8 @@ def _start(value: Any) -> Any:
 Start = Annotated[int | str, BeforeValidator(_start)]
 Amount = Annotated[int | str, BeforeValidator(_amount)]
 Amounts = Annotated[int | str | list[int | str], BeforeValidator(_amounts)]
-# Checked as a whole: of a union each part would complain.
-Weights = Annotated[Any, BeforeValidator(_weights)]
+# Looked at as a whole first: of a union each part would complain.
+Weights = Annotated[dict[str, float] | Literal["difficulty"] | None, BeforeValidator(_weights)]
 Spec = Annotated[str | dict[str, Any] | None, BeforeValidator(_spec)]
 
 
