@@ -188,6 +188,61 @@ MEANINGS: dict[str, dict[str, str]] = {
         "radius": "of RIPU's window, in pixels",
         "weight": "how much RIPU counts beside the reconstruction",
     },
+    "model zero_shot": {
+        "weights": "name of the hub, or a folder: OWLv2, OWL-ViT or Grounding DINO",
+        "prompts": "the words that stand for a class, one or several: `{car: [car, van], person: a person}`; an empty "
+        "list leaves the class out; default: its name",
+        "template": "what a class's name is put into where it has no prompt; default: `a photo of a {}`, for Grounding "
+        "DINO `{}`",
+        "threshold": "least confidence of a box that scores see; `shown` is that of what people see",
+        "overlap": "of boxes of one class that overlap by more than this (intersection over union) the surest stays",
+        "most": "boxes of an image that are kept, the surest",
+        "batch_size": "images that go through the network at once",
+    },
+    "model transformers": {
+        "weights": "name of the hub, or a folder: RT-DETR, D-FINE, DETR, Deformable DETR, YOLOS and their kin",
+        "size": "side that pictures are scaled to, the shorter one where the network takes any shape; default: its own",
+        "start": "`scratch`: from `weights`; `previous`: from the last round",
+        "epochs": "at most so many epochs a round",
+        "train_batch": "images in one training step",
+        "lr": "highest learning rate (AdamW, one cycle)",
+        "backbone_lr": "that of the backbone",
+        "weight_decay": "AdamW's weight decay",
+        "warmup": "share of the training in which the learning rate rises",
+        "patience": "epochs without a lower validation loss that end the training",
+        "validation": "share of the labelled images set apart for early stopping",
+        "flips": "random flips of the pictures",
+        "brightness": "by how much it is changed at random",
+        "freeze_norm": "keep the statistics of batch normalisation",
+        "threshold": "as for `zero_shot`",
+        "overlap": "as for `zero_shot`; 1: all stay, as these networks are made",
+        "most": "as for `zero_shot`",
+        "batch_size": "as for `zero_shot`",
+    },
+    "model ultralytics": {
+        "weights": "a `.pt` file, or a `.yaml` of ultralytics by name or path (an untrained network)",
+        "settings": "of its training (`epochs`, `imgsz`, `batch`, `lr0`, ...): a mapping, or a `.yaml`, `.toml` or "
+        "`.json` file, whose part `train` counts where it has one",
+        "size": "longer side of pictures in pixels; default: `imgsz` of the settings",
+        "start": "`scratch`: from `weights`; `previous`: from the last round",
+        "validation": "share of the labelled images set apart to choose the best epoch and to stop early",
+        "threshold": "as for `zero_shot`",
+        "overlap": "as for `zero_shot`",
+        "most": "as for `zero_shot`",
+        "batch_size": "as for `zero_shot`",
+    },
+    "model predictions": {
+        "path": "file or folder of predictions, see [predictions](predictions.md)",
+        "format": "`coco`, `yolo`, `probs_table`, ...; `auto` looks",
+        "classes": "the model's classes in the order of its outputs, or by number; default: those in the file, else "
+        "the run's",
+        "options": "further options of the format",
+        "absent": "an image without an entry: `missing` is an error, `empty`: nothing was found there",
+        "unchanged": "the same predictions as in the round before: `use` them, or `stop` until there are new ones",
+    },
+    "score consistency": {
+        "base": "the steadiness at which a label helps most: 2 is wholly steady, 0 vanished",
+    },
     "model finetune": {
         "backbone": "any name of timm",
         "weights": "as for `frozen`",
@@ -527,6 +582,8 @@ def _type(annotation: Any, metadata: Iterable[Any] = ()) -> str:
         return "number of images, or share such as `2%`"
     if "_amounts" in called:
         return "number or share, or a list of them"
+    if "_weights" in called:
+        return "mapping, or `difficulty`"
     if "_spec" in called:
         return "name, or mapping with `name` and options"
     if get_origin(annotation) in (Union, types.UnionType):

@@ -82,8 +82,8 @@ class Strategy:
     """A recipe made ready: what to ask the model for, how to score, how to select.
 
     ``needs`` names the predictions the model must provide, of probs, samples, embeddings, boxes, keypoints, objects
-    (vectors of boxes) and flipped; ``uses`` all words of the selection's vocabulary that are asked for (groups among them, if a
-    rule wants them).
+    (vectors of boxes) and flipped; ``uses`` all words of the selection's vocabulary that are asked for (groups among
+    them, if a rule wants them).
     """
 
     recipe: Recipe
