@@ -43,14 +43,18 @@ def check(source: Source, overrides: Iterable[str] | Mapping[str, Any] = ()) -> 
     groups = {s.group for s in listing.samples} - {None}
     strategy, start = (configuration.strategy_text(s) for s in (config.strategy, config.cold_start))
     facts = [
-        f"data: {len(listing.samples)} images, {len(listing.classes)} classes, {known} images with a known class"
+        f"data: {len(listing.samples)} images, {len(listing.classes)} classes, {known} images with a known "
+        + ("truth" if config.task == "detect" else "class")
         + (f", {len(groups)} groups" if groups else ""),
         f"model: {config.model.name}, gives {', '.join(sorted(parts.model.provides))}",
         f"strategy: {strategy}; round 0 by {start}",
     ]
     if parts.annotator.simulated:
         check_truth(listing.samples)
-    pool = len(listing.samples) - round(config.data.test * known) - config.audit
+    unused = sum(s.split in ("test", "unused") for s in listing.samples)
+    if not any(s.split == "test" for s in listing.samples):
+        unused += round(config.data.test * known)
+    pool = len(listing.samples) - unused - config.audit
     if pool < 1:
         raise ConfigError(
             f"audit={config.audit} leaves no image of {len(listing.samples)} to choose from: give a smaller number"

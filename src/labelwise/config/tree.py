@@ -62,8 +62,21 @@ def _spec(value: Any) -> Any:
     return value
 
 
+def _weights(value: Any) -> Any:
+    named = isinstance(value, Mapping) and all(_is_weight(v) for v in value.values())
+    if not (value is None or value == "difficulty" or named):
+        raise ValueError("must be numbers by class name, or 'difficulty'")
+    return value
+
+
+def _is_weight(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 Amount = Annotated[int | str, BeforeValidator(_amount)]
 Amounts = Annotated[int | str | list[int | str], BeforeValidator(_amounts)]
+# Checked as a whole: of a union each part would complain.
+Weights = Annotated[Any, BeforeValidator(_weights)]
 Spec = Annotated[str | dict[str, Any] | None, BeforeValidator(_spec)]
 
 
@@ -158,7 +171,7 @@ class StrategyConfig(Node):
     reduce: Spec = Field(
         default=None, description="how the scores of an image's boxes or pixels become one (classification needs none)"
     )
-    class_weights: dict[str, float] | Literal["difficulty"] | None = Field(
+    class_weights: Weights = Field(
         default=None,
         description="what the scores of a class's boxes or pixels are multiplied by, by name (others: 1); or "
         "'difficulty': more for classes that the model finds hard on labelled images",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -126,11 +127,12 @@ def look(
         arrays |= acquire(engine, model, checkpoint, samples, keep=frozenset({"embeddings"}))
     if checkpoint is None or not strategy.needs - {"embeddings"}:
         return arrays
-    strategy = calibrated(context, round, checkpoint, strategy)
-    row_of, folder, want = {s.id: i for i, s in enumerate(samples)}, prediction_folder(context, round), _want(strategy)
+    row_of, want = {s.id: i for i, s in enumerate(samples)}, _want(strategy)
+    find = partial(detections, context, prediction_folder(context, round), checkpoint, want=want)
+    strategy = calibrated(context, round, strategy, find)
     # Faint boxes are no objects where the selection does not weigh them by their confidence.
     objects = _Objects(row_of, 0.0 if "object_scores" in strategy.uses else context.config.shown)
-    stream = detections(context, folder, checkpoint, [samples[i] for i in candidates], want)
+    stream = find([samples[i] for i in candidates])
     empty = np.zeros(len(samples), dtype=bool)
     passing = _passing(stream, strategy, objects, empty, row_of)
     if strategy.recipe.score is None:
@@ -142,7 +144,7 @@ def look(
         arrays["scores"][[row_of[id] for id in scored.ids]] = scored.values
     arrays["empty"] = empty
     if "objects" in strategy.uses:
-        for prediction in detections(context, folder, checkpoint, [x.sample for x in labelled], want):
+        for prediction in find([x.sample for x in labelled]):
             objects.add(prediction)
     elif strategy.uses & _OBJECTS:
         objects.add_known(labelled, context.store.classes())

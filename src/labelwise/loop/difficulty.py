@@ -2,66 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwise.engine import Work
 from labelwise.loop.context import Context, labelled_images
 from labelwise.loop.train import set_apart
-from labelwise.models import Model
-from labelwise.records import Labelled, Prediction
+from labelwise.records import Labelled, Prediction, Sample
 from labelwise.strategies import Strategy, assemble
 
 XI = 0.6  # exponent of the probability in a detection's quality, 1 - XI that of its overlap
 
 
-def calibrated(context: Context, round: int, checkpoint: Path, strategy: Strategy) -> Strategy:
+def calibrated(
+    context: Context, round: int, strategy: Strategy, find: Callable[[Sequence[Sample]], Iterable[Prediction]]
+) -> Strategy:
     """The strategy with weights by class where it asks for class_weights "difficulty"; else as it is.
 
     The difficulty is 1 - the quality on the labelled images set apart for validation; for a class without a box there,
-    on all labelled images; 1 for a class without any. Images of the pool have no part in it.
+    on all labelled images; 1 for a class without any. ``find`` predicts; images of the pool have no part in it.
     """
     if strategy.recipe.class_weights != "difficulty":
         return strategy
     from labelwise.scoring.difficulty import class_weights  # torch
 
-    labelled = labelled_images(context)
+    labelled, classes = labelled_images(context), context.store.classes()
     held = set_apart(context, round - 1, labelled)
-    classes = context.store.classes()
-    quality = _measured(context, checkpoint, held, classes)
+    quality = class_quality(find([x.sample for x in held]), held, classes)
     if np.isnan(quality).any():
         own = {x.sample.id for x in held}
-        rest = _measured(context, checkpoint, [x for x in labelled if x.sample.id not in own], classes)
-        quality = np.where(np.isnan(quality), rest, quality)
+        others = [x for x in labelled if x.sample.id not in own]
+        quality = np.where(np.isnan(quality), class_quality(find([x.sample for x in others]), others, classes), quality)
     difficulty = 1 - np.nan_to_num(quality, nan=0.0)
     weights = class_weights(difficulty.clip(0, 1).tolist())
     told = ", ".join(f"{name} {d:.2f}" for name, d in zip(classes, difficulty, strict=True))
-    context.tell(f"round {round}: difficulty of classes, 0 to 1: {told}")
+    if not context.store.queries(round):  # once a round, also where it chooses several times
+        context.tell(f"round {round}: difficulty of classes, 0 to 1: {told}")
     return assemble(replace(strategy.recipe, class_weights=dict(zip(classes, weights, strict=True))))
-
-
-def _measured(
-    context: Context, checkpoint: Path, items: Sequence[Labelled], classes: Sequence[str]
-) -> NDArray[np.float64]:
-    model = context.parts.model
-    work = Find(model, checkpoint)
-    found = context.parts.engine.map_batches(work, [x.sample for x in items], batch_size=model.batch_size)
-    return class_quality(found, items, classes)
-
-
-class Find:
-    """What a worker does: predict boxes with the probabilities of their classes, where the model has them."""
-
-    def __init__(self, model: Model, checkpoint: Path) -> None:
-        self.model, self.checkpoint = model, checkpoint
-
-    def __call__(self) -> Work:
-        want = frozenset({"boxes", "probs"} & self.model.provides)
-        return lambda samples: self.model.predict(self.checkpoint, samples, want=want)
 
 
 def class_quality(
@@ -91,15 +70,15 @@ def class_quality(
             best = quality.max(axis=1)
         total += np.bincount(labels, best, minlength=len(classes))
         count += np.bincount(labels, minlength=len(classes))
-    return np.divide(total, count, out=np.full(len(classes), np.nan), where=count > 0)
+    return np.asarray(np.divide(total, count, out=np.full(len(classes), np.nan), where=count > 0))
 
 
 def _probability(p: Prediction, labels: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
     """The probability ``(true boxes, predicted boxes)`` that each predicted box has for the class of each true one."""
     assert p.boxes is not None
-    full = np.zeros((len(p.boxes), classes))
+    full: NDArray[np.float64] = np.zeros((len(p.boxes), classes))
     if p.probs is not None:
         full[:, : p.probs.shape[1]] = p.probs
     elif p.labels is not None and p.confidences is not None:
         full[np.arange(len(full)), p.labels] = p.confidences
-    return np.asarray(full[:, labels].T.clip(0, 1))
+    return np.asarray(full[:, labels].T.clip(0, 1), dtype=np.float64)

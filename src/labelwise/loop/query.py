@@ -188,7 +188,7 @@ def _choose_inside(context: Context, round: int, wanted: int) -> list[Query]:
     parts, store = context.parts, context.store
     checkpoint = last_checkpoint(context, round)
     strategy = parts.cold_start if checkpoint is None else parts.strategy
-    assert parts.unit != "image"
+    assert parts.unit in ("region", "pixel")
     queries, answers = store.queries(), store.annotations()
     skipped = {q.sample_id for q in queries if (a := answers.get(q.id)) and a.skipped}
     samples = [s for s in store.samples("pool") if s.id not in skipped]

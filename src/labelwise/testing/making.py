@@ -76,7 +76,8 @@ def make_boxes(folder: Path, count: int = 8, *, size: tuple[int, int] = (64, 48)
     width, height = size
     (folder / "images").mkdir(parents=True, exist_ok=True)
     (folder / "annotations").mkdir(exist_ok=True)
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for i in range(count):
         colours = np.full((height, width, 3), COLOURS["blue"], np.float64)
         for label in (1, 2, 1)[: i % 4]:

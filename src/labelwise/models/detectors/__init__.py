@@ -37,7 +37,7 @@ class Detector:
 
     ``architecture`` is fcos, retinanet, faster_rcnn or ssdlite; ``backbone``, ``weights``, ``network``, ``mean`` and
     ``std`` as for a frozen backbone. ``size`` is the length in pixels that the longer side of a picture is scaled to.
-    ``channels`` is the width of the pyramid (for fcos a multiple of 32), ``finest`` the stride of its finest level.
+    ``channels`` is the width of the pyramid (a multiple of 32 for the first two), ``finest`` the stride of its finest level.
     ``iterations`` (or ``epochs``) is how long a round trains, one number or a list with one a round. ``start``:
     "scratch" begins each round from ``weights``, "previous" from the last round's network. ``lr`` is the highest
     learning rate of the backbone, ``head_lr`` that of the rest (one cycle, ``warmup`` its rising share). ``flips`` and
@@ -80,8 +80,10 @@ class Detector:
     def __post_init__(self) -> None:
         self._place: Place | None = None
         self._loaded: tuple[Path | None, Any, list[str]] | None = None
-        if self.architecture == "fcos" and self.channels % 32:
-            raise ModelError(f"model.channels: expected a multiple of 32 for fcos, but found {self.channels}")
+        if self.architecture in ("fcos", "retinanet") and self.channels % 32:
+            raise ModelError(
+                f"model.channels: expected a multiple of 32 for {self.architecture}, but found {self.channels}"
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         # Networks are loaded anew in each process.
@@ -156,8 +158,7 @@ class Detector:
                     vector = network.backbone.summary(image)[0]
                     yield Prediction(sample.id, embedding=_plain(vector))
                     continue
-                limits = {"threshold": self.threshold, "overlap": self.overlap, "most": self.most}
-                found = find(network, self.architecture, image, pixels.shape[:2], **limits)
+                found = find(network, self, image, pixels.shape[:2])
             back = np.array([sample.size[0] / pixels.shape[1], sample.size[1] / pixels.shape[0]] * 2, np.float32)
             probs = _plain(found.probs)
             yield Prediction(

@@ -12,6 +12,7 @@ from torchvision.models.detection import FCOS, FasterRCNN, RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBoxGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.models.detection.ssd import SSD
 from torchvision.models.detection.ssdlite import SSDLiteHead
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
@@ -87,7 +88,10 @@ def _fcos(levels: Levels, classes: int) -> Any:
 def _retinanet(levels: Levels, classes: int) -> Any:
     sizes = tuple(tuple(int(4 * stride * 2 ** (k / 3)) for k in range(3)) for stride in levels.strides)
     anchors = AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * len(sizes))
-    return RetinaNet(levels, classes, anchor_generator=anchors)
+    # Without normalisation this head learns too slowly for the few steps of a round.
+    norm = partial(nn.GroupNorm, 32)
+    head = RetinaNetHead(levels.out_channels, anchors.num_anchors_per_location()[0], classes, norm)
+    return RetinaNet(levels, classes, anchor_generator=anchors, head=head)
 
 
 def _faster_rcnn(levels: Levels, classes: int) -> Any:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import batched_nms, clip_boxes_to_image
+
+if TYPE_CHECKING:
+    from labelwise.models.detectors import Detector
 
 CANDIDATES = 1000  # surest boxes of an image that the suppression looks at
 
@@ -28,28 +31,19 @@ class Rows:
     vectors: Tensor
 
 
-def find(
-    network: Any,
-    architecture: str,
-    image: Tensor,
-    size: tuple[int, int],
-    *,
-    threshold: float,
-    overlap: float,
-    most: int,
-) -> Rows:
+def find(network: Any, options: Detector, image: Tensor, size: tuple[int, ...]) -> Rows:
     """Boxes in an input ``(1, 3, h, w)`` whose picture fills ``size`` (height, width) at its upper left corner.
 
-    ``threshold`` is the least probability of a box's best class, ``overlap`` the intersection over union at which the
-    surer of two boxes of one class stays, ``most`` how many boxes stay.
+    Of ``options``: ``threshold``, the least probability of a box's best class; ``overlap``, the intersection over union
+    at which the surer of two boxes of one class stays; ``most``, how many boxes stay.
     """
     features = network.backbone(image)
-    boxes, probs = _HEADS[architecture](network, image, features)
+    boxes, probs = _HEADS[options.architecture](network, image, features)
     best, labels = probs.max(dim=1)
-    boxes = clip_boxes_to_image(boxes, size)
-    keep = torch.nonzero((best > threshold) & (boxes[:, 2:] > boxes[:, :2]).all(dim=1)).reshape(-1)
+    boxes = clip_boxes_to_image(boxes, (size[0], size[1]))
+    keep = torch.nonzero((best > options.threshold) & (boxes[:, 2:] > boxes[:, :2]).all(dim=1)).reshape(-1)
     keep = keep[best[keep].argsort(descending=True, stable=True)[:CANDIDATES]]
-    keep = keep[batched_nms(boxes[keep], best[keep], labels[keep], overlap)[:most]]
+    keep = keep[batched_nms(boxes[keep], best[keep], labels[keep], options.overlap)[: options.most]]
     boxes, probs = boxes[keep], probs[keep]
     if not len(keep):
         return Rows(boxes, probs, probs.new_zeros((0, network.backbone.out_channels)))
