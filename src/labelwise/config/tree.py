@@ -75,8 +75,8 @@ def _is_weight(value: Any) -> bool:
 
 Amount = Annotated[int | str, BeforeValidator(_amount)]
 Amounts = Annotated[int | str | list[int | str], BeforeValidator(_amounts)]
-# Checked as a whole: of a union each part would complain.
-Weights = Annotated[Any, BeforeValidator(_weights)]
+# Looked at as a whole first: of a union each part would complain.
+Weights = Annotated[dict[str, float] | Literal["difficulty"] | None, BeforeValidator(_weights)]
 Spec = Annotated[str | dict[str, Any] | None, BeforeValidator(_spec)]
 
 
