@@ -76,6 +76,20 @@ MEANINGS: dict[str, dict[str, str]] = {
         "group": "as for `class_folders`",
         "others": "pictures that nothing annotates: `unlabelled` (in the pool), or `leave_out`",
     },
+    "data fiftyone": {
+        "dataset": "the dataset's name, where it cannot be a path; default: the last part of `path`",
+        "field": "field of the labels: a Classification, Detections or Segmentation",
+        "view": "a saved view of the dataset; default: all of it",
+        "classes": "names of the classes in order; default: those that the dataset declares, else all that occur",
+        "splits": "what the tags (or values of `split_field`) are for: a mapping to `pool`, `test` or `unused`; "
+        "default: train, val and test are understood",
+        "split_field": "field that names the split of a sample; default: its tags",
+        "group": "as for `class_folders`",
+        "group_field": "field whose values are the groups; default: the groups of a grouped dataset",
+        "others": "images without labels: `unlabelled` (in the pool), or `leave_out`",
+        "converted": "folder of masks as class indices; default: the user's cache folder",
+        "write_back": "begins the names of the fields and tags that each round writes into the dataset; null: none",
+    },
     "data mmseg": {
         "cfg_options": "merged into the configuration, by dotted keys",
         "group": "as for `class_folders`",
@@ -285,6 +299,9 @@ MEANINGS: dict[str, dict[str, str]] = {
         "skip": "share of skipped queries",
     },
     "annotator files": {
+        "format": "in which boxes are asked: `coco`, `voc`, `yolo`, `cvat_xml` or `csv`; answers may come in another",
+        "images": "pictures beside boxes and masks: `link`, `copy` or `leave` them where they are",
+        "empty": "an image that the answers name with nothing in it: stays `open`, or that is the `answer`",
         "new_classes": "a name that the run does not know becomes a class, instead of an error",
     },
     "engine local": {

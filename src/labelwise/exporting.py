@@ -118,7 +118,7 @@ def _to_fiftyone(source: Path, name: str, what: What, confidence: float, progres
         told = {}
         with Store(source / "run.db", read_only=True) as store:
             for sample, prediction in predicted(config, store, store.samples(), progress):
-                mask = source / "predictions" / f"{sample.content}.png"
+                mask = source / "predicted_masks" / f"{sample.content}.png"
                 told[sample.id] = proposed(config.task, prediction, result.classes, confidence, mask)
     prefix = config.data.options.get("write_back") or PREFIX
     count = publish(result, name, prefix=str(prefix), predictions=told, progress=progress)

@@ -19,11 +19,11 @@ from labelwise.curves import Curve, Saved, labels_saved
 from labelwise.data.masks import class_counts
 from labelwise.errors import DataError, RunError
 from labelwise.evaluate import METRICS
-from labelwise.evaluate.effort import Effort, effort, total
+from labelwise.evaluate.effort import ALIKE, Effort, effort, total
 from labelwise.records import UNITS, Annotation, Problem, Query, Sample
 from labelwise.store import SETUP, STEPS, Store
 
-_EFFORT = ("accepted", "moved", "renamed", "added", "deleted", "seconds_people")
+_DEEDS = ("accepted", "moved", "renamed", "added", "deleted")
 COMMON = "data"  # beside the arms of a simulation: what they all begin from, no run of its own
 
 
@@ -103,7 +103,7 @@ class RunResult:
         """What the answers of one round took: proposals accepted and corrected, and seconds where they are known."""
         found = ((query, self.annotations.get(query.id)) for query in self.queries.get(round, ()))
         return total(
-            effort(query.proposal, answer.target, answer.seconds)
+            effort(query.proposal, answer.target, answer.seconds, alike=ALIKE if answer.annotator == "oracle" else 1.0)
             for query, answer in found
             if answer is not None and answer.target is not None and answer.annotator != "data"
         )
@@ -131,16 +131,16 @@ class RunResult:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         both = self.units if len(self.units) > 1 else ()
-        writer.writerow(
-            ["round", "labels", *both, "split", "n", *self.metrics, *(f"seconds_{s}" for s in STEPS), *_EFFORT]
-        )
+        columns = ["round", "labels", *both, "split", "n", *self.metrics, *_DEEDS]
+        writer.writerow([*columns, *(f"seconds_{s}" for s in STEPS), "seconds_people"])
         for round, scores in sorted(self.evaluations[self.split].items()):
-            seconds = [f"{self.seconds[round].get(s, 0):.3f}" for s in STEPS]
             figures = [f"{scores[m]:.6f}" for m in self.metrics]
             amounts = [self.labels(round), *(self.amount(round, unit) for unit in both)]
-            writer.writerow(
-                [round, *amounts, self.split, scores["n"], *figures, *seconds, *_effort_cells(self.effort(round))]
-            )
+            done = self.effort(round)
+            seconds = [f"{self.seconds[round].get(s, 0):.3f}" for s in STEPS]
+            people = f"{done.seconds:.1f}" if done.timed else ""  # empty where nobody measured them
+            deeds = [getattr(done, deed) for deed in _DEEDS]
+            writer.writerow([round, *amounts, self.split, scores["n"], *figures, *deeds, *seconds, people])
         return text.getvalue()
 
     def _answered(self, last: int) -> Iterator[tuple[Query, Annotation]]:
@@ -149,12 +149,6 @@ class RunResult:
                 answer = self.annotations.get(query.id)
                 if answer is not None and answer.target is not None and query.purpose == "train":
                     yield query, answer
-
-
-def _effort_cells(found: Effort) -> list[str]:
-    """The cells of a round's effort; seconds stay empty where nobody measured them."""
-    counts = (found.accepted, found.moved, found.renamed, found.added, found.deleted)
-    return [*map(str, counts), f"{found.seconds:.1f}" if found.timed else ""]
 
 
 def _amount(query: Query, answer: Annotation) -> int:

@@ -131,3 +131,10 @@ def test_a_mask_has_its_time_only_and_efforts_add_up():
     both = total([mask, effort(boxes(A), boxes(A)), effort(boxes(A), boxes(), 2.0)])
     assert (both.answers, both.seconds, both.timed, both.accepted, both.deleted) == (3, 14.5, 2, 1, 1)
     assert total([]) == Effort()
+
+
+def test_boxes_alike_count_as_left_where_the_answers_are_exact_truth():
+    before, after = boxes(A), boxes(("cat", [0, 0, 10, 9.2]))
+    assert effort(before, after).moved == 1
+    assert effort(before, after, alike=0.9).accepted == 1
+    assert effort(before, boxes(("cat", [0, 0, 10, 8.9])), alike=0.9).moved == 1

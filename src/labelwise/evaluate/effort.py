@@ -13,6 +13,7 @@ from labelwise.records import Target
 
 SAME = 0.5  # pixels by which a corner may differ in a box that was left as it was
 MATCH = 0.1  # IoU from which on a box counts as moved, not as deleted and drawn anew
+ALIKE = 0.9  # IoU from which on a person would have left a box, where a simulated annotator gives the exact truth
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +52,13 @@ class Effort:
         return Effort(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Effort)))
 
 
-def effort(proposal: Target | None, answer: Target, seconds: float | None = None) -> Effort:
+def effort(proposal: Target | None, answer: Target, seconds: float | None = None, *, alike: float = 1.0) -> Effort:
     """What it took to make ``answer`` of ``proposal`` (None: nothing was proposed).
 
     Boxes are matched one to one: those left as they were first (same class, corners within half a pixel), then so that
-    the sum of the IoU is highest (Kuhn, 1955), among pairs with an IoU of at least 0.1. An image's class, and pixels at
-    the same place, are accepted or renamed. Of a mask nothing is told but its time.
+    the sum of the IoU is highest (Kuhn, 1955), among pairs with an IoU of at least 0.1. One with an IoU of at least
+    ``alike`` counts as not moved: a simulated annotator does not leave boxes alone, as people would. An image's class,
+    and pixels at the same place, are accepted or renamed. Of a mask nothing is told but its time.
     """
     time = {"answers": 1, "seconds": seconds or 0.0, "timed": int(seconds is not None)}
     if answer.mask is not None:
@@ -68,7 +70,7 @@ def effort(proposal: Target | None, answer: Target, seconds: float | None = None
         return Effort(1, right, renamed=1 - right, kept=1, overlap=1.0, **time)
     if proposal is None or proposal.geometry is None or proposal.geometry.shape[1] != answer.geometry.shape[1]:
         return Effort(added=len(answer.geometry), **time)
-    counted = _points(proposal, answer) if answer.geometry.shape[1] == 2 else _boxes(proposal, answer)
+    counted = _points(proposal, answer) if answer.geometry.shape[1] == 2 else _boxes(proposal, answer, alike)
     return counted + Effort(**time)
 
 
@@ -100,7 +102,7 @@ def _points(proposal: Target, answer: Target) -> Effort:
     )
 
 
-def _boxes(proposal: Target, answer: Target) -> Effort:
+def _boxes(proposal: Target, answer: Target, alike: float) -> Effort:
     assert proposal.geometry is not None
     assert answer.geometry is not None
     pairs = match(proposal, answer)
@@ -108,10 +110,11 @@ def _boxes(proposal: Target, answer: Target) -> Effort:
     moved = renamed = accepted = 0
     overlap = 0.0
     for i, j in pairs:
-        elsewhere = bool((abs(before[i] - after[j]) > SAME).any())
+        shared = float(ious(before[i : i + 1], after[j : j + 1])[0, 0])
+        elsewhere = bool((abs(before[i] - after[j]) > SAME).any()) and not (alike < 1 and shared >= alike)
         other = proposal.classes[i] != answer.classes[j]
         moved, renamed, accepted = moved + elsewhere, renamed + other, accepted + (not elsewhere and not other)
-        overlap += float(ious(before[i : i + 1], after[j : j + 1])[0, 0])
+        overlap += shared
     kept = len(pairs)
     return Effort(len(before), accepted, moved, renamed, len(after) - kept, len(before) - kept, kept, overlap)
 

@@ -125,7 +125,7 @@ def _metrics(rounds: Sequence[RoundView]) -> list[str]:
 def _row(view: RoundView) -> dict[str, Any]:
     answered = [p for p in view.picks if p.answer is not None and p.proposal is not None]
     right, of = sum(p.answer == p.proposal for p in answered), len(answered)
-    if view.effort.proposed:
+    if view.effort.proposed:  # of boxes each counts by itself
         right, of = view.effort.accepted, view.effort.proposed
     return {
         "round": view.round,
@@ -201,7 +201,6 @@ def _picks(rounds: Sequence[RoundView], picture_bytes: int, drawn: int) -> list[
             "cards": [_card(p, next(pictures)) for p in picks],
             "maps": _maps(r),
             "boxes": boxes,
-            "effort": r.effort,
         }
         for r, picks in zip(chosen, shown, strict=True)
     ]

@@ -59,8 +59,8 @@ class RoundView:
     if the round is not evaluated yet. ``recall`` (0 to 1; of boxes the average precision) and ``support`` (test images
     or boxes) by class. ``confusion`` ``(C, C)`` holds counts, rows truth, columns prediction, in the order of
     ``RunView.classes``. ``class_counts`` are the labels so far by class; ``seconds`` by step. ``picks`` in rank order;
-    ``maps`` of some images chosen in. ``effort`` is what the round's answers took; ``amounts``: the labels in further
-    units.
+    ``maps`` of some images chosen in. ``effort``: what annotators did to what was proposed;
+    ``amounts``: the labels in further units.
     """
 
     round: int
