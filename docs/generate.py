@@ -646,7 +646,8 @@ def _bounds(metadata: Iterable[Any]) -> str:
 def options(kind: str, name: str) -> dict[str, inspect.Parameter]:
     """The options that the configuration may give to a name of the catalogue."""
     found = catalog.option_types(catalog.resolve(kind, name))
-    return {option: p for option, p in found.items() if option not in compose.VOCABULARY}
+    given = compose.VOCABULARY if kind in ("score", "select", "rule") else ()
+    return {option: p for option, p in found.items() if option not in given}
 
 
 def _option_table(kind: str, name: str) -> str:
