@@ -36,20 +36,7 @@ def translated(path: Path, options: Mapping[str, Any]) -> tuple[Tree, list[str]]
     ``options`` are merged into the configuration first. Raises ConfigError, in one line that begins with the file and
     the key, for what is missing or cannot be used.
     """
-    config = mmlab.load_config(path, {k: v for k, v in options.items() if not k.startswith("work_dir")})
-    refuse_old_keys(config, path)
-    if config.get("active_learning") is None:
-        raise ConfigError(
-            f"{path}: expected active_learning=dict(settings=..., heuristic=...) in a configuration of "
-            "mmsegmentation, found none"
-        )
-    _require_new_keys(config, path)
-    added, notes = logging_options(config, path)
-    config.merge_from_dict(added)
-    try:
-        mmlab.backends(config)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+    config, added, notes = _loaded(path, options)
     runner = _branch(config.get("runner"), f"{path}: runner", RUNNER)
     active = _branch(config["active_learning"], f"{path}: active_learning", ACTIVE)
     mode, rounds = _runner(config, runner, f"{path}: runner")
@@ -92,6 +79,25 @@ def translated(path: Path, options: Mapping[str, Any]) -> tuple[Tree, list[str]]
     if mode == "image" and active.get("visualize") is not None:
         notes.append("active_learning.visualize is for pixels and regions: the report shows the images of each round")
     return tree, notes
+
+
+def _loaded(path: Path, options: Mapping[str, Any]) -> tuple[Any, dict[str, Any], list[str]]:
+    """The configuration, what was added to it for its logging hooks, and notes on that."""
+    config = mmlab.load_config(path, {k: v for k, v in options.items() if not k.startswith("work_dir")})
+    refuse_old_keys(config, path)
+    if config.get("active_learning") is None:
+        raise ConfigError(
+            f"{path}: expected active_learning=dict(settings=..., heuristic=...) in a configuration of "
+            "mmsegmentation, found none"
+        )
+    _require_new_keys(config, path)
+    added, notes = logging_options(config, path)
+    config.merge_from_dict(added)
+    try:
+        mmlab.backends(config)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return config, added, notes
 
 
 def _require_new_keys(config: Any, path: Path) -> None:
