@@ -329,6 +329,10 @@ def test_remaining_time_where_there_is_no_terminal(
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "training: 1010 of 3000, about 17 min left"
     assert lines[-1] == "training: 1600 of 3000, about 12 min left"
+    for second in range(301, 312):
+        clock[0] = float(second)
+        show((second - 300) * 10, 3000, "training")  # another round: its clock begins anew
+    assert capsys.readouterr().err.splitlines()[-1] == "training: 100 of 3000, about 5 min left"
 
 
 def test_running_out_of_memory_is_one_line(call: Any, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,8 @@ LAYERS = (
     ("models", "annotators", "picking", "pool", "predicted", "results", "starter"),
     ("parts", "picking_images", "report", "testing"),
     ("loop", "pick_output", "tables"),
-    ("api", "exporting", "importing"),
+    ("importing", "publishing"),
+    ("api", "exporting"),
     ("demo", "verbs"),
     ("cli",),
 )

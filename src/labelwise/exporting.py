@@ -25,7 +25,9 @@ from labelwise.errors import ConfigError, RunError
 from labelwise.models import Place, Progress
 from labelwise.ownership import replace_text
 from labelwise.parts import Parts, build, cache_folder, threads_of
+from labelwise.publishing import PREFIX, publish
 from labelwise.records import Prediction, Sample, Target, Task
+from labelwise.results import open_run
 from labelwise.store import Store
 
 What = Literal["labels", "queries", "predictions"]
@@ -40,8 +42,8 @@ _WRITERS: Mapping[str, Callable[..., list[str]]] = {
     "class_folders": class_folders.write,
     "masks": image_masks.write,
 }
+FIFTYONE = "fiftyone"  # a dataset in its database: for runs of every task
 SURE = 0.5  # boxes below this confidence are no proposals
-_ROOMY = ("coco", "voc", "yolo", "cvat_xml", "masks")  # formats that name an image without a label too
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,14 @@ def export(
     the data; "queries", the open ones with their proposals, to be answered elsewhere and taken in by
     `labelwise.import_answers`; "predictions", what the last round's model says about the images of the pool that nobody
     labelled (boxes from ``confidence`` on). ``images``: copy (the default), link, or leave them where they are. Raises
-    LabelwiseError for a format that the task does not have, and for what a format cannot hold at all.
+    LabelwiseError for a format that the task does not have, and for what a format cannot hold at all. The format
+    ``fiftyone`` brings the dataset called ``place`` in FiftyOne's database up to date: labels, open queries and rounds,
+    see `labelwise.publishing.publish`, and predictions of all images where these are asked for.
     """
     source, place = Path(source), Path(place)
     run = (source / "run.db").is_file()
+    if format == FIFTYONE:
+        return _to_fiftyone(source, str(place), what, confidence, progress)
     if not run:
         if what != "labels":
             raise RunError(f"no run in {source}: a dataset has labels only, found --what {what}")
@@ -104,8 +110,24 @@ def export(
         return _written(labelled(config, store), place, format, images)
 
 
+def _to_fiftyone(source: Path, name: str, what: What, confidence: float, progress: Progress) -> Exported:
+    result = open_run(source)
+    config = configuration.load(source)
+    told: dict[str, tuple[Target, list[float]]] | None = None
+    if what == "predictions":
+        told = {}
+        with Store(source / "run.db", read_only=True) as store:
+            for sample, prediction in predicted(config, store, store.samples(), progress):
+                mask = source / "predicted_masks" / f"{sample.content}.png"
+                told[sample.id] = proposed(config.task, prediction, result.classes, confidence, mask)
+    prefix = config.data.options.get("write_back") or PREFIX
+    count = publish(result, name, prefix=str(prefix), predictions=told, progress=progress)
+    last = max(result.rounds, default=0)
+    return Exported(Path(name), FIFTYONE, count, dict(result.class_counts(last)), ())
+
+
 def _check_format(format: str, task: Task) -> None:
-    known = FORMATS[task]
+    known = (*FORMATS[task], FIFTYONE)
     if format not in known:
         raise ConfigError(f"format {format!r} is not for the task {task}: {catalog.suggest(format, known)}")
 

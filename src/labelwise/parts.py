@@ -16,7 +16,7 @@ from labelwise.embedding.table import default_cache
 from labelwise.engine import Engine
 from labelwise.errors import ConfigError
 from labelwise.models import Model, knows_already, provided_by
-from labelwise.records import Unit
+from labelwise.records import Task, Unit
 from labelwise.strategies import Strategy
 
 SEAMS = {"model": Model, "annotator": Annotator, "engine": Engine}
@@ -34,6 +34,7 @@ class Parts:
     engine: Engine
     unit: Unit = "image"
     proposals: Model | None = None
+    read_source: Callable[[], Any] | None = None
 
 
 def build(config: Config) -> Parts:
@@ -69,6 +70,7 @@ def build(config: Config) -> Parts:
         _made("engine", config.engine),
         unit,
         _proposals(config),
+        _source(config, model),
     )
 
 
@@ -89,6 +91,21 @@ def _proposals(config: Config) -> Model | None:
 def _before_training(task: Task, model: Model) -> frozenset[str]:
     """What a model gives without a checkpoint."""
     return model.provides & {"embeddings"} if task != "segment" else frozenset()
+
+
+def _source(config: Config, model: Model) -> Callable[[], Any] | None:
+    """What reads the labelled set beside the pool, if there is one."""
+    source = config.source
+    if source is None:
+        return None
+    if not getattr(model, "adapts", False):
+        raise ConfigError(f"model {config.model.name!r} cannot learn from a source: leave source out, or use model=fpn")
+    if source.last_round is not None and model.start == "scratch":
+        raise ConfigError(
+            "source.last_round needs model.start=previous or continue, found scratch: what was learnt would be lost"
+        )
+    reader = catalog.resolve("data", source.format)
+    return partial(reader, source.path, **catalog.checked_options("source", reader, source.options))
 
 
 def _unit(config: Config, used: Mapping[str, Strategy]) -> Unit:

@@ -94,7 +94,8 @@ class Prediction:
     ``x0, y0, x1, y1`` in pixels of the image as shown, ``labels`` ``(N,)`` class indices, ``confidences`` ``(N,)`` 0
     to 1, ``keypoints`` ``(N, K, 3)`` hold x, y and a confidence of 0 to 1. ``flipped`` ``(N, 5 + C)`` is what the model
     finds at each object in the mirrored picture, mirrored back: box, confidence, class probabilities; all 0: nothing.
-    Nothing found: arrays with N = 0.
+    Nothing found: arrays with N = 0. ``reconstruction`` ``(h, w)`` is how wrong each pixel is, hidden and
+    reconstructed: half the squared difference, averaged over the channels.
 
     Raises ModelError, naming the image, if a number is not finite or out of its range, or shapes do not agree.
     """
@@ -109,9 +110,12 @@ class Prediction:
     keypoints: Floats | None = None
     flipped: Floats | None = None
     independent: bool = False
+    reconstruction: Floats | None = None
 
     def __post_init__(self) -> None:
-        for name in ("probs", "samples", "embedding", "boxes", "confidences", "keypoints", "flipped"):
+        for name in (
+            "probs", "samples", "embedding", "boxes", "confidences", "keypoints", "flipped", "reconstruction",
+        ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and not np.isfinite(value).all():
                 raise ModelError(

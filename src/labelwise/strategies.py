@@ -22,7 +22,10 @@ Spec = str | Mapping[str, Any]  # "name", or {"name": ..., option: value, ...}
 
 # what a model must provide for a word of the vocabulary
 _PROVIDED = {
-    **{word: word for word in ("probs", "samples", "embeddings", "boxes", "keypoints", "objects", "flipped")},
+    **{
+        word: word
+        for word in ("probs", "samples", "embeddings", "boxes", "keypoints", "objects", "flipped", "reconstruction")
+    },
     "maps": "probs",
     "class_probs": "probs",
     **dict.fromkeys(("owners", "object_labels", "object_scores", "confidences", "box_labels"), "boxes"),
@@ -79,8 +82,8 @@ class Strategy:
     """A recipe made ready: what to ask the model for, how to score, how to select.
 
     ``needs`` names the predictions the model must provide, of probs, samples, embeddings, boxes, keypoints, objects
-    (vectors of boxes) and flipped; ``uses`` all words of the selection's vocabulary that are asked for (groups among them, if a
-    rule wants them).
+    (vectors of boxes) and flipped; ``uses`` all words of the selection's vocabulary that are asked for (groups among
+    them, if a rule wants them).
     """
 
     recipe: Recipe

@@ -252,3 +252,19 @@ def test_masks_to_paint(windows, pictures, tmp_path):
         assert found.target.mask == tmp_path / "rounds" / "000" / "masks" / f"{asked[1].id}.png"
     else:
         assert (found.target.classes, len(found.target.geometry)) == (("dog",), 6)
+
+
+def test_images_asked_later_in_a_round_get_a_folder_of_their_own(pictures, tmp_path):
+    desk = Desk(pictures, CLASSES, tmp_path / "rounds", "detect")
+    asked = [dataclasses.replace(q, unit="box", cost=0.0) for q in make_queries(list(pictures.values()))]
+    files, place = Files(), tmp_path / "rounds" / "000"
+    files.submit(asked[:2], desk)
+    files.submit(asked, desk)
+    files.submit(asked[2:], desk)
+    assert sorted(p.name for p in place.iterdir()) == ["annotate", "annotate-2"]
+    assert (place / "annotate-2" / "asked.txt").read_text().split() == [asked[2].id]
+    assert str(place / "annotate-2") in files.advice(asked, desk)
+    for name, id in (("answers", "a.png"), ("answers-2", "c.png")):
+        sample = dataclasses.replace(pictures[id], target=boxes(("dog", [1, 2, 3, 4])))
+        cvat_xml.write(place / name, [sample], CLASSES)
+    assert [a.query_id for a in files.collect(asked, desk)] == [asked[0].id, asked[2].id]

@@ -1,4 +1,4 @@
-"""Predictions from a file as a model: joined by id, on the run's classes, kept as they were when the round read them."""
+"""Predictions from a file as a model: joined by id, on the run's classes, kept as a round read them."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_a_class_that_the_run_does_not_have(tmp_path: Path) -> None:
 
 def test_no_file(tmp_path: Path) -> None:
     model = FromFile(tmp_path / "none.json")
-    with pytest.raises(DataError, match="expected predictions at .* found nothing there"):
+    with pytest.raises(DataError, match=r"expected predictions at .* found nothing there"):
         model.prepare(SAMPLES, [], place=Place(tmp_path, tmp_path, 1), progress=quiet)
 
 

@@ -1,4 +1,4 @@
-"""Detectors of transformers: the seam, what they learn, probabilities with and without a no-object class, new classes."""
+"""Detectors of transformers: the seam, what they learn, probabilities with and without no object, new classes."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ class TestTrained:
             made(tmp_path, settings={"epoch": 3})
         with pytest.raises(ModelError, match=r"expected a \.pt file .* nothing is downloaded here"):
             made(tmp_path, weights="yolo11n.pt")
-        with pytest.raises(ModelError, match="expected a YOLO that detects boxes, found the head|cannot build"):
+        with pytest.raises(ModelError, match=r"expected a YOLO that detects boxes, found the head|cannot build"):
             made(tmp_path, weights="yolo11n-seg.yaml")
         (tmp_path / "bad.pt").write_bytes(b"no weights")
         with pytest.raises(ModelError, match="ultralytics: "):

@@ -1,4 +1,4 @@
-"""Zero-shot detectors: prompts and classes, boxes in pixels of the image whatever its shape, and what is said offline."""
+"""Zero-shot detectors: prompts and classes, boxes in pixels of any image, and what is said offline."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_prompts_that_mean_nothing(prompts: dict[str, str | list[str]], message:
 
 @pytest.mark.parametrize("template", ["a photo", "{} and {}"])
 def test_template_without_its_place(template: str) -> None:
-    with pytest.raises(ConfigError, match="one {} where the class stands"):
+    with pytest.raises(ConfigError, match=r"one \{\} where the class stands"):
         ZeroShot(template=template)
 
 

@@ -178,7 +178,7 @@ def _inputs(
     total = len(owners) + len(past)
     scores = np.full(total, np.nan)
     scores[: len(owners)] = np.concatenate([np.empty(0), *(o.choice.scores for o in offers)])
-    arrays = {
+    arrays: dict[str, Any] = {
         name: np.concatenate([*(o.fresh[name] for o in offers), *(o.known[name] for o in offers)])
         for name in (offers[0].fresh if offers else ())
     }
@@ -250,7 +250,7 @@ def _by_image(
         if not len(mine):
             continue
         choice = take(offer.choice, rows[mine] - first[image])
-        own = [found[i] for i in mine]
+        own = [found[int(i)] for i in mine]
         about = dict(facts(choice, classes)) | _distances(own)
         choices.append(choice)
         why.append(about | {"order": [int(i) + 1 for i in mine], "each": own})

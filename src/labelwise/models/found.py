@@ -33,12 +33,11 @@ def record(
     """The prediction of one image, holding what is wanted.
 
     ``size`` is (width, height) of the image, ``boxes`` ``(N, 4)`` x0, y0, x1, y1 in its pixels, ``probs`` ``(N, C)``,
-    ``confidences`` ``(N,)`` (the highest of ``probs`` if None), ``objects`` ``(N, d)`` or ``vectors``, which makes them for the
-    rows that stay, ``image`` ``(d,)``. Boxes are
-    cut at the image's edges; left out are those without area, those less sure than ``threshold`` and, of those that
-    overlap by more than ``overlap`` (intersection over union) with the same most probable class, all but the surest. The
-    ``most`` surest stay, in falling order. A vector is that of each object where ``objects`` are wanted, else that of
-    the image.
+    ``confidences`` ``(N,)`` (the highest of ``probs`` if None), ``objects`` ``(N, d)`` or ``vectors``, which makes
+    them for the rows that stay, ``image`` ``(d,)``. Boxes are cut at the image's edges; left out are those without
+    area, those less sure than ``threshold`` and, of those that overlap by more than ``overlap`` (intersection over
+    union) with the same most probable class, all but the surest. The ``most`` surest stay, in falling order. A vector
+    is that of each object where ``objects`` are wanted, else that of the image.
     """
     import torch
 

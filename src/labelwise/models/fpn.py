@@ -39,7 +39,9 @@ class Fpn:
     ``iterations`` list. ``lr`` is the highest learning rate of the backbone, ``head_lr`` that of the pyramid (one
     cycle, ``warmup`` its rising share). ``class_weights`` "enet" gives rare classes more weight (Paszke et al. 2016),
     "none" none. The backbone's normalisation stays as it came (``freeze_norm``). ``passes`` and ``dropout`` are those
-    of MC-dropout (channels of the pyramid dropped).
+    of MC-dropout (channels of the pyramid dropped). With a ``source`` every step learns from as many of its images as
+    of the pool's; ``consistency`` and ``negative`` are then the weights of RIPU's two losses, local consistency on the
+    source and negative learning of probabilities under ``negative_below`` on the pool.
     """
 
     backbone: str = "convnext_nano.in12k_ft_in1k"
@@ -62,9 +64,13 @@ class Fpn:
     passes: PositiveInt = 8
     augment: bool = True
     freeze_norm: bool = True
+    consistency: NonNegativeFloat = 0.1
+    negative: NonNegativeFloat = 1.0
+    negative_below: Annotated[float, Field(gt=0, lt=1)] = 0.05
 
     tasks = frozenset[Task]({"segment"})
     provides = frozenset({"probs", "samples", "embeddings"})
+    adapts = True  # learns from a source
     validation = 0.0
     batch_size = 8
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import warnings
 from collections.abc import Iterator, Sequence
@@ -53,8 +54,8 @@ def how_to_get(source: str, key: str) -> str:
     """One line: the weights are not here, the network is not either, and what to do."""
     place = source.rpartition("/")[2]
     return (
-        f"{key}: {source!r} is neither a folder nor among earlier downloads, and the hub cannot be reached: where there "
-        f"is a network, run `hf download {source} --local-dir {place}`, copy the folder {place} here and set "
+        f"{key}: {source!r} is neither a folder nor among earlier downloads, and the hub cannot be reached: where "
+        f"there is a network, run `hf download {source} --local-dir {place}`, copy the folder {place} here and set "
         f"{key}=./{place}"
     )
 
@@ -77,8 +78,7 @@ def _from_pretrained(kind: str, source: str, **options: Any) -> Any:
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
     """No progress bars and no warnings of transformers inside; what lacks is checked here."""
-    from transformers.utils import logging
-
+    logging: Any = importlib.import_module("transformers.utils.logging")
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

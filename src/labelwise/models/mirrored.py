@@ -69,4 +69,4 @@ def _overlaps(one: NDArray[Any], two: NDArray[Any]) -> NDArray[np.float64]:
     shared = sides.clip(min=0).prod(axis=-1)
     areas = [(b[:, 2:] - b[:, :2]).clip(min=0).prod(axis=-1) for b in (one, two)]
     union = areas[0][:, None] + areas[1][None] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))

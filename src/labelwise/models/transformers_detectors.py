@@ -15,7 +15,7 @@ from labelwise.embedding.backbone import device
 from labelwise.errors import ModelError
 from labelwise.models import Place, Plan, Progress, Want
 from labelwise.models.found import corners, record
-from labelwise.models.hub import load_pretrained, parts, prepared, quiet_transformers, same_shapes
+from labelwise.models.hub import load_pretrained, parts, prepared, quiet_transformers, require, same_shapes
 from labelwise.records import Labelled, Prediction, Sample, Task
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -61,6 +61,7 @@ class TransformersDetector:
     provides = frozenset({"probs", "boxes", "objects", "embeddings"})
 
     def __post_init__(self) -> None:
+        require()
         self._place: Place | None = None
         self._loaded: tuple[str, Any, Any] | None = None
 
@@ -228,7 +229,7 @@ def _sides(known: Any, size: int) -> dict[str, int]:
 
 
 def _image_vectors(out: Any) -> Any:
-    """A vector of each image ``(B, d)``: the mean of the encoder's last states, or of the objects' where it has none."""
+    """A vector of each image ``(B, d)``: the mean of the encoder's last states, or of the objects' if it has none."""
     states = getattr(out, "encoder_last_hidden_state", None)
     if isinstance(states, list | tuple):
         states = states[-1]

@@ -15,7 +15,7 @@ from labelwise.embedding.backbone import device
 from labelwise.errors import ConfigError, ModelError
 from labelwise.models import Place, Plan, Progress, Want
 from labelwise.models.found import corners, record
-from labelwise.models.hub import load_pretrained, parts, prepared, quiet_transformers, same_shapes
+from labelwise.models.hub import load_pretrained, parts, prepared, quiet_transformers, require, same_shapes
 from labelwise.records import Labelled, Prediction, Sample, Task
 
 Confidence = Annotated[float, Field(ge=0, le=1)]
@@ -52,6 +52,7 @@ class ZeroShot:
             raise ConfigError(
                 f"model.template: expected a text with one {{}} where the class stands, but found {self.template!r}"
             )
+        require()
         self._place: Place | None = None
         self._loaded: tuple[Any, Any] | None = None
         self._words: dict[tuple[str, ...], tuple[list[str], list[int], Any]] = {}

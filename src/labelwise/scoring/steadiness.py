@@ -1,4 +1,4 @@
-"""How steadily a detector sees an object when the picture is mirrored; torch functions that take and give numpy as well."""
+"""How steadily a detector sees an object when the picture is mirrored; torch functions that take numpy as well."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def divergence(one: Tensor, two: Tensor) -> Tensor:
     p, q = (rows / rows.sum(dim=-1, keepdim=True).clamp(min=tiny) for rows in (one, two))
     middle = (p + q) / 2
     parts = [torch.special.xlogy(rows, rows) - torch.special.xlogy(rows, middle) for rows in (p, q)]
-    return (sum(part.sum(dim=-1) for part in parts) / 2).clamp(min=0)
+    return ((parts[0].sum(dim=-1) + parts[1].sum(dim=-1)) / 2).clamp(min=0)
 
 
 def _paired_overlap(one: Tensor, two: Tensor) -> Tensor:

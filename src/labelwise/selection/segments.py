@@ -84,7 +84,7 @@ def superpixel_means(features: Array, ids: Array) -> Vectors:
     means = totals / np.maximum(np.bincount(owners, minlength=count), 1)[:, None]
     if not np.isfinite(means).all():
         raise SelectionError("expected finite features, found others in a superpixel; look at the prediction")
-    return means.astype(np.float32)
+    return np.asarray(means, np.float32)
 
 
 def choose_superpixels(n: int, scores: Array, pixels: Array, *, budget: int | None = None) -> Rows:

@@ -24,8 +24,8 @@ def check_detection_model(make: Callable[[], Model], folder: Path, *, learns: bo
     probabilities of all classes and vectors; the same alone, in a batch, from a checkpoint and in another process.
 
     ``make`` gives a new model each time; ``folder`` must be empty. Trains a few times on 8 pictures of 64 x 48 pixels,
-    some without box. With ``learns`` False nothing is trained: ``fit`` gets no labels, only the classes red and green (a
-    zero-shot detector).
+    some without box. With ``learns`` False nothing is trained: ``fit`` gets no labels, only the classes red and green
+    (a zero-shot detector).
     """
     listing = coco.read(make_boxes(folder / "data"))
     samples = [replace(s, content=f"{i:032x}", size=(64, 48)) for i, s in enumerate(listing.samples)]

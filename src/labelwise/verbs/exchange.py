@@ -17,8 +17,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object")]
 
 def export(
     source: Annotated[Path, typer.Argument(metavar="RUN", help="a run's folder; or a dataset to convert")],
-    format: Annotated[str, typer.Option(help="coco, voc, yolo, cvat_xml, csv, class_folders or masks")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="the new folder, or .csv, to write")],
+    format: Annotated[str, typer.Option(help="coco, voc, yolo, cvat_xml, csv, class_folders, masks, fiftyone")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="the new folder or .csv to write; or FiftyOne's dataset")],
     what: Annotated[
         Literal["labels", "queries", "predictions"],
         typer.Option(help="what people labelled; the open queries with proposals; or what the model says of the rest"),

@@ -43,7 +43,9 @@ def plain_progress() -> Callable[[int, int, str], None]:
     def show(done: int, total: int, what: str) -> None:
         now = time.monotonic()
         last[:] = last or [now]
-        start, before = begun.setdefault(what, (now, done))
+        if done <= begun.get(what, (0.0, done))[1]:  # it begins, or begins anew in another round
+            begun[what] = now, done
+        start, before = begun[what]
         if now - last[0] >= 5:
             last[0] = now
             left = (now - start) / (done - before) * (total - done) if done > before else 0.0

@@ -37,7 +37,7 @@ class Detector:
 
     ``architecture`` is fcos, retinanet, faster_rcnn or ssdlite; ``backbone``, ``weights``, ``network``, ``mean`` and
     ``std`` as for a frozen backbone. ``size`` is the length in pixels that the longer side of a picture is scaled to.
-    ``channels`` is the width of the pyramid (a multiple of 32 for the first two), ``finest`` the stride of its finest level.
+    ``channels`` is the width of the pyramid (for the first two a multiple of 32), ``finest`` its finest stride.
     ``iterations`` (or ``epochs``) is how long a round trains, one number or a list with one a round. ``start``:
     "scratch" begins each round from ``weights``, "previous" from the last round's network. ``lr`` is the highest
     learning rate of the backbone, ``head_lr`` that of the rest (one cycle, ``warmup`` its rising share). ``flips`` and

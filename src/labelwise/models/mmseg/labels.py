@@ -65,15 +65,18 @@ def burnt(pipeline: Sequence[Any], burn: Burn) -> list[Any]:
 def restricted(dataset: Any, burn: Burn) -> Any:
     """The training dataset a configuration describes, built with its wrappers, holding only the labelled images."""
     if isinstance(dataset, (list, tuple)):
-        return ConcatDataset([restricted(one, burn) for one in dataset])
+        found = [one for one in (restricted(inner, burn) for inner in dataset) if len(one)]
+        return ConcatDataset(found) if found else _Nothing()
     if "dataset" in dataset:
         inner = restricted(dataset["dataset"], burn)
+        if not len(inner):
+            return inner
         if mmlab.type_name(dataset["type"]) == "MultiImageMixDataset":
             inner = ConcatDataset([inner])
         return DATASETS.build({**dataset, "dataset": inner})
     if "datasets" in dataset:
-        found = [restricted(one, burn) for one in dataset["datasets"]]
-        return DATASETS.build({**dataset, "datasets": [one for one in found if len(one)]})
+        found = [one for one in (restricted(inner, burn) for inner in dataset["datasets"]) if len(one)]
+        return DATASETS.build({**dataset, "datasets": found}) if found else _Nothing()
     plain = DATASETS.build({**dataset, "pipeline": burnt(dataset.get("pipeline", []), burn), "lazy_init": False})
     rows = [i for i in range(len(plain)) if place_of(plain.get_data_info(i)["img_path"]) in burn.labelled]
     return plain.get_subset(rows) if rows else _Nothing()

@@ -109,7 +109,7 @@ class Ultralytics:
         strides = [float(stride) for stride in network.model[-1].stride]
         for part in parts(samples, 4 * self.batch_size):
             pixels = read_pixels(part, self.scaled, threads=self._threads)
-            pictures = [(p.transpose(2, 0, 1).astype(np.float32) / 255, None) for p in pixels]
+            pictures = [(p.transpose(2, 0, 1).astype(np.float32) / np.float32(255), None) for p in pixels]
             found: dict[int, Prediction] = {}
             for places in same_shapes(pictures, self.batch_size):
                 inputs = torch.from_numpy(np.stack([pictures[i][0] for i in places])).to(device())

@@ -58,7 +58,7 @@ def _undone(home: Path) -> Iterator[None]:
 
     kept = dict(os.environ)
     numbers, save = np.get_printoptions(), torch.save
-    printing = {k: v for k, v in vars(torch._tensor_str.PRINT_OPTS).items()}
+    printing = dict(vars(torch._tensor_str.PRINT_OPTS))
     threads = _cv2_threads()
     home.mkdir(parents=True, exist_ok=True)
     os.environ.update(environment(home))

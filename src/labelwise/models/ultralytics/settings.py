@@ -1,10 +1,10 @@
-"""The settings of a training by ultralytics: from a mapping or a file, known words only, and none that a run decides."""
+"""The settings of a training by ultralytics: from a mapping or a file, and none that a run decides itself."""
 
 from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,12 @@ _OURS = {
     **dict.fromkeys(("mode", "task", "save", "save_period", "split", "single_cls", "classes"), "nothing"),
     **dict.fromkeys(("conf", "iou", "max_det"), "model.threshold, overlap and most"),
 }
-_READERS = {".yaml": yaml.safe_load, ".yml": yaml.safe_load, ".toml": tomllib.loads, ".json": json.loads}
+_READERS: dict[str, Callable[[str], Any]] = {
+    ".yaml": yaml.safe_load,
+    ".yml": yaml.safe_load,
+    ".toml": tomllib.loads,
+    ".json": json.loads,
+}
 
 
 def read_settings(given: Mapping[str, Any] | Path | str | None) -> dict[str, Any]:
