@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +90,15 @@ Found = dict[Job, float]
 def main() -> None:
     """Work through what is asked for and not there yet, then print the table."""
     given = _options()
+    if given.out is not None:
+        _work_through(given)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        given.out = Path(folder)
+        _work_through(given)
+
+
+def _work_through(given: argparse.Namespace) -> None:
     began = time.perf_counter()
     every = [
         Job(budget, seed, arm)
@@ -124,7 +134,9 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     options = parser(__doc__)
     options.add_argument("--weights", type=Path, default=Path("../shared/weights"), help=f"folder with {WEIGHTS}")
-    options.add_argument("--out", type=Path, help="folder of the runs, continued if it is there [runs/camvid]")
+    options.add_argument(
+        "--out", type=Path, help="folder of the runs, continued if it is there [runs/camvid; --quick: none is kept]"
+    )
     options.add_argument("--arms", type=_names(ARMS), default=list(ARMS), help="only these: " + ", ".join(ARMS))
     options.add_argument(
         "--budgets",
@@ -135,8 +147,9 @@ def _options() -> argparse.Namespace:
     )
     options.add_argument("--seeds", type=lambda text: [int(s) for s in text.split(",")], default=[0, 1, 2])
     given = options.parse_args()
-    given.out = given.out or Path("runs/camvid-quick" if given.quick else "runs/camvid")
-    if given.quick:
+    if not given.quick:
+        given.out = given.out or Path("runs/camvid")
+    else:
         given.seeds = given.seeds[:1]
     return given
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from labelwise.data import image_masks
 from labelwise.data.masks import points_of, target_mask
+from labelwise.errors import ConfigError
 from labelwise.models import Place, Plan, pixelwise
 from labelwise.models.fpn import Fpn
 from labelwise.records import Labelled
@@ -127,6 +128,13 @@ def test_a_continued_training_outlasts_its_list_at_the_lowest_rate(
     folders = rounds(made(tmp_path, start="continue", iterations=[1, 1]), labelled, tmp_path)
     assert json.loads((folders[-1] / "about.json").read_text("utf-8"))["step"] == 3
     assert np.allclose(seen[2]["rates"], [[1e-7, 4e-7]])
+
+
+@pytest.mark.parametrize("length", [{"iterations": 5}, {"iterations": None}, {"iterations": None, "epochs": 3}])
+def test_a_training_that_continues_must_know_its_rounds(length: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"start=continue: expected .* as a list") as raised:
+        Fpn(**{**SMALL, "start": "continue", **length})
+    assert "\n" not in str(raised.value)
 
 
 def test_no_point_is_lost_however_small_the_network_sees_it(labelled: list[Labelled]) -> None:

@@ -15,6 +15,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from labelwise.embedding.backbone import NetworkSpec, Preprocessing, create_network, device, preprocessing_of
 from labelwise.embedding.backbone import read_pixels as read_prepared
+from labelwise.errors import ConfigError
 from labelwise.models import Place, Plan, Progress, Want
 from labelwise.models.folding import fold_norms
 from labelwise.models.pixelwise import PixelTraining, Pyramid, feature_map, padded
@@ -74,6 +75,12 @@ class Fpn:
     batch_size = 8
 
     def __post_init__(self) -> None:
+        length = self.epochs if self.iterations is None else self.iterations
+        if self.start == "continue" and not isinstance(length, list):
+            raise ConfigError(
+                "model.start=continue: expected model.iterations or model.epochs as a list with one number a round, "
+                f"since its schedule runs over all of them, but found {length}"
+            )
         self._place: Place | None = None
         self._loaded: tuple[Path, Any, list[str]] | None = None
 
