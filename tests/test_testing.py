@@ -50,8 +50,8 @@ def test_every_head_of_the_catalogue(name):
     testing.check_head(lambda: catalog.make("head", name))
 
 
-# mmseg needs a configuration of its own: tests/models/test_mmseg.py
-@pytest.mark.parametrize("name", [name for name in catalog.TABLES["model"] if name != "mmseg"])
+# mmseg needs a configuration of its own: tests/models/test_mmseg.py; smp its library: tests/models/test_smp.py
+@pytest.mark.parametrize("name", [name for name in catalog.TABLES["model"] if name not in ("mmseg", "smp")])
 def test_every_model_of_the_catalogue(name, tmp_path):
     check = testing.check_segmentation_model if name == "fpn" else testing.check_model
     check(lambda: catalog.make("model", {"name": name, **MODELS[name]}), tmp_path)

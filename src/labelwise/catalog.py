@@ -38,6 +38,7 @@ TABLES: dict[str, dict[str, str]] = {
         "frozen": "labelwise.models.frozen:Frozen",
         "finetune": "labelwise.models.finetune:Finetune",
         "fpn": "labelwise.models.fpn:Fpn",
+        "smp": "labelwise.models.smp:Smp",
         "mmseg": "labelwise.models.mmseg:MMSeg",
     },
     "head": {

@@ -35,7 +35,8 @@ class MMSeg:
     and schedule, which then last as long as all rounds together. ``passes`` are those of MC-dropout.
     With a ``source``, whose images ``train_dataloader.dataset`` must hold too, each batch has one of its pictures for
     each of the pool's, losses are summed over both halves, and the decode head gets RIPU's two losses, with the weights
-    ``consistency`` and ``negative``.
+    ``consistency`` and ``negative``. ``keep_points``: where the pipeline makes a picture smaller, every labelled pixel
+    stays on the nearest one; else scaling loses most of them.
     """
 
     config: Path
@@ -46,6 +47,7 @@ class MMSeg:
     consistency: NonNegativeFloat = 0.1
     negative: NonNegativeFloat = 1.0
     negative_below: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    keep_points: bool = True
 
     tasks = frozenset[Task]({"segment"})
     provides = frozenset({"probs", "samples", "embeddings"})
@@ -99,7 +101,9 @@ class MMSeg:
         labelled = [x for x in train if x.target.mask is not None or len(x.target.classes)]
         before = start if self.start != "scratch" else None
         losses = (self.consistency, self.negative, self.negative_below)
-        round = Round(labelled, plan, before, self.start == "continue", here, whole, seed, out, losses)
+        round = Round(
+            labelled, plan, before, self.start == "continue", here, whole, seed, out, losses, self.keep_points
+        )
         train_round(config, round, progress)
         about = {"classes": plan.classes, "config": str(self.config)}
         (out / "about.json").write_text(json.dumps(about, ensure_ascii=False, indent=1), encoding="utf-8")

@@ -41,7 +41,8 @@ NEVER = 10**9
 @dataclass(frozen=True)
 class Round:
     """What a training is given: labels, where it begins, its length and that of all rounds (0: as configured), and how
-    it learns from a source: weights of the two losses, and the probability below which the second one acts."""
+    it learns from a source: weights of the two losses, and the probability below which the second one acts. With
+    ``keep_points`` no labelled pixel is lost where the pipeline makes pictures smaller."""
 
     train: Sequence[Labelled]
     plan: Plan
@@ -52,6 +53,7 @@ class Round:
     seed: int
     out: Path
     adaptation: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    keep_points: bool = True
 
 
 class RoundRunner(Runner):  # type: ignore[misc]
@@ -242,7 +244,7 @@ def _loader(config: Any, round: Round, ignore_index: int) -> dict[str, Any]:
 
 def _dataset(dataset: Any, labelled: Sequence[Labelled], round: Round, ignore_index: int) -> Any:
     """The configured dataset, of the labelled images only."""
-    burn = Burn({place_of(x.sample.path): x for x in labelled}, round.plan.classes, ignore_index)
+    burn = Burn({place_of(x.sample.path): x for x in labelled}, round.plan.classes, ignore_index, round.keep_points)
     found = restricted(dataset, burn)
     if not len(found):
         raise ModelError("none of the labelled images is in train_dataloader.dataset: look at its data_root")
