@@ -39,6 +39,7 @@ TABLES: dict[str, dict[str, str]] = {
         "frozen": "labelwise.models.frozen:Frozen",
         "finetune": "labelwise.models.finetune:Finetune",
         "fpn": "labelwise.models.fpn:Fpn",
+        "smp": "labelwise.models.smp:Smp",
         "detector": "labelwise.models.detectors:Detector",
         "mmseg": "labelwise.models.mmseg:MMSeg",
         "zero_shot": "labelwise.models.zero_shot:ZeroShot",

@@ -121,6 +121,37 @@ def test_the_loss_sees_the_labels_and_nothing_else(
     assert (maps["002.png"] == 1).all()
 
 
+@pytest.mark.parametrize("keep", [True, False])
+def test_no_point_is_lost_where_pictures_become_small(
+    spied: tuple[Path, list[Any]], labelled: list[Labelled], mmseg_config: Write, tmp_path: Path, keep: bool
+) -> None:
+    path, seen = spied
+    text = path.read_text(encoding="utf-8")
+    small = "dict(type='RandomResize', scale=(12, 8), ratio_range=(1.0, 1.0), keep_ratio=False)"
+    path.write_text(f"{text}\ntrain_dataloader['dataset']['pipeline'].insert(2, {small})", encoding="utf-8")
+    fit(made(path, tmp_path / "home", keep_points=keep), labelled, tmp_path / "out")
+    counts = {Path(p).name: int((found != 255).sum()) for p, found, *_ in seen}
+    for item in labelled:
+        assert item.target.geometry is not None
+        cells = {(int(x) // 4, int(y) // 4) for x, y in item.target.geometry}
+        assert (counts[item.sample.path.name] == len(cells)) is keep
+
+
+def test_points_are_put_back_where_they_fall() -> None:
+    from labelwise.models.mmseg.labels import with_points
+
+    labels = np.full((6, 9), 255, np.uint8)
+    labels[0, 1], labels[4, 4], labels[5, 5] = 1, 2, 3
+    scaled = labels[::3, ::3].copy()
+    assert (scaled == 255).all()
+    assert with_points(labels, scaled, 255).tolist() == [[1, 255, 255], [255, 3, 255]]
+    assert (scaled == 255).all()
+    twice = labels.repeat(2, axis=0).repeat(2, axis=1)
+    assert (with_points(labels, twice, 255) == twice).all()
+    dense = np.arange(54, dtype=np.uint8).reshape(6, 9)
+    assert (with_points(dense, dense[::2, ::2], 255) == dense[::2, ::2]).all()
+
+
 def test_a_dataset_without_masks_can_be_learnt_from(
     spied: tuple[Path, list[Any]], labelled: list[Labelled], tmp_path: Path
 ) -> None:

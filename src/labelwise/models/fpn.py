@@ -39,9 +39,10 @@ class Fpn:
     ``iterations`` list. ``lr`` is the highest learning rate of the backbone, ``head_lr`` that of the pyramid (one
     cycle, ``warmup`` its rising share). ``class_weights`` "enet" gives rare classes more weight (Paszke et al. 2016),
     "none" none. The backbone's normalisation stays as it came (``freeze_norm``). ``passes`` and ``dropout`` are those
-    of MC-dropout (channels of the pyramid dropped). With a ``source`` every step learns from as many of its images as
-    of the pool's; ``consistency`` and ``negative`` are then the weights of RIPU's two losses, local consistency on the
-    source and negative learning of probabilities under ``negative_below`` on the pool.
+    of MC-dropout (channels of the pyramid dropped); with ``sampling`` "flips" samples are those of the picture and its
+    mirror image instead, with "both" passes alternate between these two. With a ``source`` every step learns from as
+    many of its images as of the pool's; ``consistency`` and ``negative`` are then the weights of RIPU's two losses,
+    local consistency on the source and negative learning of probabilities under ``negative_below`` on the pool.
     """
 
     backbone: str = "convnext_nano.in12k_ft_in1k"
@@ -62,6 +63,7 @@ class Fpn:
     class_weights: Literal["enet", "none"] = "enet"
     dropout: Share = 0.1
     passes: PositiveInt = 8
+    sampling: Literal["dropout", "flips", "both"] = "dropout"
     augment: bool = True
     freeze_norm: bool = True
     consistency: NonNegativeFloat = 0.1
@@ -149,7 +151,10 @@ class Fpn:
                 if "probs" in want:
                     outputs["probs"] = self._probs(network, fused, pixels.shape[:2], sample.size)
                 if "samples" in want:
-                    outputs["samples"] = self._samples(network, fused, pixels.shape[:2], sample.size)
+                    views = [fused]
+                    if self.sampling != "dropout":
+                        views.append(network.fused(padded([pixels[:, ::-1]], preprocessing)))
+                    outputs["samples"] = self._samples(network, views, pixels.shape[:2], sample.size)
                 if "embeddings" in want:
                     outputs["embedding"] = feature_map(fused, pixels.shape[:2], network.stride)
                 yield Prediction(sample.id, **outputs)
@@ -164,15 +169,21 @@ class Fpn:
         # Classes stay apart in memory, as the compiled loops of the scores read them without a copy.
         return np.asarray(softmax(logits[0].permute(1, 2, 0)).cpu().numpy())
 
-    def _samples(self, network: Any, fused: Any, inner: tuple[int, ...], size: tuple[int, int]) -> NDArray[np.float32]:
+    def _samples(
+        self, network: Any, views: Sequence[Any], inner: tuple[int, ...], size: tuple[int, int]
+    ) -> NDArray[np.float32]:
         import torch
 
         # Masks come from a generator of their own, one a pass: the same for every picture and batch.
         passes = []
-        for index in range(self.passes):
+        for index in range(2 if self.sampling == "flips" else self.passes):
+            fused = views[index % len(views)]
             generator = torch.Generator().manual_seed(index)
             keep = (torch.rand(fused.shape[1], generator=generator) >= self.dropout).float() / (1 - self.dropout)
-            passes.append(self._probs(network, fused * keep.to(fused.device)[None, :, None, None], inner, size))
+            if self.sampling != "flips":
+                fused = fused * keep.to(fused.device)[None, :, None, None]
+            probs = self._probs(network, fused, inner, size)
+            passes.append(probs[:, ::-1] if index % len(views) else probs)  # the mirror image turned back
         return np.stack(passes)
 
     def _scaled(self, image: Image.Image) -> NDArray[np.uint8]:

@@ -189,7 +189,7 @@ class PixelTraining:
             ):
                 group["lr"] = highest * share
             with torch.autocast(device(), enabled=device() == "cuda"):
-                loss = torch.zeros((), device=device())
+                loss: Any = torch.zeros((), device=device())
                 if own is not None:
                     loss = loss + losses.of_pool(self.network(own[0]), own[1], self.adapting)
                 if given is not None:

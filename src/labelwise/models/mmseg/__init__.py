@@ -39,7 +39,8 @@ class MMSeg:
     and schedule, which then last as long as all rounds together. ``passes`` are those of MC-dropout.
     With a ``source``, whose images ``train_dataloader.dataset`` must hold too, each batch has one of its pictures for
     each of the pool's, losses are summed over both halves, and the decode head gets RIPU's two losses, with the weights
-    ``consistency`` and ``negative``.
+    ``consistency`` and ``negative``. ``keep_points``: where the pipeline makes a picture smaller, every labelled pixel
+    stays on the nearest one; else scaling loses most of them.
 
     A MultiTaskSegmentor also gives ``reconstruction``. It may learn to reconstruct the whole pool for ``warmup`` epochs
     before the first round, without labels; ``reconstructions`` is a folder for pictures of what it makes of images.
@@ -57,6 +58,7 @@ class MMSeg:
     warmup: NonNegativeInt = 0
     reconstructions: Path | None = None
     validate_every: PositiveInt | None = None
+    keep_points: bool = True
 
     tasks = frozenset[Task]({"segment"})
     adapts = True  # learns from a source
@@ -123,7 +125,19 @@ class MMSeg:
         hooks = self._hooks(config, f"round{plan.round}", [x.sample for x in labelled])
         goes_on = self.start == "continue"
         round = Round(
-            labelled, plan, before, goes_on, here, whole, seed, out, losses, weights, hooks=hooks, home=self._home(out)
+            labelled,
+            plan,
+            before,
+            goes_on,
+            here,
+            whole,
+            seed,
+            out,
+            losses,
+            self.keep_points,
+            weights,
+            hooks=hooks,
+            home=self._home(out),
         )
         train_round(config, round, progress)
         about = {"classes": plan.classes, "config": str(self.config)}

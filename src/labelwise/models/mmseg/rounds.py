@@ -41,9 +41,9 @@ class Round:
     """What a training is given: labels, where it begins, and its length and that of all rounds (0: as configured).
 
     ``adaptation`` is how it learns from a source: weights of the two losses, and the probability below which the second
-    one acts. ``weights`` are those of a network where there is no round to begin from; ``stage`` "mae" learns to
-    reconstruct only. ``hooks`` make what looks on, from the configuration; ``home`` is where the run's model keeps
-    things.
+    one acts. With ``keep_points`` no labelled pixel is lost where the pipeline makes pictures smaller. ``weights`` are
+    those of a network where there is no round to begin from; ``stage`` "mae" learns to reconstruct only. ``hooks`` make
+    what looks on, from the configuration; ``home`` is where the run's model keeps things.
     """
 
     train: Sequence[Labelled]
@@ -55,6 +55,7 @@ class Round:
     seed: int
     out: Path
     adaptation: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    keep_points: bool = True
     weights: Path | None = None
     stage: str = "both"
     hooks: Sequence[Callable[[Any], Any]] = ()
@@ -264,7 +265,7 @@ def _loader(config: Any, round: Round, ignore_index: int) -> dict[str, Any]:
 
 def _dataset(dataset: Any, labelled: Sequence[Labelled], round: Round, ignore_index: int) -> Any:
     """The configured dataset, of the labelled images only."""
-    burn = Burn({place_of(x.sample.path): x for x in labelled}, round.plan.classes, ignore_index)
+    burn = Burn({place_of(x.sample.path): x for x in labelled}, round.plan.classes, ignore_index, round.keep_points)
     found = restricted(dataset, burn)
     if not len(found):
         raise ModelError("none of the labelled images is in train_dataloader.dataset: look at its data_root")
