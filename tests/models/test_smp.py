@@ -77,6 +77,7 @@ def test_weights_from_files(tmp_path: Path) -> None:
     ("options", "words"),
     [
         ({"architecture": "Unett"}, "did you mean 'Unet'"),
+        ({"passes": 0}, "passes: Input should be greater than 0"),
         ({"backbone": "resnet_34"}, "unknown encoder 'resnet_34'"),
         ({"backbone": "resnet18", "weights": "missing.pth"}, "no weight file 'missing.pth'"),
         (

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from labelwise import catalog
 from labelwise.data.images import open_image
@@ -23,7 +22,8 @@ from labelwise.selection.segments import choose_superpixels, score_superpixels, 
 from labelwise.strategies import Recipe
 
 Flags = NDArray[np.bool_]
-Ids = NDArray[np.integer[Any]]
+
+IDS = 65_535  # of superpixels: as many as 16 bits hold
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,7 @@ def segments(ask: Ask, item: Item) -> Mask:
     """The superpixels of an image ``(h, w)``: made once, and kept beside the run."""
     assert ask.superpixels is not None
     if item.segments is not None and item.segments.is_file():
-        with Image.open(item.segments) as kept:
-            return np.asarray(kept).astype(np.uint16)
+        return read_mask(item.segments, IDS, size=item.sample.size)
     pixels = np.asarray(open_image(item.sample.path, name=item.sample.id)[0])
     ids: Mask = superpixels(pixels, ask.superpixels, compactness=ask.compactness).astype(np.uint16)
     if item.segments is not None:

@@ -158,9 +158,6 @@ def _read(file: str) -> Mapping[str, Any]:
             f"no weight file {file!r}: give model.weights a .safetensors or .pth file, 'hub', or 'none' for an "
             "untrained encoder"
         )
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
+    from timm.models import load_state_dict
 
-        return load_file(path)
-    found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    return dict(found.get("state_dict", found))
+    return dict(load_state_dict(str(path), device="cpu", weights_only=True))
