@@ -94,6 +94,18 @@ def plain_datasets(dataset: Any) -> list[Any]:
     return [dataset]
 
 
+def class_names(config: Any, dataset: Any) -> tuple[str, ...]:
+    """The classes that a dataset of a configuration names, itself or by its type; none if they cannot be told."""
+    if own := (dataset.get("metainfo") or {}).get("classes"):
+        return tuple(own) if isinstance(own, (list, tuple)) else ()  # a file's name is left to the dataset
+    with scope(config):
+        from mmengine.registry import DATASETS
+
+        kind = dataset.get("type")
+        found = DATASETS.get(kind) if isinstance(kind, str) else kind
+    return tuple((getattr(found, "METAINFO", None) or {}).get("classes") or ())
+
+
 def by_epoch(train_cfg: Mapping[str, Any]) -> bool:
     """True if a training is counted in epochs, False if in iterations."""
     if "type" in train_cfg:

@@ -78,6 +78,8 @@ class MMSeg:
         if self.warmup and not mmlab.multi_task(config):
             raise ModelError(f"{self.config}: warmup={self.warmup} needs model.type='MultiTaskSegmentor'")
         self._pool = tuple(pool) if self.warmup else ()
+        if known := next((s.target.classes for s in [*pool, *others] if s.target and s.target.mask), None):
+            _check_classes(config, known, self.config)
         learning = "\n".join(f"{key} = {config.get(key)!r}" for key in LEARNING)
         digest = hashlib.blake2b(learning.encode(), digest_size=16).hexdigest()
         file = place.home / "config.digest"
@@ -189,9 +191,11 @@ class MMSeg:
 
     def _load(self, checkpoint: Path) -> Any:
         from labelwise.models.mmseg.predictor import Predictor
+        from labelwise.models.mmseg.rounds import guarded
 
         if self._loaded is None or self._loaded[0] != checkpoint:
-            self._loaded = (checkpoint, Predictor(self._read(), checkpoint))
+            found = guarded(Predictor, self._read(), checkpoint, failed=f"the network in {checkpoint} cannot be built")
+            self._loaded = (checkpoint, found)
         return self._loaded[1]
 
     def _read(self) -> Any:
