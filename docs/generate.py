@@ -145,6 +145,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "optimiser and schedule too",
         "length": "epochs or iterations of a round, or a list with one a round; default: as `train_cfg` says",
         "passes": "number of MC-dropout passes where samples are needed",
+        "flip": "predictions are the mean of a picture's and its mirror image's",
         "warmup": "epochs that a MultiTaskSegmentor learns to reconstruct the pool before round 0, without labels",
         "reconstructions": "folder for pictures of what it reconstructs",
         "validate_every": "iterations between two looks at the losses on the validation images",

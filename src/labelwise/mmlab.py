@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import io
 import os
@@ -15,6 +16,10 @@ from typing import Any
 from labelwise.errors import ConfigError
 
 PACKAGES = ("mmengine", "mmcv", "mmseg")
+# Keys of mmengine that an option may add to a configuration.
+KEYS = frozenset(
+    f"{part}_{kind}" for part in ("train", "val", "test") for kind in ("dataloader", "cfg", "evaluator", "pipeline")
+) | {"model", "load_from", "resume", "work_dir", "env_cfg", "data_preprocessor", "visualizer", "vis_backends"}
 INSTALL = "pip install 'labelwise[mmseg]'"
 
 
@@ -43,11 +48,23 @@ def load_config(path: Path | str, options: Mapping[str, Any] | None = None) -> A
         except Exception as error:
             raise ConfigError(f"{path} cannot be read: {type(error).__name__}: {_first_line(error)}") from error
     if options:
+        _refuse_slips(options, config, path)
         try:
             config.merge_from_dict({key: _option(value) for key, value in options.items()})
         except Exception as error:
             raise ConfigError(f"{path}: these options do not fit: {_first_line(error)}") from error
     return config
+
+
+def _refuse_slips(options: Mapping[str, Any], config: Any, path: Path | str) -> None:
+    """A first word that is nearly one of the configuration's would be a new key, and change nothing."""
+    for key in options:
+        word = key.partition(".")[0]
+        near = difflib.get_close_matches(word, config, n=1, cutoff=0.8)
+        if word not in config and word not in KEYS and near:
+            raise ConfigError(
+                f"{path}: the option {key!r} is for no key of the configuration: did you mean {near[0]!r}?"
+            )
 
 
 def _option(value: Any) -> Any:

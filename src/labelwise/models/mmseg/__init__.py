@@ -36,7 +36,8 @@ class MMSeg:
     the unit of its ``train_cfg`` (epochs or iterations): one number, or a list with one a round; None: all that
     ``train_cfg`` says. Its schedules are stretched to that length. ``start``: "scratch" begins each round from
     ``load_from`` or the backbone's weights, "previous" from the last round's network, "continue" also keeps optimiser
-    and schedule, which then last as long as all rounds together. ``passes`` are those of MC-dropout.
+    and schedule, which then last as long as all rounds together. ``passes`` are those of MC-dropout; with ``flip``
+    each prediction is the mean of the picture's and of its mirror image's.
 
     A MultiTaskSegmentor also gives ``reconstruction``. It may learn to reconstruct the whole pool for ``warmup`` epochs
     before the first round, without labels; ``reconstructions`` is a folder for pictures of what it makes of images.
@@ -48,6 +49,7 @@ class MMSeg:
     start: Literal["scratch", "previous", "continue"] = "scratch"
     length: PositiveInt | list[PositiveInt] | None = None
     passes: PositiveInt = 8
+    flip: bool = False
     warmup: NonNegativeInt = 0
     reconstructions: Path | None = None
     validate_every: PositiveInt | None = None
@@ -194,7 +196,9 @@ class MMSeg:
         from labelwise.models.mmseg.rounds import guarded
 
         if self._loaded is None or self._loaded[0] != checkpoint:
-            found = guarded(Predictor, self._read(), checkpoint, failed=f"the network in {checkpoint} cannot be built")
+            found = guarded(
+                Predictor, self._read(), checkpoint, self.flip, failed=f"the network in {checkpoint} cannot be built"
+            )
             self._loaded = (checkpoint, found)
         return self._loaded[1]
 
