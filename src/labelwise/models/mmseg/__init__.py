@@ -130,11 +130,15 @@ class MMSeg:
     def predict(self, checkpoint: Path | None, samples: Sequence[Sample], *, want: Want) -> Iterator[Prediction]:
         """Class probabilities ``(h, w, C)`` at the size of each picture, one at a time, by the test pipeline."""
         assert checkpoint is not None, "without a checkpoint a segmentation has nothing to say"
+        from labelwise.models.mmseg.rounds import guarded
+
         predictor = self._load(checkpoint)
         threads = self._place.threads if self._place else 1
-        ready = read_ahead(samples, predictor.prepared, threads=threads, window=2 * threads)
+        prepared = partial(guarded, predictor.prepared, failed="the test pipeline failed")
+        ready = read_ahead(samples, prepared, threads=threads, window=2 * threads)
         for sample, data in zip(samples, ready, strict=True):
-            yield predictor.predict(sample, data, want, self.passes)
+            failed = f"{sample.id}: the prediction failed"
+            yield guarded(predictor.predict, sample, data, want, self.passes, failed=failed)
 
     def judged(self, checkpoint: Path, round: int, figures: Mapping[str, Mapping[str, Any]]) -> None:
         """Give a round's figures, by split, to the backends that draw the curves of its training."""

@@ -59,7 +59,7 @@ class Predictor:
         probs = self._seen(sample, data)
         if self.flip:
             mirrored = {**data, "inputs": data["inputs"].flip(-1)}
-            probs = (probs + self._seen(sample, mirrored)[:, ::-1]) / 2
+            probs = np.asarray((probs + self._seen(sample, mirrored)[:, ::-1]) / 2, np.float32)
         return probs
 
     def _seen(self, sample: Sample, data: Any) -> NDArray[np.float32]:
