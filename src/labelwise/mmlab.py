@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import io
 import os
@@ -15,6 +16,10 @@ from typing import Any
 from labelwise.errors import ConfigError
 
 PACKAGES = ("mmengine", "mmcv", "mmseg")
+# Keys of mmengine that an option may add to a configuration.
+KEYS = frozenset(
+    f"{part}_{kind}" for part in ("train", "val", "test") for kind in ("dataloader", "cfg", "evaluator", "pipeline")
+) | {"model", "load_from", "resume", "work_dir", "env_cfg", "data_preprocessor", "visualizer", "vis_backends"}
 INSTALL = "pip install 'labelwise[mmseg]'"
 
 
@@ -43,11 +48,23 @@ def load_config(path: Path | str, options: Mapping[str, Any] | None = None) -> A
         except Exception as error:
             raise ConfigError(f"{path} cannot be read: {type(error).__name__}: {_first_line(error)}") from error
     if options:
+        _refuse_slips(options, config, path)
         try:
             config.merge_from_dict({key: _option(value) for key, value in options.items()})
         except Exception as error:
             raise ConfigError(f"{path}: these options do not fit: {_first_line(error)}") from error
     return config
+
+
+def _refuse_slips(options: Mapping[str, Any], config: Any, path: Path | str) -> None:
+    """A first word that is nearly one of the configuration's would be a new key, and change nothing."""
+    for key in options:
+        word = key.partition(".")[0]
+        near = difflib.get_close_matches(word, config, n=1, cutoff=0.8)
+        if word not in config and word not in KEYS and near:
+            raise ConfigError(
+                f"{path}: the option {key!r} is for no key of the configuration: did you mean {near[0]!r}?"
+            )
 
 
 def _option(value: Any) -> Any:
@@ -94,11 +111,24 @@ def plain_datasets(dataset: Any) -> list[Any]:
     return [dataset]
 
 
+<<<<<<< HEAD
 def several_datasets(dataset: Any) -> list[Any]:
     """The datasets that a list or a ConcatDataset holds, if two or more; else none."""
     if isinstance(dataset, Mapping) and type_name(dataset.get("type", "")) == "ConcatDataset":
         dataset = dataset.get("datasets")
     return list(dataset) if isinstance(dataset, (list, tuple)) and len(dataset) > 1 else []
+=======
+def class_names(config: Any, dataset: Any) -> tuple[str, ...]:
+    """The classes that a dataset of a configuration names, itself or by its type; none if they cannot be told."""
+    if own := (dataset.get("metainfo") or {}).get("classes"):
+        return tuple(own) if isinstance(own, (list, tuple)) else ()  # a file's name is left to the dataset
+    with scope(config):
+        from mmengine.registry import DATASETS
+
+        kind = dataset.get("type")
+        found = DATASETS.get(kind) if isinstance(kind, str) else kind
+    return tuple((getattr(found, "METAINFO", None) or {}).get("classes") or ())
+>>>>>>> multitask
 
 
 def by_epoch(train_cfg: Mapping[str, Any]) -> bool:

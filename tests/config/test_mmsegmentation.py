@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -105,7 +108,10 @@ def test_keys_that_are_not_needed_give_a_note(mmseg_config: Write) -> None:
     assert [n.split()[0] for n in configuration.notes(path)] == ["mask_dir", "mae_viz_dir"]
 
 
-def test_the_old_wandb_hook_is_the_visualizers_backend(mmseg_config: Write) -> None:
+def test_the_old_wandb_hook_is_the_visualizers_backend(mmseg_config: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    present = ModuleType("wandb")
+    present.__spec__ = ModuleSpec("wandb", None)
+    monkeypatch.setitem(sys.modules, "wandb", present)
     path = mmseg_config(
         "log_config = dict(interval=20, hooks=[dict(type='TextLoggerHook'),",
         "    dict(type='WandbLoggerHookWithVal', init_kwargs=dict(project='p'))])",
@@ -123,8 +129,6 @@ def test_custom_imports_are_found_from_the_working_folder(
     path = mmseg_config("custom_imports = dict(imports=['own_dataset'], allow_failed_imports=False)")
     monkeypatch.chdir(tmp_path)
     loaded(path)
-    import sys
-
     assert "own_dataset" in sys.modules
     assert str(tmp_path) not in sys.path
 
@@ -145,6 +149,45 @@ def test_changes_reach_whom_they_are_for(mmseg_config: Write, tmp_path: Path) ->
     expected = {"model.decode_head.dropout_ratio": 0.5, "runner.sample_rounds": 4, "train_cfg.max_iters": 8}
     assert config.model.options["cfg_options"] == config.data.options["cfg_options"] == expected
     assert config.folder == tmp_path / "other" / "place"
+
+
+def test_configurations_of_mmsegmentation_itself_can_be_the_base(mmseg_config: Write, tmp_path: Path) -> None:
+    """They name their optimizer at the top, and are named by the package; options are read as mmengine reads them."""
+    data = mmseg_config().parent / "data"
+    dataset = {"type": "BaseSegDataset", "data_root": str(data), "img_suffix": ".png", "_delete_": True}
+    dataset |= {"metainfo": {"classes": ("blue", "red", "green")}, "pipeline": []}
+    dataset |= {"data_prefix": {"img_path": "images", "seg_map_path": "masks"}}
+    lines = (
+        "_base_ = ['mmseg::sem_fpn/fpn_r50_4xb2-80k_cityscapes-512x1024.py']",
+        f"train_dataloader = dict(dataset={dataset!r})",
+        "val_dataloader = test_dataloader = None",
+        "model = dict(decode_head=dict(num_classes=3))",
+        "amounts = dict(budget_per_round=9, initial_label_pixels=9)",
+        "active_learning = dict(heuristic='random', settings=dict(pixel=amounts))",
+        "runner = dict(type='ActiveLearningRunner', sample_mode='pixel', sample_rounds=2)",
+    )
+    path = tmp_path / "mine.py"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    options = "model.pretrained=None", "optim_wrapper.optimizer.lr=1e-3", "model.decode_head.in_channels=(8,8,8,8)"
+    config = loaded(path, *options)
+    from labelwise import mmlab
+
+    found = mmlab.load_config(path, config.model.options["cfg_options"])
+    assert found.optimizer.type == "SGD"
+    assert found.model.pretrained is None
+    assert found.optim_wrapper.optimizer.lr == 1e-3
+    assert found.model.decode_head.in_channels == (8, 8, 8, 8)
+
+
+def test_a_slip_in_an_option_is_refused(mmseg_config: Write) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'model'"):
+        loaded(mmseg_config(), "modle.decode_head.channels=4")
+    loaded(mmseg_config(), "test_dataloader.batch_size=1", "resume=True", "model.decode_head.norm_cfg.type=BN")
+
+
+def test_pictures_of_whole_images_give_a_note(mmseg_config: Write) -> None:
+    assert any("visualize" in n for n in configuration.notes(mmseg_config("runner['sample_mode'] = 'image'")))
+    assert not any("visualize" in n for n in configuration.notes(mmseg_config()))
 
 
 def test_a_written_configuration_reads_the_same(mmseg_config: Write, tmp_path: Path) -> None:
@@ -184,6 +227,8 @@ def test_a_written_configuration_reads_the_same(mmseg_config: Write, tmp_path: P
         ('runner["sample_rounds"] = 0', "above 0"),
         ("del runner", "runner: expected dict"),
         ("source_free = False", "source_free"),
+        ("model['decode_head']['num_classes'] = 5", "num_classes=3"),
+        ("model['decode_head'].pop('num_classes')", "num_classes=3"),
         ("del optim_wrapper", "'optim_wrapper' of mmsegmentation 1.x is missing"),
         ("1 / 0", "ZeroDivisionError"),
         ("data = dict(train=1)", "train_dataloader"),

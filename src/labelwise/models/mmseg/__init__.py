@@ -36,11 +36,16 @@ class MMSeg:
     the unit of its ``train_cfg`` (epochs or iterations): one number, or a list with one a round; None: all that
     ``train_cfg`` says. Its schedules are stretched to that length. ``start``: "scratch" begins each round from
     ``load_from`` or the backbone's weights, "previous" from the last round's network, "continue" also keeps optimiser
+<<<<<<< HEAD
     and schedule, which then last as long as all rounds together. ``passes`` are those of MC-dropout.
     With a ``source``, whose images ``train_dataloader.dataset`` must hold too, each batch has one of its pictures for
     each of the pool's, losses are summed over both halves, and the decode head gets RIPU's two losses, with the weights
     ``consistency`` and ``negative``. ``keep_points``: where the pipeline makes a picture smaller, every labelled pixel
     stays on the nearest one; else scaling loses most of them.
+=======
+    and schedule, which then last as long as all rounds together. ``passes`` are those of MC-dropout; with ``flip``
+    each prediction is the mean of the picture's and of its mirror image's.
+>>>>>>> multitask
 
     A MultiTaskSegmentor also gives ``reconstruction``. It may learn to reconstruct the whole pool for ``warmup`` epochs
     before the first round, without labels; ``reconstructions`` is a folder for pictures of what it makes of images.
@@ -52,9 +57,13 @@ class MMSeg:
     start: Literal["scratch", "previous", "continue"] = "scratch"
     length: PositiveInt | list[PositiveInt] | None = None
     passes: PositiveInt = 8
+<<<<<<< HEAD
     consistency: NonNegativeFloat = 0.1
     negative: NonNegativeFloat = 1.0
     negative_below: Annotated[float, Field(gt=0, lt=1)] = 0.05
+=======
+    flip: bool = False
+>>>>>>> multitask
     warmup: NonNegativeInt = 0
     reconstructions: Path | None = None
     validate_every: PositiveInt | None = None
@@ -87,6 +96,8 @@ class MMSeg:
         if self.warmup and not mmlab.multi_task(config):
             raise ModelError(f"{self.config}: warmup={self.warmup} needs model.type='MultiTaskSegmentor'")
         self._pool = tuple(pool) if self.warmup else ()
+        if known := next((s.target.classes for s in [*pool, *others] if s.target and s.target.mask), None):
+            _check_classes(config, known, self.config)
         learning = "\n".join(f"{key} = {config.get(key)!r}" for key in LEARNING)
         digest = hashlib.blake2b(learning.encode(), digest_size=16).hexdigest()
         file = place.home / "config.digest"
@@ -148,11 +159,15 @@ class MMSeg:
     def predict(self, checkpoint: Path | None, samples: Sequence[Sample], *, want: Want) -> Iterator[Prediction]:
         """Class probabilities ``(h, w, C)`` at the size of each picture, one at a time, by the test pipeline."""
         assert checkpoint is not None, "without a checkpoint a segmentation has nothing to say"
+        from labelwise.models.mmseg.rounds import guarded
+
         predictor = self._load(checkpoint)
         threads = self._place.threads if self._place else 1
-        ready = read_ahead(samples, predictor.prepared, threads=threads, window=2 * threads)
+        prepared = partial(guarded, predictor.prepared, failed="the test pipeline failed")
+        ready = read_ahead(samples, prepared, threads=threads, window=2 * threads)
         for sample, data in zip(samples, ready, strict=True):
-            yield predictor.predict(sample, data, want, self.passes)
+            failed = f"{sample.id}: the prediction failed"
+            yield guarded(predictor.predict, sample, data, want, self.passes, failed=failed)
 
     def judged(self, checkpoint: Path, round: int, figures: Mapping[str, Mapping[str, Any]]) -> None:
         """Give a round's figures, by split, to the backends that draw the curves of its training."""
@@ -211,9 +226,13 @@ class MMSeg:
 
     def _load(self, checkpoint: Path) -> Any:
         from labelwise.models.mmseg.predictor import Predictor
+        from labelwise.models.mmseg.rounds import guarded
 
         if self._loaded is None or self._loaded[0] != checkpoint:
-            self._loaded = (checkpoint, Predictor(self._read(), checkpoint))
+            found = guarded(
+                Predictor, self._read(), checkpoint, self.flip, failed=f"the network in {checkpoint} cannot be built"
+            )
+            self._loaded = (checkpoint, found)
         return self._loaded[1]
 
     def _read(self) -> Any:

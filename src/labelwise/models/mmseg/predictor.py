@@ -23,7 +23,8 @@ from labelwise.records import Prediction, Sample
 class Predictor:
     """The network of a checkpoint with the test pipeline of its configuration."""
 
-    def __init__(self, config: Any, checkpoint: Path) -> None:
+    def __init__(self, config: Any, checkpoint: Path, flip: bool = False) -> None:
+        self.flip = flip
         with mmlab.scope(config):
             from labelwise.models.mmseg import multitask  # in the scope, where nothing is printed
 
@@ -56,6 +57,14 @@ class Predictor:
         return Prediction(sample.id, **outputs)
 
     def _probs(self, sample: Sample, data: Any) -> NDArray[np.float32]:
+        """Class probabilities; with ``flip`` the mean of the picture's and of its mirror image's."""
+        probs = self._seen(sample, data)
+        if self.flip:
+            mirrored = {**data, "inputs": data["inputs"].flip(-1)}
+            probs = np.asarray((probs + self._seen(sample, mirrored)[:, ::-1]) / 2, np.float32)
+        return probs
+
+    def _seen(self, sample: Sample, data: Any) -> NDArray[np.float32]:
         batch = {"inputs": [data["inputs"]], "data_samples": [data["data_samples"].clone()]}
         with torch.inference_mode():
             logits = self.network.test_step(batch)[0].seg_logits.data.float()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+import traceback
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,6 +35,7 @@ LOGS = "mmengine"  # the folder of its logs, in the checkpoint's
 # What of a schedule is a moment or a length.
 TIMES = ("begin", "end", "T_max", "milestones", "step_size", "total_steps", "periods")
 NEVER = 10**9
+TRACEBACK = "traceback.txt"
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,16 @@ def train_round(config: Any, round: Round, progress: Progress) -> None:
 
         multitask.register()
         try:
-            runner = _guarded(_runner, config, round, name, progress)
-            runner.train()
+            runner = guarded(
+                _runner,
+                config,
+                round,
+                name,
+                progress,
+                failed="mmsegmentation cannot build the training",
+                told=round.home,
+            )
+            guarded(runner.train, failed="the training by mmsegmentation failed", told=round.home)
             network = runner.model.module if hasattr(runner.model, "module") else runner.model
             save_tensors(_unshared(network.state_dict()), round.out / "network.safetensors", {})
             if round.goes_on:
@@ -136,15 +146,20 @@ def unlabelled(samples: Sequence[Sample]) -> list[Labelled]:
     return [Labelled(s, Target((), np.empty((0, 2), np.int32), np.empty(0, np.int64))) for s in samples]
 
 
-def _guarded(make: Any, *given: Any) -> Any:
-    """What cannot be built from a configuration is the configuration's author's to mend: one line."""
+def guarded(make: Any, *given: Any, failed: str, told: Path | None = None) -> Any:
+    """What fails inside mmsegmentation is mostly the configuration's: one line, and the traceback beside ``told``."""
     try:
         return make(*given)
     except LabelwiseError:
         raise
     except Exception as error:
         line = (str(error).strip().splitlines() or [""])[0]
-        raise ModelError(f"mmsegmentation cannot build the training: {type(error).__name__}: {line}") from error
+        where = ""
+        if told is not None:
+            file = told / TRACEBACK
+            file.write_text(traceback.format_exc(), encoding="utf-8")
+            where = f"; the traceback is in {file}"
+        raise ModelError(f"{failed}: {type(error).__name__}: {line}{where}") from error
 
 
 def _runner(config: Any, round: Round, name: str, progress: Progress) -> RoundRunner:
