@@ -218,14 +218,11 @@ MEANINGS: dict[str, dict[str, str]] = {
         "optimiser and schedule too",
         "length": "epochs or iterations of a round, or a list with one a round; default: as `train_cfg` says",
         "passes": "number of MC-dropout passes where samples are needed",
-<<<<<<< HEAD
         "consistency": "as for `fpn`",
         "negative": "as for `fpn`",
         "negative_below": "as for `fpn`",
         "keep_points": "scaling a picture down loses no labelled pixel",
-=======
         "flip": "predictions are the mean of a picture's and its mirror image's",
->>>>>>> multitask
         "warmup": "epochs that a MultiTaskSegmentor learns to reconstruct the pool before round 0, without labels",
         "reconstructions": "folder for pictures of what it reconstructs",
         "validate_every": "iterations between two looks at the losses on the validation images",
@@ -597,6 +594,8 @@ def _default(field: FieldInfo) -> str:
 
 
 def _shown(value: Any) -> str:
+    if value is inspect.Parameter.empty:
+        return "required"
     if value is None or (value in ((), {}) and not isinstance(value, bool)):
         return ""
     if value.__class__.__name__ == "_HAS_DEFAULT_FACTORY_CLASS":

@@ -111,13 +111,13 @@ def plain_datasets(dataset: Any) -> list[Any]:
     return [dataset]
 
 
-<<<<<<< HEAD
 def several_datasets(dataset: Any) -> list[Any]:
     """The datasets that a list or a ConcatDataset holds, if two or more; else none."""
     if isinstance(dataset, Mapping) and type_name(dataset.get("type", "")) == "ConcatDataset":
         dataset = dataset.get("datasets")
     return list(dataset) if isinstance(dataset, (list, tuple)) and len(dataset) > 1 else []
-=======
+
+
 def class_names(config: Any, dataset: Any) -> tuple[str, ...]:
     """The classes that a dataset of a configuration names, itself or by its type; none if they cannot be told."""
     if own := (dataset.get("metainfo") or {}).get("classes"):
@@ -128,7 +128,6 @@ def class_names(config: Any, dataset: Any) -> tuple[str, ...]:
         kind = dataset.get("type")
         found = DATASETS.get(kind) if isinstance(kind, str) else kind
     return tuple((getattr(found, "METAINFO", None) or {}).get("classes") or ())
->>>>>>> multitask
 
 
 def by_epoch(train_cfg: Mapping[str, Any]) -> bool:

@@ -106,8 +106,6 @@ def _require_new_keys(config: Any, path: Path) -> None:
             raise ConfigError(f"{path}: the key {key!r} of mmsegmentation 1.x is missing")
     if not mmlab.heads(config["model"]):
         raise ConfigError(f"{path}: expected model.decode_head, found none: the model must segment pixels")
-<<<<<<< HEAD
-=======
     known = mmlab.class_names(config, mmlab.plain_datasets(config["train_dataloader"]["dataset"])[0])
     for head in mmlab.heads(config["model"]) if known else ():
         if head.get("num_classes") != len(known):
@@ -115,9 +113,6 @@ def _require_new_keys(config: Any, path: Path) -> None:
                 f"{path}: expected model.decode_head.num_classes={len(known)} for the classes of the training dataset, "
                 f"found {head.get('num_classes')!r}"
             )
-    if config.get("source_free") is False:
-        raise ConfigError(f"{path}: source_free=False (a labelled source beside the pool) is not supported here")
->>>>>>> multitask
 
 
 def _branch(value: Any, where: str, known: Iterable[str]) -> dict[str, Any]:

@@ -36,16 +36,12 @@ class MMSeg:
     the unit of its ``train_cfg`` (epochs or iterations): one number, or a list with one a round; None: all that
     ``train_cfg`` says. Its schedules are stretched to that length. ``start``: "scratch" begins each round from
     ``load_from`` or the backbone's weights, "previous" from the last round's network, "continue" also keeps optimiser
-<<<<<<< HEAD
-    and schedule, which then last as long as all rounds together. ``passes`` are those of MC-dropout.
+    and schedule, which then last as long as all rounds together. ``passes`` are those of MC-dropout; with ``flip``
+    each prediction is the mean of the picture's and of its mirror image's.
     With a ``source``, whose images ``train_dataloader.dataset`` must hold too, each batch has one of its pictures for
     each of the pool's, losses are summed over both halves, and the decode head gets RIPU's two losses, with the weights
     ``consistency`` and ``negative``. ``keep_points``: where the pipeline makes a picture smaller, every labelled pixel
     stays on the nearest one; else scaling loses most of them.
-=======
-    and schedule, which then last as long as all rounds together. ``passes`` are those of MC-dropout; with ``flip``
-    each prediction is the mean of the picture's and of its mirror image's.
->>>>>>> multitask
 
     A MultiTaskSegmentor also gives ``reconstruction``. It may learn to reconstruct the whole pool for ``warmup`` epochs
     before the first round, without labels; ``reconstructions`` is a folder for pictures of what it makes of images.
@@ -57,13 +53,10 @@ class MMSeg:
     start: Literal["scratch", "previous", "continue"] = "scratch"
     length: PositiveInt | list[PositiveInt] | None = None
     passes: PositiveInt = 8
-<<<<<<< HEAD
     consistency: NonNegativeFloat = 0.1
     negative: NonNegativeFloat = 1.0
     negative_below: Annotated[float, Field(gt=0, lt=1)] = 0.05
-=======
     flip: bool = False
->>>>>>> multitask
     warmup: NonNegativeInt = 0
     reconstructions: Path | None = None
     validate_every: PositiveInt | None = None
