@@ -63,6 +63,7 @@ VALUES = {
     "budget.total": 100,
     "audit": 20,
     "shown": 0.4,
+    "proposals": "zero_shot",
     "pictures": 2,
     "pictures_style": "beside",
     "pictures_folder": "pictures",
@@ -121,6 +122,7 @@ BAD = {
     "strategy.apart": [-1],
     "strategy.evenly": ["often"],
     "threads": [0],
+    "proposals": [3, ["zero_shot"], {"prompts": {}}],
 }
 
 

@@ -42,7 +42,8 @@ def divergence(one: Tensor, two: Tensor) -> Tensor:
     p, q = (rows / rows.sum(dim=-1, keepdim=True).clamp(min=tiny) for rows in (one, two))
     middle = (p + q) / 2
     parts = [torch.special.xlogy(rows, rows) - torch.special.xlogy(rows, middle) for rows in (p, q)]
-    return ((parts[0].sum(dim=-1) + parts[1].sum(dim=-1)) / 2).clamp(min=0)
+    total: Tensor = parts[0] + parts[1]
+    return (total.sum(dim=-1) / 2).clamp(min=0)
 
 
 def _paired_overlap(one: Tensor, two: Tensor) -> Tensor:
