@@ -103,3 +103,15 @@ def test_the_table_of_camvid_is_paired_by_seed(camvid):
     assert rows[1] == "| 20 pixels an image | random | 0.470 ± 0.099 | 85.0% |  | 2 |"
     assert rows[2] == "| 20 pixels an image | pixelpick | 0.450 | 90.0% | +0.050 | 1 |"
     assert len(rows) == 3
+
+
+@pytest.mark.slow
+def test_the_query_pass_is_compared_with_the_forward_pass(camvid, monkeypatch):
+    from contestants import query_pass
+
+    monkeypatch.setattr(query_pass, "SIZE", (64, 48))
+    lines, note, figures = query_pass.compare(3, 1)
+    assert len(lines) == 2 + 1 + len(query_pass.STRATEGIES)
+    assert figures["times"]["bare forward pass"] == 1
+    assert all(figures["times"][name] > 0 for name in query_pass.STRATEGIES)
+    assert "3 pictures of 64 x 48" in note
