@@ -70,11 +70,18 @@ def run_camvid(camvid, capsys, monkeypatch, *words: str) -> str:
 def test_camvid_is_continued_and_says_what_is_missing(camvid, tmp_path, capsys, monkeypatch):
     words = ["--data", str(made_camvid(tmp_path)), "--out", str(tmp_path / "runs")]
     monkeypatch.setattr(camvid, "write_table", lambda *_: pytest.fail("a quick run is not documented"))
-    few = run_camvid(camvid, capsys, monkeypatch, *words, "--arms", "random,pixelpick", "--budgets", "20")
+    few = run_camvid(camvid, capsys, monkeypatch, *words, "--arms", "random,pixelpick", "--budgets", "10")
+    few += run_camvid(camvid, capsys, monkeypatch, *words, "--arms", "random,pixelpick", "--budgets", "20")
     assert "| 20 pixels an image | pixelpick |" in few
     assert "| 10 pixels an image | random |" in few, "the smaller budget of the same run"
     assert "not there yet: full all of seed 0" in few
     assert "random_region 1 % of seed 0" in few
+    assert few.count("as that of random") == 1
+    alone = [*words[:3], str(tmp_path / "alone"), "--arms", "pixelpick", "--budgets", "20"]
+    assert "as that of" not in run_camvid(camvid, capsys, monkeypatch, *alone)
+    first, second = (camvid.open_run(tmp_path / f / "pixelpick-0") for f in ("runs", "alone"))
+    assert first.evaluations == second.evaluations, "a first round taken over is the one that would have been done"
+    assert first.picks(1) == second.picks(1)
     databases = {f: f.read_bytes() for f in (tmp_path / "runs").glob("*/run.db")}
     assert sorted(f.parent.name for f in databases) == ["pixelpick-0", "random-0"]
     again = run_camvid(camvid, capsys, monkeypatch, *words, "--arms", "random,full", "--budgets", "10,all")
