@@ -5,14 +5,16 @@
 
 Every arm and seed is a run of labelwise in a folder of its own; a round is worked on at a time, small budgets of all
 arms first. What is there already is not done again, so that the benchmark can be stopped and continued at any time,
-or work on some arms, budgets and seeds only. The table is of the rounds that are finished; only a complete one is
-written into the documentation. Settings are those of the reference figures: pictures of 240 x 180 pixels, MobileNetV2
-with ImageNet weights, ten epochs a round from scratch, the test images of CamVid.
+or work on some arms, budgets and seeds only. The first round of arms that draw it alike is done once a seed. The table
+is of the rounds that are finished; only a complete one is written into the documentation. Settings are those of the
+reference figures: pictures of 240 x 180 pixels, MobileNetV2 with ImageNet weights, ten epochs a round from scratch,
+the test images of CamVid.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import statistics
 import tempfile
 import time
@@ -24,7 +26,8 @@ import numpy as np
 from PIL import Image
 
 from common import finish, parser, write_table
-from labelwise import api
+from labelwise import api, loop
+from labelwise.config import load
 from labelwise.data.masks import write_mask
 from labelwise.errors import LabelwiseError
 from labelwise.results import open_run
@@ -231,8 +234,28 @@ def work(job: Job, given: argparse.Namespace, data: Path, images: int) -> None:
     for earlier in list(ARMS[job.arm].rounds)[: job.round + 1]:
         step = Job(earlier, job.seed, job.arm)
         if figure(step, given.out) is None:
+            config = configuration(job, given, data, images)
             print(f"{step.arm}, {step.budget}, seed {step.seed}", flush=True)
-            api.run(configuration(job, given, data, images), rounds=1, report=False, tell=_tell)
+            if step.round > 0 or not take_first_round(job, given.out, config):
+                api.run(config, rounds=1, report=False, tell=_tell)
+
+
+def take_first_round(job: Job, out: Path, config: dict[str, Any]) -> bool:
+    """Take the first round from an arm that has done it and no more; False if there is none.
+
+    It is drawn at random, with the seed's random numbers, so that it would come out the same.
+    """
+    arm = ARMS[job.arm]
+    for name, other in ARMS.items():
+        source, target = out / folder_name(Job(job.budget, job.seed, name)), out / folder_name(job)
+        if (arm.unit, arm.rounds) == (other.unit, other.rounds) and source != target and (source / "run.db").exists():
+            found = open_run(source)
+            if found.rounds == [0] and 0 in found.evaluations["test"]:
+                shutil.copytree(source / "rounds", target / "rounds", dirs_exist_ok=True)
+                loop.adopt(load(config), source)
+                _tell(f"as that of {name}")
+                return True
+    return False
 
 
 def _tell(line: str) -> None:

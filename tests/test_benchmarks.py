@@ -70,11 +70,18 @@ def run_camvid(camvid, capsys, monkeypatch, *words: str) -> str:
 def test_camvid_is_continued_and_says_what_is_missing(camvid, tmp_path, capsys, monkeypatch):
     words = ["--data", str(made_camvid(tmp_path)), "--out", str(tmp_path / "runs")]
     monkeypatch.setattr(camvid, "write_table", lambda *_: pytest.fail("a quick run is not documented"))
-    few = run_camvid(camvid, capsys, monkeypatch, *words, "--arms", "random,pixelpick", "--budgets", "20")
+    few = run_camvid(camvid, capsys, monkeypatch, *words, "--arms", "random,pixelpick", "--budgets", "10")
+    few += run_camvid(camvid, capsys, monkeypatch, *words, "--arms", "random,pixelpick", "--budgets", "20")
     assert "| 20 pixels an image | pixelpick |" in few
     assert "| 10 pixels an image | random |" in few, "the smaller budget of the same run"
     assert "not there yet: full all of seed 0" in few
     assert "random_region 1 % of seed 0" in few
+    assert few.count("as that of random") == 1
+    alone = [*words[:3], str(tmp_path / "alone"), "--arms", "pixelpick", "--budgets", "20"]
+    assert "as that of" not in run_camvid(camvid, capsys, monkeypatch, *alone)
+    first, second = (camvid.open_run(tmp_path / f / "pixelpick-0") for f in ("runs", "alone"))
+    assert first.evaluations == second.evaluations, "a first round taken over is the one that would have been done"
+    assert first.picks(1) == second.picks(1)
     databases = {f: f.read_bytes() for f in (tmp_path / "runs").glob("*/run.db")}
     assert sorted(f.parent.name for f in databases) == ["pixelpick-0", "random-0"]
     again = run_camvid(camvid, capsys, monkeypatch, *words, "--arms", "random,full", "--budgets", "10,all")
@@ -103,3 +110,15 @@ def test_the_table_of_camvid_is_paired_by_seed(camvid):
     assert rows[1] == "| 20 pixels an image | random | 0.470 ± 0.099 | 85.0% |  | 2 |"
     assert rows[2] == "| 20 pixels an image | pixelpick | 0.450 | 90.0% | +0.050 | 1 |"
     assert len(rows) == 3
+
+
+@pytest.mark.slow
+def test_the_query_pass_is_compared_with_the_forward_pass(camvid, monkeypatch):
+    from contestants import query_pass
+
+    monkeypatch.setattr(query_pass, "SIZE", (64, 48))
+    lines, note, figures = query_pass.compare(3, 1)
+    assert len(lines) == 2 + 1 + len(query_pass.STRATEGIES)
+    assert figures["times"]["bare forward pass"] == 1
+    assert all(figures["times"][name] > 0 for name in query_pass.STRATEGIES)
+    assert "3 pictures of 64 x 48" in note

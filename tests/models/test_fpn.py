@@ -13,10 +13,12 @@ import torch
 from safetensors.torch import load_file
 
 from labelwise.data import image_masks
+from labelwise.data.images import open_image
 from labelwise.data.masks import points_of, target_mask
 from labelwise.errors import ConfigError
 from labelwise.models import Place, Plan, pixelwise
 from labelwise.models.fpn import Fpn
+from labelwise.models.training import load_weights
 from labelwise.records import Labelled
 from labelwise.testing.making import make_masks, quiet
 
@@ -143,3 +145,28 @@ def test_no_point_is_lost_however_small_the_network_sees_it(labelled: list[Label
     mask = pixelwise.scaled_labels(item.target, ("blue", "red", "green"), (48, 32), (6, 4))
     places = {(int(x) // 8, int(y) // 8) for x, y in item.target.geometry}
     assert {(int(x), int(y)) for y, x in np.argwhere(mask != 255)} == places
+
+
+@pytest.mark.parametrize("size", [None, (64, 64), (24, 20)])
+def test_predictions_are_those_of_the_network_as_trained(
+    size: tuple[int, int] | None, labelled: list[Labelled], tmp_path: Path
+) -> None:
+    model = made(tmp_path, size=size, freeze_norm=False)
+    checkpoint = fit(model, labelled, tmp_path / "out")
+    network = model._create(3)
+    load_weights(network, checkpoint, 3)
+    network.eval()
+    samples = [x.sample for x in labelled]
+    found = list(model.predict(checkpoint, samples, want=frozenset({"probs", "samples"})))
+    for sample, prediction in zip(samples, found, strict=True):
+        pixels = model._scaled(open_image(sample.path)[0])
+        with torch.inference_mode():
+            logits = network(pixelwise.padded([pixels], model._preprocessing(network)))
+        logits = logits[:, :, : pixels.shape[0], : pixels.shape[1]]
+        expected = torch.nn.functional.interpolate(logits, (32, 48), mode="bilinear", align_corners=False)[0].softmax(0)
+        assert prediction.probs is not None
+        assert prediction.samples is not None
+        assert prediction.probs.shape == (32, 48, 3)
+        np.testing.assert_allclose(prediction.probs, expected.permute(1, 2, 0).numpy(), atol=1e-4)
+        assert prediction.samples.shape == (8, 32, 48, 3)
+        np.testing.assert_allclose(prediction.samples.sum(axis=-1), 1, atol=1e-5)

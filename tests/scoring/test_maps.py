@@ -145,5 +145,8 @@ def test_numpy_maps_with_their_classes_apart_are_not_copied(monkeypatch):
     monkeypatch.setattr(maps, "elements", lambda array: seen.append(array) or plain(array))
     margin(probs)
     assert np.shares_memory(seen[0], probs)
+    records = np.zeros((20, 30, 5), np.dtype([("p", np.float32), ("odd", np.uint8)]))
+    records["p"] = probs
+    np.testing.assert_array_equal(margin(records["p"]), margin(probs))
     turned = probs[::-1, :, ::-1]
     np.testing.assert_array_equal(margin(turned), margin(probs)[::-1])
