@@ -76,6 +76,20 @@ MEANINGS: dict[str, dict[str, str]] = {
         "group": "as for `class_folders`",
         "others": "pictures that nothing annotates: `unlabelled` (in the pool), or `leave_out`",
     },
+    "data fiftyone": {
+        "dataset": "the dataset's name, where it cannot be a path; default: the last part of `path`",
+        "field": "field of the labels: a Classification, Detections or Segmentation",
+        "view": "a saved view of the dataset; default: all of it",
+        "classes": "names of the classes in order; default: those that the dataset declares, else all that occur",
+        "splits": "what the tags (or values of `split_field`) are for: a mapping to `pool`, `test` or `unused`; "
+        "default: train, val and test are understood",
+        "split_field": "field that names the split of a sample; default: its tags",
+        "group": "as for `class_folders`",
+        "group_field": "field whose values are the groups; default: the groups of a grouped dataset",
+        "others": "images without labels: `unlabelled` (in the pool), or `leave_out`",
+        "converted": "folder of masks as class indices; default: the user's cache folder",
+        "write_back": "begins the names of the fields and tags that each round writes into the dataset; null: none",
+    },
     "data mmseg": {
         "cfg_options": "merged into the configuration, by dotted keys",
         "group": "as for `class_folders`",
@@ -161,6 +175,34 @@ MEANINGS: dict[str, dict[str, str]] = {
         "negative": "as for `fpn`",
         "negative_below": "as for `fpn`",
     },
+    "model detector": {
+        "architecture": "the network of torchvision that is built on the backbone",
+        "backbone": "any name of timm that gives levels of features",
+        "weights": "as for `frozen`",
+        "network": "further arguments of `timm.create_model`",
+        "size": "pixels that the longer side of a picture is scaled to for the network",
+        "mean": "as for `frozen`",
+        "std": "as for `frozen`",
+        "channels": "width of the feature pyramid; for `fcos` and `retinanet` a multiple of 32",
+        "finest": "stride of the pyramid's finest level; 4 for very small objects",
+        "start": "`scratch`: from `weights`; `previous`: from the last round",
+        "iterations": "training steps of a round, or a list with one number a round",
+        "epochs": "epochs of a round instead, or a list",
+        "train_batch": "images in one training step",
+        "lr": "highest learning rate of the backbone (AdamW, one cycle)",
+        "head_lr": "highest learning rate of the rest",
+        "weight_decay": "AdamW's weight decay",
+        "warmup": "share of the training in which the learning rate rises",
+        "flips": "random flips of the pictures in training; `both`: also upside down",
+        "brightness": "by how much the brightness changes at random in training",
+        "validation": "share of the labelled images set apart; ten times in a training their mAP is taken, and the "
+        "best network stays",
+        "patience": "checks without gain that end a training",
+        "freeze_norm": "keep the statistics of the backbone's batch normalisation",
+        "threshold": "least confidence of a box that scores see; what people see is `shown`",
+        "overlap": "intersection over union at which the surer of two boxes of one class stays",
+        "most": "boxes kept of an image, the surest",
+    },
     "score ripu": {
         "radius": "of the window, in pixels: 1 is 3 x 3",
         "from_logits": "the maps hold logits",
@@ -180,6 +222,68 @@ MEANINGS: dict[str, dict[str, str]] = {
         "negative": "as for `fpn`",
         "negative_below": "as for `fpn`",
         "keep_points": "scaling a picture down loses no labelled pixel",
+        "warmup": "epochs that a MultiTaskSegmentor learns to reconstruct the pool before round 0, without labels",
+        "reconstructions": "folder for pictures of what it reconstructs",
+        "validate_every": "iterations between two looks at the losses on the validation images",
+    },
+    "score mps_ripu": {
+        "radius": "of RIPU's window, in pixels",
+        "weight": "how much RIPU counts beside the reconstruction",
+    },
+    "model zero_shot": {
+        "weights": "name of the hub, or a folder: OWLv2, OWL-ViT or Grounding DINO",
+        "prompts": "the words that stand for a class, one or several: `{car: [car, van], person: a person}`; an empty "
+        "list leaves the class out; default: its name",
+        "template": "what a class's name is put into where it has no prompt; default: `a photo of a {}`, for Grounding "
+        "DINO `{}`",
+        "threshold": "least confidence of a box that scores see; `shown` is that of what people see",
+        "overlap": "of boxes of one class that overlap by more than this (intersection over union) the surest stays",
+        "most": "boxes of an image that are kept, the surest",
+        "batch_size": "images that go through the network at once",
+    },
+    "model transformers": {
+        "weights": "name of the hub, or a folder: RT-DETR, D-FINE, DETR, Deformable DETR, YOLOS and their kin",
+        "size": "side that pictures are scaled to, the shorter one where the network takes any shape; default: its own",
+        "start": "`scratch`: from `weights`; `previous`: from the last round",
+        "epochs": "at most so many epochs a round",
+        "train_batch": "images in one training step",
+        "lr": "highest learning rate (AdamW, one cycle)",
+        "backbone_lr": "that of the backbone",
+        "weight_decay": "AdamW's weight decay",
+        "warmup": "share of the training in which the learning rate rises",
+        "patience": "epochs without a lower validation loss that end the training",
+        "validation": "share of the labelled images set apart for early stopping",
+        "flips": "random flips of the pictures",
+        "brightness": "by how much it is changed at random",
+        "freeze_norm": "keep the statistics of batch normalisation",
+        "threshold": "as for `zero_shot`",
+        "overlap": "as for `zero_shot`; 1: all stay, as these networks are made",
+        "most": "as for `zero_shot`",
+        "batch_size": "as for `zero_shot`",
+    },
+    "model ultralytics": {
+        "weights": "a `.pt` file, or a `.yaml` of ultralytics by name or path (an untrained network)",
+        "settings": "of its training (`epochs`, `imgsz`, `batch`, `lr0`, ...): a mapping, or a `.yaml`, `.toml` or "
+        "`.json` file, whose part `train` counts where it has one",
+        "size": "longer side of pictures in pixels; default: `imgsz` of the settings",
+        "start": "`scratch`: from `weights`; `previous`: from the last round",
+        "validation": "share of the labelled images set apart to choose the best epoch and to stop early",
+        "threshold": "as for `zero_shot`",
+        "overlap": "as for `zero_shot`",
+        "most": "as for `zero_shot`",
+        "batch_size": "as for `zero_shot`",
+    },
+    "model predictions": {
+        "path": "file or folder of predictions, see [predictions](predictions.md)",
+        "format": "`coco`, `yolo`, `probs_table`, ...; `auto` looks",
+        "classes": "the model's classes in the order of its outputs, or by number; default: those in the file, else "
+        "the run's",
+        "options": "further options of the format",
+        "absent": "an image without an entry: `missing` is an error, `empty`: nothing was found there",
+        "unchanged": "the same predictions as in the round before: `use` them, or `stop` until there are new ones",
+    },
+    "score consistency": {
+        "base": "the steadiness at which a label helps most: 2 is wholly steady, 0 vanished",
     },
     "model finetune": {
         "backbone": "any name of timm",
@@ -223,6 +327,9 @@ MEANINGS: dict[str, dict[str, str]] = {
         "skip": "share of skipped queries",
     },
     "annotator files": {
+        "format": "in which boxes are asked: `coco`, `voc`, `yolo`, `cvat_xml` or `csv`; answers may come in another",
+        "images": "pictures beside boxes and masks: `link`, `copy` or `leave` them where they are",
+        "empty": "an image that the answers name with nothing in it: stays `open`, or that is the `answer`",
         "new_classes": "a name that the run does not know becomes a class, instead of an error",
     },
     "engine local": {
@@ -520,6 +627,8 @@ def _type(annotation: Any, metadata: Iterable[Any] = ()) -> str:
         return "number of images, or share such as `2%`"
     if "_amounts" in called:
         return "number or share, or a list of them"
+    if "_weights" in called:
+        return "mapping, or `difficulty`"
     if "_spec" in called:
         return "name, or mapping with `name` and options"
     if get_origin(annotation) in (Union, types.UnionType):
@@ -565,7 +674,8 @@ def _bounds(metadata: Iterable[Any]) -> str:
 def options(kind: str, name: str) -> dict[str, inspect.Parameter]:
     """The options that the configuration may give to a name of the catalogue."""
     found = catalog.option_types(catalog.resolve(kind, name))
-    return {option: p for option, p in found.items() if option not in compose.VOCABULARY}
+    given = compose.VOCABULARY if kind in ("score", "select", "rule") else ()
+    return {option: p for option, p in found.items() if option not in given}
 
 
 def _option_table(kind: str, name: str) -> str:

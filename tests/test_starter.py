@@ -14,6 +14,7 @@ from labelwise import api
 from labelwise import config as configuration
 from labelwise.data.digits import make_scenes
 from labelwise.errors import ConfigError, DataError
+from labelwise.parts import build
 from labelwise.starter import write_starter
 
 QUICK = {"model": {"name": "frozen", "backbone": "pixels", "size": 4, "head": "knn"}, "threads": 1}
@@ -188,7 +189,8 @@ def test_boxes(tmp_path: Path) -> None:
     ]
     config = configuration.load(tmp_path / "c.yaml")
     assert (config.task, config.data.format, config.annotator.name) == ("detect", "yolo", "oracle")
-    assert "model" not in yaml.safe_load((tmp_path / "c.yaml").read_text())
+    assert (config.model.name, config.strategy.name, config.budget.unit) == ("detector", "box_balanced", "image")
+    assert build(config).model.provides >= {"boxes", "probs", "objects"}
     for file in (tmp_path / "cells" / "labels" / "train").iterdir():
         file.unlink()
     write_starter(tmp_path / "cells", tmp_path / "c.yaml", force=True)

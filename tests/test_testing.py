@@ -22,7 +22,10 @@ MODELS = {
     "frozen": TINY,
     "finetune": {**TINY, "epochs": 1, "passes": 3},
     "fpn": {"backbone": "mobilenetv2_035", "weights": "none", "channels": 8, "iterations": 2, "freeze_norm": False},
-}
+    "detector": {
+        "backbone": "mobilenetv2_035", "weights": "none", "size": 64, "channels": 32, "iterations": 3, "train_batch": 2,
+    },
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", catalog.TABLES["score"])
@@ -50,10 +53,15 @@ def test_every_head_of_the_catalogue(name):
     testing.check_head(lambda: catalog.make("head", name))
 
 
-# mmseg needs a configuration of its own: tests/models/test_mmseg.py; smp its library: tests/models/test_smp.py
-@pytest.mark.parametrize("name", [name for name in catalog.TABLES["model"] if name not in ("mmseg", "smp")])
+# mmseg needs a configuration of its own: tests/models/test_mmseg.py
+# Those of optional packages are checked in their own tests; predictions learn nothing, not even from a seed.
+ELSEWHERE = {"mmseg", "smp", "zero_shot", "transformers", "ultralytics", "predictions"}
+
+
+@pytest.mark.parametrize("name", [name for name in catalog.TABLES["model"] if name not in ELSEWHERE])
 def test_every_model_of_the_catalogue(name, tmp_path):
-    check = testing.check_segmentation_model if name == "fpn" else testing.check_model
+    checks = {"fpn": testing.check_segmentation_model, "detector": testing.check_detection_model}
+    check = checks.get(name, testing.check_model)
     check(lambda: catalog.make("model", {"name": name, **MODELS[name]}), tmp_path)
 
 

@@ -17,6 +17,7 @@ from labelwise.loop.intake import check_truth
 from labelwise.models import Progress
 from labelwise.ownership import replace_text
 from labelwise.parts import build
+from labelwise.publishing import write_back
 from labelwise.records import UNITS, Unit
 from labelwise.report.fill import compare_report, run_report
 from labelwise.results import COMMON, Comparison, RunResult, compared, open_run, run_folders
@@ -42,7 +43,8 @@ def check(source: Source, overrides: Iterable[str] | Mapping[str, Any] = ()) -> 
     groups = {s.group for s in listing.samples} - {None}
     strategy, start = (configuration.strategy_text(s) for s in (config.strategy, config.cold_start))
     facts = [
-        f"data: {len(listing.samples)} images, {len(listing.classes)} classes, {known} images with a known class"
+        f"data: {len(listing.samples)} images, {len(listing.classes)} classes, {known} images with a known "
+        + ("truth" if config.task == "detect" else "class")
         + (f", {len(groups)} groups" if groups else ""),
         f"model: {config.model.name}, gives {', '.join(sorted(parts.model.provides))}",
         f"strategy: {strategy}; round 0 by {start}",
@@ -51,7 +53,10 @@ def check(source: Source, overrides: Iterable[str] | Mapping[str, Any] = ()) -> 
         check_truth(listing.samples)
     if parts.read_source is not None:
         facts.append(f"source: {len(parts.read_source().samples)} images")
-    pool = len(listing.samples) - round(config.data.test * known) - config.audit
+    unused = sum(s.split in ("test", "unused") for s in listing.samples)
+    if not any(s.split == "test" for s in listing.samples):
+        unused += round(config.data.test * known)
+    pool = len(listing.samples) - unused - config.audit
     if pool < 1:
         raise ConfigError(
             f"audit={config.audit} leaves no image of {len(listing.samples)} to choose from: give a smaller number"
@@ -89,7 +94,9 @@ def run(
     config = configuration.load(source, overrides)
     for note in configuration.notes(source, overrides):
         tell(f"note: {note}")
-    outcome = loop.run(config, rounds=rounds, progress=progress, tell=tell)
+    outcome = loop.run(
+        config, rounds=rounds, progress=progress, tell=tell, after_round=lambda: write_back(config, tell, progress)
+    )
     tell(outcome.message)
     result = open_run(outcome.folder)
     write_outputs(result, report=report)

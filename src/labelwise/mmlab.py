@@ -36,7 +36,7 @@ def load_config(path: Path | str, options: Mapping[str, Any] | None = None) -> A
 
     if not Path(path).is_file():
         raise ConfigError(f"no file {str(path)!r}: expected an mmengine configuration (.py)")
-    with _working_folder_importable(), warnings.catch_warnings():
+    with _working_folder_importable(), _known_by_module(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             config = Config.fromfile(str(path))
@@ -44,10 +44,17 @@ def load_config(path: Path | str, options: Mapping[str, Any] | None = None) -> A
             raise ConfigError(f"{path} cannot be read: {type(error).__name__}: {_first_line(error)}") from error
     if options:
         try:
-            config.merge_from_dict(dict(options))
+            config.merge_from_dict({key: _option(value) for key, value in options.items()})
         except Exception as error:
             raise ConfigError(f"{path}: these options do not fit: {_first_line(error)}") from error
     return config
+
+
+def _option(value: Any) -> Any:
+    """An option as mmengine's --cfg-options would read it: 1e-3 and None are no texts, (1,2) is a tuple."""
+    from mmengine.config import DictAction
+
+    return DictAction._parse_iterable(value) if isinstance(value, str) else value
 
 
 @contextmanager
@@ -101,6 +108,19 @@ def by_epoch(train_cfg: Mapping[str, Any]) -> bool:
     return bool(train_cfg.get("by_epoch", "max_iters" not in train_cfg))
 
 
+def backends(config: Any) -> list[dict[str, Any]]:
+    """The backends of a configuration's visualizer. Raises ConfigError for W&B's where wandb is missing."""
+    found = [dict(one) for one in (config.get("visualizer") or {}).get("vis_backends") or []]
+    if any(type_name(one.get("type")) == "WandbVisBackend" for one in found) and not importlib.util.find_spec("wandb"):
+        raise ConfigError("logging to W&B (WandbVisBackend) needs wandb, found it not installed: pip install wandb")
+    return found
+
+
+def multi_task(config: Any) -> bool:
+    """True if a model also learns to reconstruct hidden parts of images."""
+    return type_name((config.get("model") or {}).get("type", "")) == "MultiTaskSegmentor"
+
+
 def heads(model: Mapping[str, Any]) -> list[Any]:
     """The decode heads of a model, the last of a cascade at the end."""
     found = model.get("decode_head")
@@ -111,6 +131,19 @@ def heads(model: Mapping[str, Any]) -> list[Any]:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@contextmanager
+def _known_by_module() -> Iterator[None]:
+    # `_base_ = ["mmseg::..."]` is looked for in the package mmsegmentation; the maintained one has another name.
+    from mmengine.config.utils import MODULE2PACKAGE
+
+    before = MODULE2PACKAGE["mmseg"]
+    MODULE2PACKAGE["mmseg"] = "mmseg"
+    try:
+        yield
+    finally:
+        MODULE2PACKAGE["mmseg"] = before
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from labelwise.config import Config, StrategyConfig
 from labelwise.embedding.table import default_cache
 from labelwise.engine import Engine
 from labelwise.errors import ConfigError
-from labelwise.models import Model
-from labelwise.records import Unit
+from labelwise.models import Model, knows_already, provided_by
+from labelwise.records import Task, Unit
 from labelwise.strategies import Strategy
 
 SEAMS = {"model": Model, "annotator": Annotator, "engine": Engine}
@@ -33,6 +33,7 @@ class Parts:
     annotator: Annotator
     engine: Engine
     unit: Unit = "image"
+    proposals: Model | None = None
     read_source: Callable[[], Any] | None = None
 
 
@@ -47,22 +48,49 @@ def build(config: Config) -> Parts:
     strategy, cold_start = strategy_of("strategy", config.strategy), strategy_of("cold_start", config.cold_start)
     for key, chosen in (("strategy", strategy), ("cold_start", cold_start)):
         _check_elements(key, chosen, config.task)
-    _check_needs("strategy", strategy, model.provides, f"model {config.model.name!r}")
-    before = model.provides & {"embeddings"} if config.task != "segment" else frozenset()
-    _check_needs("cold_start", cold_start, before, "a run before its first training")
+    provided = provided_by(model)
+    _check_needs("strategy", strategy, provided, f"model {config.model.name!r}")
+    first = provided if knows_already(model) else _before_training(config.task, model)
+    _check_needs("cold_start", cold_start, first, "a run before its first training")
     unit = _unit(config, {"strategy": strategy, "cold_start": cold_start})
     if config.task == "segment" and unit == "image":
         strategy = _of_whole_images(strategy)
+    annotator: Annotator = _made("annotator", config.annotator)
+    if config.task not in (able := getattr(annotator, "tasks", {config.task})):
+        raise ConfigError(
+            f"annotator {config.annotator.name!r} cannot ask for task={config.task}: it can {', '.join(sorted(able))}; "
+            "choose another annotator"
+        )
     return Parts(
         partial(reader, config.data.path, **options),
         model,
         strategy,
         cold_start,
-        _made("annotator", config.annotator),
+        annotator,
         _made("engine", config.engine),
         unit,
+        _proposals(config),
         _source(config, model),
     )
+
+
+def _proposals(config: Config) -> Model | None:
+    """The model that proposes boxes in the first round, where the configuration names one."""
+    if config.proposals is None:
+        return None
+    made: Model = _made("model", config.proposals, "proposals")
+    if config.task != "detect" or "detect" not in made.tasks:
+        raise ConfigError("proposals: expected task=detect and a model that detects; take the key out")
+    if not knows_already(made):
+        raise ConfigError(
+            f"proposals: expected a model that needs no labels, such as zero_shot, but found {config.proposals.name!r}"
+        )
+    return made
+
+
+def _before_training(task: Task, model: Model) -> frozenset[str]:
+    """What a model gives without a checkpoint."""
+    return model.provides & {"embeddings"} if task != "segment" else frozenset()
 
 
 def _source(config: Config, model: Model) -> Callable[[], Any] | None:
@@ -83,8 +111,9 @@ def _source(config: Config, model: Model) -> Callable[[], Any] | None:
 def _unit(config: Config, used: Mapping[str, Strategy]) -> Unit:
     """What is asked: as the budget says, else as the strategy asks, else whole images."""
     unit = config.budget.unit or used["strategy"].recipe.unit or "image"
-    if unit != "image" and config.task != "segment":
-        raise ConfigError(f"budget.unit={unit} needs task=segment, found task={config.task}: ask for images")
+    needed = {"image": config.task, "box": "detect"}.get(unit, "segment")
+    if config.task != needed:
+        raise ConfigError(f"budget.unit={unit} needs task={needed}, found task={config.task}: ask for images")
     for name, plain in (("region", "window"), ("cost", "region")):
         if unit != "region" and (found := getattr(config.budget, name)) != plain:
             raise ConfigError(f"budget.{name}={found} is for budget.unit=region, found {unit}: leave it out")
@@ -120,8 +149,8 @@ def threads_of(config: Config) -> int:
     return config.threads or os.cpu_count() or 1
 
 
-def _made(kind: str, part: Any) -> Any:
-    made = catalog.make(kind, {"name": part.name, **part.options}, kind)
+def _made(kind: str, part: Any, key: str = "") -> Any:
+    made = catalog.make(kind, {"name": part.name, **part.options}, key or kind)
     lacking = [name for name in dir(SEAMS[kind]) if not name.startswith("_") and not hasattr(made, name)]
     if lacking:
         raise ConfigError(f"{kind} {part.name!r} is no {kind}: it lacks {', '.join(lacking)}; see labelwise.testing")
@@ -132,6 +161,12 @@ def _check_elements(key: str, strategy: Strategy, task: str) -> None:
     recipe = strategy.recipe
     wrong = [name for name in ("reduce", "class_weights") if getattr(recipe, name) is not None]
     wrong += ["empty"] if recipe.empty == "quota" else []
+    lacking = sorted(strategy.uses & {"probs", "labels"})
+    if task == "detect" and lacking:
+        raise ConfigError(
+            f"{key} needs a class for each image ({lacking[0]}), but the task is detect: choose another {key}, such as "
+            "ppal or class_balanced"
+        )
     if task == "classify" and wrong:
         raise ConfigError(
             f"{key}: {wrong[0]} ({getattr(recipe, wrong[0])}) is for boxes or pixels, but the task is classify: "

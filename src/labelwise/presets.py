@@ -231,7 +231,16 @@ PRESETS: dict[str, Recipe] = {
         reduce="sum",
         empty="quota",
         paper="Yang, Huang & Crowley 2024, Plug and play active learning for object detection, first stage",
-        summary="Detection: the most entropy in all boxes together; set class_weights for difficult classes.",
+        class_weights="difficulty",
+        summary="Detection: the most entropy in all boxes together, those of classes that are hard weigh more.",
+    ),
+    "box_consistency": Recipe(
+        score="consistency",
+        reduce="max",
+        empty="quota",
+        paper="Yu et al. 2022, Consistency-based active learning for object detection (CALD), its first stage, "
+        "with the mirrored picture alone",
+        summary="Detection: the box that the model sees least steadily in the mirrored picture.",
     ),
     "objectness_least_confidence": Recipe(
         score="objectness_least_confidence",
@@ -272,9 +281,21 @@ PRESETS: dict[str, Recipe] = {
         paper="Lee et al. 2024, Coreset selection for object detection; weights as in Bae et al. 2025",
         summary="Images whose objects bring the pool's objects nearest to a labelled one of their class.",
     ),
+    "box_balanced": Recipe(
+        score="difficulty_entropy",
+        reduce="mean",
+        class_weights="difficulty",
+        empty="quota",
+        select="class_balanced",
+        shortlist=3.0,
+        paper="Yang, Huang & Crowley 2024 (PPAL), its score; class balance as Lightly's, from lightly-mundig 0.1.16",
+        summary="Of three times as many images with doubtful objects, those that bring all classes nearest to equal "
+        "shares. The default for detection.",
+    ),
     "ppal": Recipe(
         score="difficulty_entropy",
         reduce="sum",
+        class_weights="difficulty",
         empty="quota",
         select="ppal",
         shortlist=4.0,

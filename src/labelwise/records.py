@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from labelwise.errors import DataError, ModelError
 
 Task = Literal["classify", "detect", "segment"]
-Unit = Literal["image", "region", "pixel"]
-UNITS: Mapping[Unit, str] = {"image": "images", "region": "regions", "pixel": "pixels"}
+Unit = Literal["image", "box", "region", "pixel"]
+UNITS: Mapping[Unit, str] = {"image": "images", "box": "boxes", "region": "regions", "pixel": "pixels"}
 Floats = NDArray[np.floating[Any]]
 
 
@@ -92,7 +92,10 @@ class Prediction:
     ``(S, ...)`` of stochastic passes; ``embedding`` is ``(d,)``, ``(N, d)``, or a map ``(h', w', d)``, perhaps coarser
     than the image (segment). Of N objects: ``boxes`` ``(N, 4)`` are
     ``x0, y0, x1, y1`` in pixels of the image as shown, ``labels`` ``(N,)`` class indices, ``confidences`` ``(N,)`` 0
-    to 1, ``keypoints`` ``(N, K, 3)`` hold x, y and a confidence of 0 to 1. Nothing found: arrays with N = 0.
+    to 1, ``keypoints`` ``(N, K, 3)`` hold x, y and a confidence of 0 to 1. ``flipped`` ``(N, 5 + C)`` is what the model
+    finds at each object in the mirrored picture, mirrored back: box, confidence, class probabilities; all 0: nothing.
+    Nothing found: arrays with N = 0. ``reconstruction`` ``(h, w)`` is how wrong each pixel is, hidden and
+    reconstructed: half the squared difference, averaged over the channels.
 
     Raises ModelError, naming the image, if a number is not finite or out of its range, or shapes do not agree.
     """
@@ -105,10 +108,14 @@ class Prediction:
     labels: NDArray[np.integer[Any]] | None = None
     confidences: Floats | None = None
     keypoints: Floats | None = None
+    flipped: Floats | None = None
     independent: bool = False
+    reconstruction: Floats | None = None
 
     def __post_init__(self) -> None:
-        for name in ("probs", "samples", "embedding", "boxes", "confidences", "keypoints"):
+        for name in (
+            "probs", "samples", "embedding", "boxes", "confidences", "keypoints", "flipped", "reconstruction",
+        ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and not np.isfinite(value).all():
                 raise ModelError(
@@ -125,7 +132,14 @@ class Prediction:
         return any(value is not None for value in (self.boxes, self.labels, self.confidences, self.keypoints))
 
 
-_SHAPES = {"boxes": "(N, 4)", "labels": "(N,)", "confidences": "(N,)", "keypoints": "(N, K, 3)", "probs": "(N, C)"}
+_SHAPES = {
+    "boxes": "(N, 4)",
+    "labels": "(N,)",
+    "confidences": "(N,)",
+    "keypoints": "(N, K, 3)",
+    "probs": "(N, C)",
+    "flipped": "(N, 5 + C)",
+}
 
 
 def _check_shapes(prediction: Prediction) -> None:
@@ -135,7 +149,7 @@ def _check_shapes(prediction: Prediction) -> None:
         value = getattr(prediction, name)
         if value is None:
             continue
-        axes = {"boxes": 2, "keypoints": 3, "probs": 2}.get(name, 1)
+        axes = {"boxes": 2, "keypoints": 3, "probs": 2, "flipped": 2}.get(name, 1)
         last = {"boxes": 4, "keypoints": 3}.get(name)
         if value.ndim != axes or (last is not None and value.shape[-1] != last):
             raise ModelError(f"the model's {name} for {prediction.id} must have shape {shape}, but found {value.shape}")
@@ -175,8 +189,9 @@ def _check_ranges(prediction: Prediction) -> None:
 class Query:
     """A question to an annotator about one image.
 
-    ``geometry`` is None for the whole image, else ``(n, 2)`` points, ``(n, 4)`` boxes, or the ``(n, 3)`` pixels of
-    superpixels: x, y and the superpixel's id.
+    ``unit`` is what the budget counts: of "box" the image is asked whole, its boxes are counted later. ``geometry`` is
+    None for the whole image, else ``(n, 2)`` points, ``(n, 4)`` boxes, or the ``(n, 3)`` pixels of superpixels: x, y
+    and the superpixel's id.
     ``cost`` is counted in the budget's unit. ``proposal`` is the model's suggestion, ``reason`` why the query was
     chosen: facts by name. ``purpose`` is "train", or "audit" for the random sample that only estimates quality.
     """

@@ -17,11 +17,13 @@ from labelwise.catalog import suggest
 from labelwise.config import Config
 from labelwise.curves import Curve, Saved, labels_saved
 from labelwise.data.masks import class_counts
-from labelwise.errors import RunError
+from labelwise.errors import DataError, RunError
 from labelwise.evaluate import METRICS
+from labelwise.evaluate.effort import ALIKE, Effort, effort, total
 from labelwise.records import UNITS, Annotation, Problem, Query, Sample
 from labelwise.store import SETUP, STEPS, Store
 
+_DEEDS = ("accepted", "moved", "renamed", "added", "deleted")
 COMMON = "data"  # beside the arms of a simulation: what they all begin from, no run of its own
 
 
@@ -76,6 +78,36 @@ class RunResult:
         """What was labelled for training by the end of a round, in the unit of the budget."""
         return sum(_amount(query, answer) for query, answer in self._answered(round))
 
+    def images(self, round: int) -> int:
+        """Images labelled for training by the end of a round, whole or in part."""
+        return len({query.sample_id for query, _ in self._answered(round)})
+
+    def boxes(self, round: int) -> int:
+        """Boxes labelled for training by the end of a round."""
+        targets = (answer.target for _, answer in self._answered(round))
+        return sum(len(t.classes) for t in targets if t is not None and t.codes is None and t.geometry is not None)
+
+    def amount(self, round: int, unit: str = "") -> int:
+        """What was labelled by the end of a round, in this unit: images, boxes, or that of the budget."""
+        if unit and unit != self.unit:
+            return self.boxes(round) if unit == "boxes" else self.images(round)
+        return self.labels(round)
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """What a learning curve can be drawn over: the unit of the budget first; with boxes images and boxes."""
+        both = ("images", "boxes") if self.config.task == "detect" else ()
+        return tuple(dict.fromkeys((self.unit, *both)))
+
+    def effort(self, round: int) -> Effort:
+        """What the answers of one round took: proposals accepted and corrected, and seconds where they are known."""
+        found = ((query, self.annotations.get(query.id)) for query in self.queries.get(round, ()))
+        return total(
+            effort(query.proposal, answer.target, answer.seconds, alike=ALIKE if answer.annotator == "oracle" else 1.0)
+            for query, answer in found
+            if answer is not None and answer.target is not None and answer.annotator != "data"
+        )
+
     def class_counts(self, round: int) -> Counter[str]:
         """Labels by class at the end of a round: images, boxes or pixels."""
         counts: Counter[str] = Counter()
@@ -84,9 +116,10 @@ class RunResult:
             counts.update(class_counts(answer.target))
         return counts
 
-    def curve(self, metric: str) -> Curve | None:
-        """The learning curve of a metric over labels; None before the first evaluation."""
-        points = {self.labels(r): s[metric] for r, s in self.evaluations[self.split].items()}
+    def curve(self, metric: str, unit: str = "") -> Curve | None:
+        """The learning curve of a metric over labels in the budget's unit or another; None before the first figure."""
+        figures = {r: s[metric] for r, s in self.evaluations[self.split].items() if np.isfinite(s[metric])}
+        points = {self.amount(r, unit): value for r, value in figures.items()}
         return Curve(*zip(*sorted(points.items()), strict=True)) if points else None  # type: ignore[arg-type]
 
     def picks(self, round: int) -> list[str]:
@@ -94,14 +127,20 @@ class RunResult:
         return [q.sample_id for q in self.queries.get(round, []) if q.purpose == "train"]
 
     def metrics_csv(self) -> str:
-        """One line a round: labels, figures, seconds of each step."""
+        """One line a round: labels, figures, seconds of each step, and what its answers took."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["round", "labels", "split", "n", *self.metrics, *(f"seconds_{s}" for s in STEPS)])
+        both = self.units if len(self.units) > 1 else ()
+        columns = ["round", "labels", *both, "split", "n", *self.metrics, *_DEEDS]
+        writer.writerow([*columns, *(f"seconds_{s}" for s in STEPS), "seconds_people"])
         for round, scores in sorted(self.evaluations[self.split].items()):
-            seconds = [f"{self.seconds[round].get(s, 0):.3f}" for s in STEPS]
             figures = [f"{scores[m]:.6f}" for m in self.metrics]
-            writer.writerow([round, self.labels(round), self.split, scores["n"], *figures, *seconds])
+            amounts = [self.labels(round), *(self.amount(round, unit) for unit in both)]
+            done = self.effort(round)
+            seconds = [f"{self.seconds[round].get(s, 0):.3f}" for s in STEPS]
+            people = f"{done.seconds:.1f}" if done.timed else ""  # empty where nobody measured them
+            deeds = [getattr(done, deed) for deed in _DEEDS]
+            writer.writerow([round, *amounts, self.split, scores["n"], *figures, *deeds, *seconds, people])
         return text.getvalue()
 
     def _answered(self, last: int) -> Iterator[tuple[Query, Annotation]]:
@@ -114,6 +153,8 @@ class RunResult:
 
 def _amount(query: Query, answer: Annotation) -> int:
     """What an answer counts for: an image is an image, also where it came with the data and cost nothing."""
+    if query.unit == "box":
+        return len(answer.target.classes) if answer.target is not None else 0
     amount = 1.0 if query.unit == "image" else query.cost if answer.amount is None else answer.amount
     return int(amount)
 
@@ -160,18 +201,32 @@ class Comparison:
         """The figures of the runs' task, the one that arms are compared by first."""
         return next(iter(next(iter(self.arms.values())).values())).metrics
 
-    def curves(self, arm: str, metric: str) -> dict[int, Curve]:
-        """The learning curves of an arm by seed."""
-        found = {seed: result.curve(metric) for seed, result in self.arms[arm].items()}
+    def curves(self, arm: str, metric: str, unit: str = "") -> dict[int, Curve]:
+        """The learning curves of an arm by seed, over labels in the budget's unit or another."""
+        found = {seed: result.curve(metric, unit) for seed, result in self.arms[arm].items()}
         return {seed: curve for seed, curve in found.items() if curve is not None}
 
-    def saved(self, arm: str, metric: str = "") -> Saved | None:
-        """Labels that an arm needs for the baseline's final quality in a metric (the first); None without baseline."""
+    @property
+    def units(self) -> tuple[str, ...]:
+        """What the runs' curves can be drawn over, the unit of the budget first."""
+        return next(iter(next(iter(self.arms.values())).values())).units
+
+    def saved(self, arm: str, metric: str = "", unit: str = "") -> Saved | None:
+        """Labels that an arm needs for the baseline's final quality in a metric (the first); None without baseline.
+
+        ``unit``: another one than the budget's; None also where the curves have nothing in common over it.
+        """
         if self.baseline is None or arm == self.baseline:
             return None
         metric = metric or self.metrics[0]
         rng = np.random.default_rng(0)
-        return labels_saved(self.curves(arm, metric), self.curves(self.baseline, metric), rng=rng)
+        ours, theirs = self.curves(arm, metric, unit), self.curves(self.baseline, metric, unit)
+        try:
+            return labels_saved(ours, theirs, rng=rng)
+        except DataError:
+            if not unit:
+                raise
+            return None  # budgets in one unit need have no range in common in another
 
 
 def run_folders(folders: Iterable[str | Path]) -> list[Path]:

@@ -29,7 +29,7 @@ data:
 
 {choosing}
 budget:
-  initial: {initial}                   # images in round 0; a share such as '2%' works too
+{unit}  initial: {initial}                   # images in round 0; a share such as '2%' works too
   per_round: {per_round}
   rounds: {rounds}
 {annotator}
@@ -49,11 +49,17 @@ strategy: balanced_herding       # 'labelwise list strategies' shows all, 'rando
 cold_start: typiclust           # how round 0 is chosen, before there is a model
 """,
     "detect": """\
-# model:                        # what finds boxes: a name of 'labelwise list model' for the task detect,
-#   name: ./my_model.py:Model   # or a model of your own, which predicts boxes, labels and confidences
+model:
+  name: detector                # trains a network each round: minutes on a laptop with small pictures, or a GPU
+  architecture: fcos            # or retinanet, faster_rcnn, ssdlite
+  backbone: mobilenetv2_100.ra_in1k   # any name of timm that gives levels of features
+  weights: hub                  # or the path of a .safetensors file; 'none' is an untrained network
+  size: 640                     # pixels of the longer side, as the network sees it
+  iterations: 400               # training steps of 4 images in each round
 
-strategy: box_margin             # 'labelwise list strategies' shows all, 'random' is the baseline
+strategy: box_balanced           # 'labelwise list strategies' shows all, 'random' is the baseline
 cold_start: random              # how round 0 is chosen, before there is a model
+shown: 0.3                      # boxes this sure are proposed to the annotator; scores also look at fainter ones
 """,
 }
 _FORMATS: dict[Task, str] = {
@@ -90,6 +96,8 @@ def _filled(found: Guess, file: Path) -> str:
         format=found.format,
         formats=_FORMATS[found.task],
         choosing=_CHOOSING[found.task],
+        unit="  unit: image                   # or box: the same number of boxes each round, whatever the images hold\n"
+        * (found.task == "detect"),
         path=_quoted(path.as_posix()),
         data=_data(found),
         initial=min(initial, found.images),

@@ -261,6 +261,10 @@ class Store:
         )
         self._many("INSERT INTO queries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
+    def withdraw(self, ids: Iterable[str]) -> None:
+        """Remove queries that were stored but never asked."""
+        self._many("DELETE FROM queries WHERE id = ?", ((id,) for id in ids))
+
     def queries(self, round: int | None = None, *, open_only: bool = False) -> list[Query]:
         """Queries in the order of round and rank; of one round, or only those without an answer."""
         where = [] if round is None else [f"round = {int(round)}"]

@@ -22,8 +22,12 @@ Spec = str | Mapping[str, Any]  # "name", or {"name": ..., option: value, ...}
 
 # what a model must provide for a word of the vocabulary
 _PROVIDED = {
-    **{word: word for word in ("probs", "samples", "embeddings", "boxes", "keypoints", "objects")},
+    **{
+        word: word
+        for word in ("probs", "samples", "embeddings", "boxes", "keypoints", "objects", "flipped", "reconstruction")
+    },
     "maps": "probs",
+    "class_probs": "probs",
     **dict.fromkeys(("owners", "object_labels", "object_scores", "confidences", "box_labels"), "boxes"),
 }
 
@@ -44,7 +48,8 @@ class Recipe:
     None (or False) leaves a rule out. They apply in this order, from the inside out.
 
     ``reduce`` makes one score of those of an image's boxes or pixels, each times its class's weight in
-    ``class_weights`` (by name, 1 if not named). ``rescale`` then maps the scores of the pool to (lowest, highest).
+    ``class_weights`` (by name, 1 if not named; "difficulty": a run weighs classes by how hard the model finds them on
+    labelled images, elsewhere all count 1). ``rescale`` then maps the scores of the pool to (lowest, highest).
     ``empty`` says what an image without detection is worth: ``lowest`` 0, ``highest`` or ``mean`` that of the others,
     or ``quota``: ``empty_share`` of the picks are such images, drawn as ``empty_by`` says (at random, or by their
     missed-object score). An image is empty if no box has a confidence of ``shown`` or more.
@@ -54,7 +59,7 @@ class Recipe:
     score: Spec | None = None
     unit: Unit | None = None
     reduce: Spec | None = None
-    class_weights: Mapping[str, float] | None = None
+    class_weights: Mapping[str, float] | Literal["difficulty"] | None = None
     rescale: tuple[float, float] | None = None
     empty: Empty = "mean"
     empty_share: float = 0.1
@@ -76,9 +81,9 @@ class Recipe:
 class Strategy:
     """A recipe made ready: what to ask the model for, how to score, how to select.
 
-    ``needs`` names the predictions the model must provide, of probs, samples, embeddings, boxes, keypoints and objects
-    (vectors of boxes); ``uses`` all words of the selection's vocabulary that are asked for (groups among them, if a
-    rule wants them).
+    ``needs`` names the predictions the model must provide, of probs, samples, embeddings, boxes, keypoints, objects
+    (vectors of boxes) and flipped; ``uses`` all words of the selection's vocabulary that are asked for (groups among
+    them, if a rule wants them).
     """
 
     recipe: Recipe
@@ -128,7 +133,7 @@ class Strategy:
 
     def _weights(self, classes: Sequence[str]) -> Any:
         wanted = self.recipe.class_weights
-        if wanted is None:
+        if wanted is None or isinstance(wanted, str):
             return None
         for name in wanted:
             if name not in classes:
@@ -170,11 +175,11 @@ class Strategy:
     def check_unit(self, key: str, unit: Unit) -> None:
         """Raises ConfigError, naming the ``key``, if the strategy cannot choose what is asked."""
         recipe = self.recipe
-        if recipe.unit not in (None, unit):
+        if recipe.unit not in (None, unit) and not (recipe.unit == "image" and unit == "box"):
             raise ConfigError(
                 f"{key} chooses {UNITS[recipe.unit]}, but budget.unit={unit}: give one that chooses these"
             )
-        if unit == "image" or not self.compares:
+        if unit in ("image", "box") or not self.compares:
             return
         if recipe.evenly:
             raise ConfigError(
@@ -269,7 +274,12 @@ def _check_numbers(recipe: Recipe) -> None:
         raise ConfigError(f"strategy.empty: expected {', '.join(get_args(Empty))}, but found {recipe.empty!r}")
     if recipe.rescale is not None and not -math.inf < recipe.rescale[0] <= recipe.rescale[1] < math.inf:
         raise ConfigError(f"strategy.rescale: expected lowest and highest in this order, but found {recipe.rescale}")
-    for name, value in (recipe.class_weights or {}).items():
+    if isinstance(recipe.class_weights, str) and recipe.class_weights != "difficulty":
+        raise ConfigError(
+            f"strategy.class_weights: expected weights by name, or difficulty, but found {recipe.class_weights!r}"
+        )
+    named = {} if isinstance(recipe.class_weights, str) else recipe.class_weights or {}
+    for name, value in named.items():
         if not 0 <= value < math.inf:
             raise ConfigError(f"strategy.class_weights.{name}: expected a weight of 0 or more, but found {value}")
 

@@ -105,6 +105,7 @@ def comparison_facts(comparison: Comparison) -> dict[str, Any]:
                 "difference": difference.mean,
                 "difference_se": difference.standard_error,
             }
+            facts |= {f"share_of_{u}": s.ratio for u in comparison.units[1:] if (s := comparison.saved(arm, "", u))}
         arms[arm] = {k: _finite(v) for k, v in facts.items()}
     return {"baseline": comparison.baseline, "metric": headline, "arms": arms}
 
@@ -122,6 +123,11 @@ def print_comparison(comparison: Comparison) -> None:
         saved = comparison.saved(arm, headline)
         if saved is not None and comparison.baseline is not None:
             print(textwrap.fill(saving(arm, comparison.baseline, headline, saved), _width(), subsequent_indent="  "))
+        for unit in comparison.units[1:]:  # boxes as well as images
+            other = comparison.saved(arm, headline, unit)
+            if other is not None and comparison.baseline is not None:
+                said = saving(arm, comparison.baseline, headline, other, unit)
+                print(textwrap.fill(said, _width(), subsequent_indent="  "))
 
 
 def embedding_facts(found: Embedded, out: Path) -> dict[str, Any]:

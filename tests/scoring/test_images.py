@@ -203,6 +203,7 @@ def test_the_order_of_boxes_does_not_matter_and_scores_stay_in_range(n, seed):
         "labels": generator.integers(0, 3, n),
         "confidences": generator.random(n),
         "keypoints": generator.random((n, 2, 3)),
+        "flipped": generator.random((n, 8)),
     }
     image, turned = Prediction("a", **fields), Prediction("a", **{name: a[order] for name, a in fields.items()})
     for name, recipe in PRESETS.items():

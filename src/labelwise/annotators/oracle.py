@@ -18,8 +18,8 @@ from labelwise.records import Annotation, Query, Sample, Target
 
 @dataclass(frozen=True)
 class Oracle:
-    """Knows every class. ``noise`` is the share of wrong answers (of pixels, where pixels are asked), ``skip`` that of
-    declined ones, both the same each time."""
+    """Knows every class. ``noise`` is the share of wrong answers (of pixels or boxes, where these are asked), ``skip``
+    that of declined ones, both the same each time."""
 
     noise: Annotated[float, Field(ge=0, le=1)] = 0.0
     skip: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -50,10 +50,26 @@ class Oracle:
             return None
         if truth.mask is not None:
             return self._pixels(query, sample, truth)
+        if truth.geometry is not None:
+            return self._boxes(query, truth, desk)
         if draw < self.skip + self.noise:
             wrong = [c for c in desk.classes if c not in truth.classes] or list(truth.classes)
             return Target((wrong[int(other * len(wrong))],))
         return truth
+
+    def _boxes(self, query: Query, truth: Target, desk: Desk) -> Target:
+        """The true boxes; the wrong ones under another class, or forgotten where there is no other."""
+        if not self.noise or truth.geometry is None:
+            return truth
+        rng = np.random.default_rng(int.from_bytes(hashlib.blake2b(query.id.encode(), digest_size=8).digest()))
+        wrong, other = rng.random(len(truth.classes)) < self.noise, rng.random(len(truth.classes))
+        names: list[str] = []
+        kept = np.ones(len(truth.classes), dtype=bool)
+        for i, name in enumerate(truth.classes):
+            others = [c for c in desk.classes if c != name]
+            kept[i] = bool(others) or not wrong[i]
+            names.append(others[int(other[i] * len(others))] if wrong[i] and others else name)
+        return Target(tuple(n for n, keep in zip(names, kept, strict=True) if keep), truth.geometry[kept])
 
     def _pixels(self, query: Query, sample: Sample, truth: Target) -> Target:
         """The truth of the pixels that are asked for; the whole mask file for a whole image."""

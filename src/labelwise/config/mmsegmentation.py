@@ -26,6 +26,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
 }
 ACTIVE = ("settings", "heuristic", "heuristic_cfg", "visualize", "reset_each_round")
 RUNNER = ("type", "sample_mode", "sample_rounds")
+RUNNERS = ("ActiveLearningRunner", "MultiTaskActiveRunner")
 Tree = dict[str, Any]
 
 
@@ -35,18 +36,10 @@ def translated(path: Path, options: Mapping[str, Any]) -> tuple[Tree, list[str]]
     ``options`` are merged into the configuration first. Raises ConfigError, in one line that begins with the file and
     the key, for what is missing or cannot be used.
     """
-    config = mmlab.load_config(path, {k: v for k, v in options.items() if not k.startswith("work_dir")})
-    refuse_old_keys(config, path)
-    if config.get("active_learning") is None:
-        raise ConfigError(
-            f"{path}: expected active_learning=dict(settings=..., heuristic=...) in a configuration of "
-            "mmsegmentation, found none"
-        )
-    _require_new_keys(config, path)
-    added, notes = logging_options(config, path)
+    config, added, notes = _loaded(path, options)
     runner = _branch(config.get("runner"), f"{path}: runner", RUNNER)
     active = _branch(config["active_learning"], f"{path}: active_learning", ACTIVE)
-    mode, rounds = _runner(runner, f"{path}: runner")
+    mode, rounds = _runner(config, runner, f"{path}: runner")
     lengths = None
     if config.get("workflow") is not None:
         lengths, more = round_lengths(config["workflow"], rounds, f"{path}: workflow")
@@ -82,7 +75,29 @@ def translated(path: Path, options: Mapping[str, Any]) -> tuple[Tree, list[str]]
     if mode != "image":
         tree["cold_start"] = {"name": "random", "evenly": tree["strategy"]["evenly"]}
     tree |= _pictures(active, f"{path}: active_learning.visualize")
+    tree["model"] |= _multi_task(config, work, path)
+    if mode == "image" and active.get("visualize") is not None:
+        notes.append("active_learning.visualize is for pixels and regions: the report shows the images of each round")
     return tree, notes
+
+
+def _loaded(path: Path, options: Mapping[str, Any]) -> tuple[Any, dict[str, Any], list[str]]:
+    """The configuration, what was added to it for its logging hooks, and notes on that."""
+    config = mmlab.load_config(path, {k: v for k, v in options.items() if not k.startswith("work_dir")})
+    refuse_old_keys(config, path)
+    if config.get("active_learning") is None:
+        raise ConfigError(
+            f"{path}: expected active_learning=dict(settings=..., heuristic=...) in a configuration of "
+            "mmsegmentation, found none"
+        )
+    _require_new_keys(config, path)
+    added, notes = logging_options(config, path)
+    config.merge_from_dict(added)
+    try:
+        mmlab.backends(config)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return config, added, notes
 
 
 def _require_new_keys(config: Any, path: Path) -> None:
@@ -102,12 +117,15 @@ def _branch(value: Any, where: str, known: Iterable[str]) -> dict[str, Any]:
     return dict(value)
 
 
-def _runner(runner: Mapping[str, Any], where: str) -> tuple[str, int | None]:
+def _runner(config: Any, runner: Mapping[str, Any], where: str) -> tuple[str, int | None]:
     kind = mmlab.type_name(runner.get("type", ""))
-    if kind == "MultiTaskActiveRunner":
-        raise ConfigError(f"{where}.type: 'MultiTaskActiveRunner' is not supported; use 'ActiveLearningRunner'")
-    if kind != "ActiveLearningRunner":
-        raise ConfigError(f"{where}.type: expected 'ActiveLearningRunner', found {runner.get('type')!r}")
+    if kind not in RUNNERS:
+        raise ConfigError(f"{where}.type: expected {' or '.join(RUNNERS)}, found {runner.get('type')!r}")
+    if kind == "MultiTaskActiveRunner" and not mmlab.multi_task(config):
+        raise ConfigError(
+            f"{where}.type: 'MultiTaskActiveRunner' needs model.type='MultiTaskSegmentor' with a "
+            f"SharedVisionTransformer and a MaskDecodeHead, found {config['model'].get('type')!r}"
+        )
     mode = runner.get("sample_mode")
     if mode not in MODES:
         raise ConfigError(f"{where}.sample_mode: expected {', '.join(MODES)}, found {mode!r}")
@@ -120,10 +138,35 @@ def _runner(runner: Mapping[str, Any], where: str) -> tuple[str, int | None]:
 def _ignored(config: Any) -> list[str]:
     known = {
         "mask_dir": "labels are kept in the run's folder",
-        "mae_viz_dir": "there is no reconstruction",
         "scale_size": "labels have the size of the pictures",
+        "mae_val_iter": "multitask_validation_iter says when losses of the validation images are logged",
     }
+    if not mmlab.multi_task(config):
+        known |= dict.fromkeys(("mae_viz_dir", "mae_warmup_epochs"), "the model reconstructs nothing")
     return [f"{key} is not needed: {why}" for key, why in known.items() if config.get(key) is not None]
+
+
+def _multi_task(config: Any, work: Path, path: Path) -> Tree:
+    """Options of the model: warm-up and pictures of a network that reconstructs, and losses on validation images."""
+    tree: Tree = {}
+    keys = {"multitask_validation_iter": "validate_every"}
+    if mmlab.multi_task(config):
+        keys["mae_warmup_epochs"] = "warmup"
+        folder = config.get("mae_viz_dir") or "reconstructed_images"
+        if not isinstance(folder, str):
+            raise ConfigError(f"{path}: mae_viz_dir: expected the name of a folder, found {folder!r}")
+        tree["reconstructions"] = str(work / folder)
+    for key, option in keys.items():
+        value = config.get(key)
+        if value in (None, False):
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise ConfigError(f"{path}: {key}: expected a number, found {value!r}")
+        if value:
+            tree[option] = value
+    if "validate_every" in tree and not (config.get("val_dataloader") or config.get("test_dataloader")):
+        raise ConfigError(f"{path}: multitask_validation_iter needs val_dataloader, found none")
+    return tree
 
 
 def _start(active: Mapping[str, Any], where: str) -> str:
@@ -207,19 +250,26 @@ def _strategy(config: Any, active: Mapping[str, Any], own: Mapping[str, Any], mo
 def _score(config: Any, active: Mapping[str, Any], where: str) -> Any:
     """The score a heuristic means, or None for chance."""
     name, given = active.get("heuristic"), active.get("heuristic_cfg")
-    known = ("random", "entropy", "margin", "ripu")
+    known = ("random", "entropy", "margin", "ripu", "mps")
     scores = [s for s in catalog.TABLES["score"] if s not in known]
-    if name == "mps" and "mps" not in scores:
-        raise ConfigError(f"{where}.heuristic: 'mps' needs a reconstruction, which is not supported; known: {known}")
+    if name == "mps" and not mmlab.multi_task(config):
+        raise ConfigError(
+            f"{where}.heuristic: 'mps' needs a model that reconstructs, model.type='MultiTaskSegmentor', found "
+            f"{config['model'].get('type')!r}"
+        )
     if name not in known and name not in scores and ":" not in str(name):
         raise ConfigError(f"{where}.heuristic: unknown {name!r}: {catalog.suggest(str(name), [*known, *scores])}")
     if given and name in ("random", "entropy", "margin"):
-        raise ConfigError(f"{where}.heuristic_cfg is for 'ripu', found heuristic={name!r}: leave it out")
+        raise ConfigError(f"{where}.heuristic_cfg is for 'ripu' and 'mps', found heuristic={name!r}: leave it out")
     if name == "random":
         return None
-    if name != "ripu":
+    if name not in ("ripu", "mps"):
         return {"name": name, **(given or {})} if given else name
-    options = _branch(given or {}, f"{where}.heuristic_cfg", ("k", "use_entropy", "categories"))
+    keys = ("k", "use_entropy", "categories", *(("crop_size",) if name == "mps" else ()))
+    options = _branch(given or {}, f"{where}.heuristic_cfg", keys)
+    window, size = options.get("crop_size"), config["model"].get("backbone", {}).get("img_size")
+    if window is not None and _sides(window) != _sides(size):
+        raise ConfigError(f"{where}.heuristic_cfg.crop_size: expected model.backbone.img_size={size}, found {window!r}")
     classes = mmlab.heads(config["model"])[-1].get("num_classes")
     if options.get("categories", classes) != classes:
         raise ConfigError(
@@ -231,7 +281,14 @@ def _score(config: Any, active: Mapping[str, Any], where: str) -> Any:
         raise ConfigError(f"{where}.heuristic_cfg.k: expected a number above 0, found {radius!r}")
     if not isinstance(entropy, bool):
         raise ConfigError(f"{where}.heuristic_cfg.use_entropy: expected True or False, found {entropy!r}")
+    if name == "mps":
+        return {"name": "mps_ripu", "radius": radius} if entropy else "mps"
     return {"name": "ripu" if entropy else "labelwise.scoring.regions:region_impurity", "radius": radius}
+
+
+def _sides(size: Any) -> tuple[Any, ...]:
+    """A size as (height, width): one number means a square."""
+    return tuple(size) if isinstance(size, (list, tuple)) else (size, size)
 
 
 def _pictures(active: Mapping[str, Any], where: str) -> Tree:

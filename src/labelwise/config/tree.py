@@ -62,6 +62,17 @@ def _spec(value: Any) -> Any:
     return value
 
 
+def _weights(value: Any) -> Any:
+    named = isinstance(value, Mapping) and all(_is_weight(v) for v in value.values())
+    if not (value is None or value == "difficulty" or named):
+        raise ValueError("must be numbers by class name, or 'difficulty'")
+    return value
+
+
+def _is_weight(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _start(value: Any) -> Any:
     return 0 if value == 0 and not isinstance(value, bool) else _amount(value)
 
@@ -69,6 +80,8 @@ def _start(value: Any) -> Any:
 Start = Annotated[int | str, BeforeValidator(_start)]
 Amount = Annotated[int | str, BeforeValidator(_amount)]
 Amounts = Annotated[int | str | list[int | str], BeforeValidator(_amounts)]
+# Looked at as a whole first: of a union each part would complain.
+Weights = Annotated[dict[str, float] | Literal["difficulty"] | None, BeforeValidator(_weights)]
 Spec = Annotated[str | dict[str, Any] | None, BeforeValidator(_spec)]
 
 
@@ -78,8 +91,8 @@ class Data(Node):
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     format: str = Field(
-        description="class_folders, csv_table, images_folder, image_masks, coco, voc, yolo, cvat_xml, mmseg, digits, "
-        "or a reader of your own"
+        description="class_folders, csv_table, images_folder, image_masks, coco, voc, yolo, cvat_xml, fiftyone, mmseg, "
+        "digits, or a reader of your own"
     )
     path: Path = Field(description="folder or file of the dataset")
     test: float = Field(
@@ -131,7 +144,8 @@ class Budget(Node):
 
     unit: Unit | None = Field(
         default=None,
-        description="what is asked and counted: image, region (a window of pixels) or pixel; default: the strategy's",
+        description="what is asked and counted: image, box (whole images, counted in boxes), region (a window of "
+        "pixels) or pixel; default: the strategy's",
     )
     per_image: bool = Field(
         default=False, description="amounts are for each image of the pool, not for the pool: 10 pixels of every image"
@@ -147,7 +161,7 @@ class Budget(Node):
     )
     initial: Start = Field(
         default=50,
-        description="images, regions or pixels in round 0; with a `source` also 0: round 0 learns from it alone",
+        description="images, boxes, regions or pixels in round 0; with a `source` also 0: round 0 learns from it alone",
     )
     per_round: Amounts = Field(
         default=50, description="the same in each later round, or a list with one amount a round"
@@ -194,8 +208,10 @@ class StrategyConfig(Node):
     reduce: Spec = Field(
         default=None, description="how the scores of an image's boxes or pixels become one (classification needs none)"
     )
-    class_weights: dict[str, float] | None = Field(
-        default=None, description="what the scores of a class's boxes or pixels are multiplied by, by name; others: 1"
+    class_weights: Weights = Field(
+        default=None,
+        description="what the scores of a class's boxes or pixels are multiplied by, by name (others: 1); or "
+        "'difficulty': more for classes that the model finds hard on labelled images",
     )
     rescale: tuple[float, float] | None = Field(
         default=None, description="map the pool's scores so that these are the lowest and the highest"
@@ -248,6 +264,7 @@ StrategyPart = Annotated[StrategyConfig, BeforeValidator(_as_mapping)]
 # What is not said depends on the task.
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "classify": {"model": "frozen", "strategy": "balanced_herding", "cold_start": "typiclust"},
+    "detect": {"model": "detector", "strategy": "box_balanced", "cold_start": "random"},
     "segment": {"model": "fpn", "strategy": "pixelpick", "cold_start": "random"},
 }
 
@@ -256,7 +273,7 @@ class Config(Node):
     """The configuration of a run."""
 
     name: str = Field(description="name of the run: its folder under `out`")
-    task: Task = Field(default="classify", description="classify or segment")
+    task: Task = Field(default="classify", description="classify, detect or segment")
     data: Data
     source: Source | None = Field(default=None, description="a labelled set beside the pool: the keys below")
     model: Part = Field(default=Named(name="frozen"), description="what learns from the labels")
@@ -272,8 +289,18 @@ class Config(Node):
     )
     annotator: Part = Field(default=Named(name="oracle"), description="who answers the queries")
     engine: Part = Field(default=Named(name="local"), description="where batches run")
+    proposals: Part | None = Field(
+        default=None,
+        description="detection: a model that needs no labels, such as zero_shot, whose boxes are proposed in round 0",
+    )
+    shown: float = Field(
+        default=0.3,
+        ge=0,
+        le=1,
+        description="detection: boxes this sure are proposed to annotators and drawn; scores also look at fainter ones",
+    )
     pictures: int = Field(
-        default=8, ge=0, description="images a round whose score map and chosen pixels or regions are drawn"
+        default=8, ge=0, description="images a round whose score map and chosen pixels, regions or boxes are drawn"
     )
     pictures_style: Literal["over", "beside"] = Field(
         default="over", description="what was chosen is drawn over the image, or beside it, white on black"

@@ -126,15 +126,26 @@ def _quiet_about_heads() -> Iterator[None]:
 
 def _expect_no_hub_where_there_is_none() -> None:
     """Without a network, look only at earlier downloads: the hub's own retries would take a minute to say the same."""
+    if not hub_answers():
+        from huggingface_hub import constants
+
+        constants.HF_HUB_OFFLINE = True
+
+
+def hub_answers() -> bool:
+    """False if the hub is switched off or its address cannot be connected to; behind a proxy this is not tried."""
     from huggingface_hub import constants
 
+    if constants.HF_HUB_OFFLINE:
+        return False
     if urllib.request.getproxies():
-        return
+        return True
     address = urlparse(constants.ENDPOINT)
     try:
         socket.create_connection((address.hostname or "", address.port or 443), timeout=5).close()
     except OSError:
-        constants.HF_HUB_OFFLINE = True
+        return False
+    return True
 
 
 def _untouched(network: Any, blank: Any) -> list[str]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
 
 from labelwise import config as configuration
 from labelwise.config import Config
-from labelwise.errors import RunChanged
+from labelwise.errors import ConfigError, RunChanged
 from labelwise.evaluate import METRICS
 from labelwise.loop.annotate import annotate
 from labelwise.loop.context import Context
@@ -27,6 +27,7 @@ from labelwise.loop.train import train
 from labelwise.models import Place, Progress
 from labelwise.ownership import open_explained, owned, replace_text
 from labelwise.parts import Parts, build, cache_folder, threads_of
+from labelwise.records import UNITS
 from labelwise.report import words
 from labelwise.store import SETUP, STEPS, Store
 
@@ -50,30 +51,38 @@ def run(
     rounds: int | None = None,
     progress: Progress = lambda done, total, what: None,
     tell: Callable[[str], None] = lambda line: None,
+    after_round: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Begin a run, or continue it where it stopped, until its budget is spent or people must answer.
 
-    ``rounds`` stops after so many rounds have finished in this call. Raises RunLocked if another process works on the
+    ``rounds`` stops after so many rounds have finished in this call; ``after_round`` is called when one has, and at the
+    end, where queries may be open. Raises RunLocked if another process works on the
     run, RunChanged if it began with another configuration, RunError if its folder cannot be written.
     """
     parts = build(config)
     with owned(config.folder), open_explained(config.folder):
         _same_configuration(config)
         try:
-            return _continue(config, parts, rounds, progress, tell)
+            return _continue(config, parts, rounds, progress, tell, after_round)
         finally:
             parts.engine.close()
 
 
 def _continue(
-    config: Config, parts: Parts, rounds: int | None, progress: Progress, tell: Callable[[str], None]
+    config: Config,
+    parts: Parts,
+    rounds: int | None,
+    progress: Progress,
+    tell: Callable[[str], None],
+    after_round: Callable[[], None],
 ) -> Outcome:
     with Store(config.folder / "run.db") as store:
         _keep_configuration(config, store)
         context = _set_up(config, parts, store, progress, tell)
-        outcome = _rounds(context, rounds)
+        outcome = _rounds(context, rounds, after_round)
         store.set_setting("state", outcome.state)
         store.set_setting("message", outcome.message)
+        after_round()
         return outcome
 
 
@@ -153,16 +162,20 @@ def _set_up(config: Config, parts: Parts, store: Store, progress: Progress, tell
     place = Place(config.folder / MODEL, cache_folder(config), threads_of(config), parts.engine)
     place.home.mkdir(exist_ok=True)
     parts.model.prepare(pool, others, place=place, progress=progress)
+    if parts.proposals is not None and not store.is_done(0, "query"):
+        place = replace(place, home=config.folder / MODEL / "proposals")
+        place.home.mkdir(exist_ok=True)
+        parts.proposals.prepare(pool, [], place=place, progress=progress)
     if not store.is_done(SETUP, "prepare"):
         store.finish_step(SETUP, "prepare", time.perf_counter() - began)
     return Context(config, parts, store, progress, tell, {s.id: s for s in [*pool, *others]})
 
 
-def _rounds(context: Context, limit: int | None) -> Outcome:
+def _rounds(context: Context, limit: int | None, after_round: Callable[[], None]) -> Outcome:
     folder, store = context.config.folder, context.store
     pool = {s.id for s in store.samples("pool")}
     goals = context.config.budget.cumulative(_capacity(context), len(pool))
-    images = context.parts.unit == "image"
+    images = context.parts.unit in ("image", "box")
     finished_here = 0
     for round, goal in enumerate(goals):
         if store.is_done(round, "evaluate"):
@@ -177,6 +190,8 @@ def _rounds(context: Context, limit: int | None) -> Outcome:
                 return Outcome("waiting", waiting, folder)
         finished_here += 1
         _say_round(context, round, len(goals) - round - 1)
+        if round + 1 < len(goals):
+            after_round()
     why = (
         "every image of the pool has been asked"
         if images and store.asked() >= pool
@@ -186,13 +201,26 @@ def _rounds(context: Context, limit: int | None) -> Outcome:
 
 
 def _capacity(context: Context) -> int:
-    """How many images, regions or pixels the pool holds."""
+    """How many images, boxes, regions or pixels the pool holds."""
     pool, unit = context.store.samples("pool"), context.parts.unit
     if unit == "image":
         return len(pool)
+    if unit == "box":
+        return _boxes(context)
     ask = ask_of(context.config, unit)
     pixels = sum(s.size[0] * s.size[1] for s in pool)
     return pixels if ask.by_pixels else pixels // max(1, min((ask.pixels(*s.size) for s in pool), default=1))
+
+
+def _boxes(context: Context) -> int:
+    """How many boxes the pool holds; nobody knows where people label it: then more than anybody asks for."""
+    if context.parts.annotator.simulated:
+        return sum(len(s.target.classes) for s in context.store.samples("pool") if s.target is not None)
+    budget = context.config.budget
+    amounts = budget.per_round if isinstance(budget.per_round, list) else [budget.per_round]
+    if any(isinstance(amount, str) for amount in (budget.initial, budget.total, *amounts)):
+        raise ConfigError("budget: a share of the pool's boxes is not known before they are labelled; give numbers")
+    return 10**9
 
 
 def _count(number: int, what: str) -> str:
@@ -205,7 +233,7 @@ def _say_round(context: Context, round: int, left: int) -> None:
     figures = ", ".join(f"{words.phrase(name)} {scores[name]:.3f}" for name in first if name in scores)
     unit = "pixel" if context.config.budget.cost == "pixel" else context.parts.unit
     number = len(context.store.answered()) if unit == "image" else int(context.store.spent())
-    labels = _count(number, "label" if unit == "image" else f"labelled {unit}")
+    labels = _count(number, "label") if unit == "image" else f"{number} labelled {UNITS[unit] if number != 1 else unit}"
     context.tell(
         f"round {round}: {labels}, {figures or 'no model to judge yet'}"
         + (f" ({_count(left, 'round')} to go)" if left else "")

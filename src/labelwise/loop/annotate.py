@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import Literal
 
 from labelwise.annotators import Desk
 from labelwise.loop.context import Context
+from labelwise.loop.detecting import forget
+from labelwise.loop.query import ask_more
 from labelwise.records import Annotation, Query
 from labelwise.store import Store
 
@@ -14,26 +17,69 @@ from labelwise.store import Store
 def annotate(context: Context, round: int, goal: int) -> str:
     """Submit the open queries, store what is answered, and say what is still waited for."""
     began = time.perf_counter()
+    store, boxes = context.store, context.parts.unit == "box"
+    while True:
+        waiting = (_one_by_one if boxes and context.parts.annotator.simulated else _ask)(context, round, goal)
+        if waiting:
+            return waiting
+        if not boxes or store.spent() >= goal or not ask_more(context, round, goal):
+            break
+    if boxes:
+        forget(context, round)
+    with store.transaction():
+        # Once a round, so that the class axis does not depend on how often it was asked whether people are done.
+        store.add_classes(sorted(_answered_classes(store, round)))
+        store.finish_step(round, "annotate", time.perf_counter() - began)
+    return ""
+
+
+def _ask(context: Context, round: int, goal: int) -> str:
+    """Ask for all that is open, and store what is answered."""
     store, annotator = context.store, context.parts.annotator
-    desk = Desk(context.by_id, store.classes(), context.config.folder / "rounds")
+    desk = Desk(context.by_id, store.classes(), context.config.folder / "rounds", context.config.task)
     asked = store.queries(round, open_only=True)
     annotator.submit(asked, desk)
     by_id = {q.id: q for q in asked}
-    pixels = context.parts.unit == "pixel" or context.config.budget.cost == "pixel"
-    answers = {a.query_id: _counted(by_id[a.query_id], a, pixels) for a in annotator.collect(asked, desk)}
+    cost = context.config.budget.cost
+    answers = {a.query_id: counted(by_id[a.query_id], a, cost) for a in annotator.collect(asked, desk)}
     left = [q for q in asked if q.id not in answers]
     with store.transaction():
         store.add_annotations(answers[q.id] for q in asked if q.id in answers)
-        if not left:
-            # Once a round, so that the class axis does not depend on how often it was asked whether people are done.
-            store.add_classes(sorted(_answered_classes(store, round)))
-            store.finish_step(round, "annotate", time.perf_counter() - began)
     return f"waiting for {len(left)} annotations of round {round}: {annotator.advice(left, desk)}" if left else ""
 
 
-def _counted(query: Query, answer: Annotation, pixels: bool) -> Annotation:
-    """The answer with what it counts for: of ``pixels`` those that have a class, the others were void."""
-    if query.unit == "image" or not pixels or answer.target is None or answer.target.geometry is None:
+def _one_by_one(context: Context, round: int, goal: int) -> str:
+    """Ask a simulated annotator for one image after the other until their boxes reach the goal; the rest is withdrawn.
+
+    The image that reaches it counts whole: what it has more is taken off the next round.
+    """
+    store, annotator = context.store, context.parts.annotator
+    desk = Desk(context.by_id, store.classes(), context.config.folder / "rounds", context.config.task)
+    spent, answers = store.spent(), list[Annotation]()
+    asked = store.queries(round, open_only=True)
+    for done, query in enumerate(asked):
+        if spent >= goal and query.purpose == "train":
+            asked = [q for q in asked[done:] if q.purpose == "train"]
+            break
+        answers += [counted(query, answer) for answer in annotator.collect([query], desk)]
+        spent += (answers[-1].amount or 0) if query.purpose == "train" else 0
+    else:
+        asked = []
+    with store.transaction():
+        store.add_annotations(answers)
+        store.withdraw(q.id for q in asked)
+    return ""
+
+
+def counted(query: Query, answer: Annotation, cost: Literal["region", "pixel"] = "region") -> Annotation:
+    """The answer with what it counts for: boxes; of pixels those that have a class, the others were void.
+
+    ``cost`` is what regions are counted in.
+    """
+    if query.unit == "box" and answer.target is not None:
+        return replace(answer, amount=float(len(answer.target.classes)) if query.purpose == "train" else 0.0)
+    pixels = query.unit == "pixel" or (query.unit == "region" and cost == "pixel")
+    if not pixels or answer.target is None or answer.target.geometry is None:
         return answer
     return replace(answer, amount=float(len(answer.target.geometry)))
 

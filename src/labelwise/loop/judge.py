@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from labelwise.data.masks import target_mask
 from labelwise.engine import Work
 from labelwise.loop.acquire import acquire
 from labelwise.loop.context import Context, labelled_images, last_checkpoint
+from labelwise.loop.detecting import detections
 from labelwise.models import Model
 from labelwise.records import Labelled, Prediction, Task
 
@@ -33,6 +35,9 @@ def judge(context: Context, round: int, goal: int) -> str:
         for split, items in splits.items()
         if items and checkpoint
     }
+    told = getattr(context.parts.model, "judged", None)
+    if told is not None and checkpoint is not None and found:
+        told(checkpoint, round, found)
     with store.transaction():
         for split, scores in found.items():
             store.add_evaluation(round, split, scores)
@@ -92,6 +97,18 @@ def _segmented(context: Context, checkpoint: Path, items: Sequence[Labelled], sp
     return {name: getattr(scores, name) for name in names} | {"confusion": _sparse(scores.confusion)}
 
 
+def _detected(context: Context, checkpoint: Path, items: Sequence[Labelled], split: str, round: int) -> dict[str, Any]:
+    classes, folder = context.store.classes(), context.folder(round) / f"judged_{split}"
+    truths = {x.sample.id: x.target for x in items}
+    found = detections(context, folder, checkpoint, [x.sample for x in items], frozenset({"boxes"}))
+    # In the order of the images: which of two equally sure boxes comes first must not depend on an interruption.
+    by_id = {p.id: p for p in found}
+    scores = evaluate.detection((by_id[id] for id in truths), truths, classes)
+    shutil.rmtree(folder, ignore_errors=True)
+    names = ("n", "boxes", "map", "map50", "map75", "map_small", "map_medium", "map_large", "classes", "ap", "ap50")
+    return {name: getattr(scores, name) for name in (*names, "support")} | {"highest_recall": scores.recall}
+
+
 def _intervals(truth: NDArray[np.int64], predicted: NDArray[np.int64], rng: np.random.Generator) -> dict[str, float]:
     accuracy = evaluate.interval(int((predicted == truth).sum()), len(truth))
     macro = evaluate.macro_f1_interval(truth, predicted, rng=rng)
@@ -111,5 +128,6 @@ def _sparse(confusion: NDArray[Any]) -> list[list[int]]:
 # How the predictions of each task are judged.
 JUDGES: Mapping[Task, Callable[[Context, Path, Sequence[Labelled], str, int], dict[str, Any]]] = {
     "classify": _classified,
+    "detect": _detected,
     "segment": _segmented,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -15,12 +16,17 @@ from labelwise.data.images import open_image
 from labelwise.loop.acquire import Outputs, acquire
 from labelwise.loop.areas import Ask, Item, outlined
 from labelwise.loop.context import Context, labelled_images, last_checkpoint
+from labelwise.loop.detecting import forget, look, proposals
 from labelwise.loop.inside import Choice, ChooseInside, choose
 from labelwise.loop.inside import facts as inside_facts
+from labelwise.loop.ready import first_proposals, known_checkpoint
 from labelwise.loop.spread import Spread, choose_spread
-from labelwise.records import UNITS, Annotation, Query, Sample, Target
+from labelwise.records import UNITS, Annotation, Query, Sample, Target, Unit
 from labelwise.report.maps import CHOSEN, copy_pictures, map_folder, write_chosen
 from labelwise.selection.compose import Inputs
+from labelwise.strategies import Strategy
+
+BOXES = 10.0  # that an image is taken to have before any is answered
 
 
 def query(context: Context, round: int, goal: int) -> str:
@@ -34,8 +40,8 @@ def query(context: Context, round: int, goal: int) -> str:
     known = {s.id for s in given}
     free = [s for s in unasked if s.id not in known]
     wanted = goal - int(store.spent())
-    if context.parts.unit == "image":
-        wanted = min(wanted, len(free))
+    if context.parts.unit in ("image", "box"):
+        wanted = min(_images_for(context, wanted), len(free))
         chosen = _choose(context, round, free, wanted) if wanted > 0 else []
     else:
         chosen = _choose_inside(context, round, wanted) if wanted > 0 else []
@@ -45,6 +51,7 @@ def query(context: Context, round: int, goal: int) -> str:
             round,
             len(chosen) + i,
             s.id,
+            unit=_whole(context),
             cost=0,
             reason={"drawn": "at random, to estimate the quality"},
             purpose="audit",
@@ -53,47 +60,83 @@ def query(context: Context, round: int, goal: int) -> str:
     ]
     first = len(chosen) + len(audit)
     came = [
-        Query(f"{round:03d}-given-{i:05d}", round, first + i, s.id, cost=0, reason={"drawn": "came with its class"})
+        Query(
+            f"{round:03d}-given-{i:05d}",
+            round,
+            first + i,
+            s.id,
+            unit=_whole(context),
+            cost=0,
+            reason={"drawn": "came with its class"},
+        )
         for i, s in enumerate(given)
     ]
     with store.transaction():
         store.add_queries([*chosen, *audit, *came])
         store.add_annotations(Annotation(q.id, context.by_id[q.sample_id].target, "data") for q in came)
-        amount = int(sum(q.cost for q in chosen))
+        amount = len(chosen) if context.parts.unit == "box" else int(sum(q.cost for q in chosen))
         store.finish_step(round, "query", time.perf_counter() - began, {"asked": amount, "wanted": max(wanted, 0)})
+    if context.parts.unit == "image":
+        forget(context, round)
     if amount < wanted:
-        units = UNITS[context.parts.unit]
+        units = UNITS[_whole(context)] if context.parts.unit != "box" else "images"
         context.tell(f"round {round}: {amount} of {wanted} {units} chosen: the rules of the strategy allow no more")
     return ""
+
+
+def ask_more(context: Context, round: int, goal: int) -> bool:
+    """Of boxes, which are counted once an image is answered: choose further images for a round that is not full yet.
+
+    False if there is nothing more to choose.
+    """
+    store = context.store
+    asked = store.asked()
+    free = [s for s in store.samples("pool") if s.id not in asked]
+    wanted = min(_images_for(context, goal - int(store.spent())), len(free))
+    first = 1 + max((q.rank for q in store.queries(round)), default=-1)
+    chosen = _choose(context, round, free, wanted, first) if wanted > 0 else []
+    with store.transaction():
+        store.add_queries(chosen)
+    return bool(chosen)
+
+
+def _whole(context: Context) -> Unit:
+    """What a query for a whole image is counted in."""
+    return "box" if context.parts.unit == "box" else "image"
+
+
+def _images_for(context: Context, wanted: int) -> int:
+    """How many images to choose for what is wanted: of boxes, as many as would hold these at the mean so far."""
+    if context.parts.unit != "box" or wanted <= 0:
+        return wanted
+    counts = [len(target.classes) for _, target in context.store.answered()]
+    mean = max(1.0, sum(counts) / len(counts)) if counts else BOXES
+    return max(1, int(wanted / mean))
 
 
 def _audit(context: Context, round: int) -> list[Sample]:
     return context.store.samples("audit") if round == 0 else []
 
 
-def _choose(context: Context, round: int, free: Sequence[Sample], wanted: int) -> list[Query]:
-    checkpoint = last_checkpoint(context, round)
-    strategy = context.parts.cold_start if checkpoint is None else context.parts.strategy
+def _choose(context: Context, round: int, free: Sequence[Sample], wanted: int, first: int = 0) -> list[Query]:
+    begun, checkpoint = last_checkpoint(context, round) is not None, known_checkpoint(context, round)
+    strategy = context.parts.strategy if begun else context.parts.cold_start
     labelled = sorted(labelled_images(context), key=lambda x: x.sample.id)
     samples = sorted([*free, *(x.sample for x in labelled)], key=lambda s: s.id)
     row_of = {s.id: i for i, s in enumerate(samples)}
     candidates = np.array([row_of[s.id] for s in free], dtype=np.int64)
-    # The labelled images are looked at again only where distances to them count.
-    rows = np.arange(len(samples)) if "embeddings" in strategy.needs else candidates
-    keep = strategy.needs - {"samples"} | (frozenset({"probs"}) if checkpoint else frozenset())
-    if context.config.task == "segment":  # maps never leave the worker
-        keep = keep & {"embeddings"}  # which are the means of theirs
-    outputs = acquire(
-        context.parts.engine, context.parts.model, checkpoint, [samples[i] for i in rows], strategy=strategy, keep=keep
-    )
-    arrays = {name: _among_all(values, rows, len(samples)) for name, values in outputs.items()}
-    classes = context.store.classes()
+    boxes, classes = context.config.task == "detect", context.store.classes()
+    if boxes:
+        arrays = look(context, round, checkpoint, strategy, samples, candidates, labelled)
+    else:
+        arrays = _arrays(context, checkpoint, strategy, samples, candidates)
     inputs = Inputs(
         n=wanted,
         candidates=candidates,
         rng=context.rng(round, "query"),
         labelled=np.array([row_of[x.sample.id] for x in labelled], dtype=np.int64),
-        labels=np.array([classes.index(x.target.classes[0]) for x in labelled], dtype=np.int64),
+        # An image of several boxes has no class of its own.
+        labels=None if boxes else np.array([classes.index(x.target.classes[0]) for x in labelled], dtype=np.int64),
         groups=_group_numbers(samples),
         metadata=_metadata(samples),
         rewards=_rewards(context, round),
@@ -105,17 +148,45 @@ def _choose(context: Context, round: int, free: Sequence[Sample], wanted: int) -
         context.tell(f"round {round}: {picks.ended}")
     facts = reasons.explain(picks, inputs, ids=[s.id for s in samples], classes=classes)
     _keep_scores(context, round, [s.id for s in free], candidates, arrays)
+    chosen = [samples[row] for row in picks.rows]
+    if boxes and context.parts.proposals is not None and not begun:
+        proposed = first_proposals(context, round, chosen)
+    elif boxes:
+        proposed = proposals(context, round, checkpoint, strategy, chosen)
+    else:
+        proposed = _proposals(arrays, picks.rows, chosen, classes)
     return [
         Query(
             f"{round:03d}-{rank:05d}",
             round,
             rank,
-            samples[row].id,
-            proposal=_proposal(arrays, row, classes),
+            sample.id,
+            _whole(context),
+            cost=0.0 if _whole(context) == "box" else 1.0,
+            proposal=proposed.get(sample.id),
             reason=reason,
         )
-        for rank, (row, reason) in enumerate(zip(picks.rows.tolist(), facts, strict=True))
+        for rank, (sample, reason) in enumerate(zip(chosen, facts, strict=True), start=first)
     ]
+
+
+def _arrays(
+    context: Context,
+    checkpoint: Path | None,
+    strategy: Strategy,
+    samples: Sequence[Sample],
+    candidates: NDArray[np.int64],
+) -> Outputs:
+    """What the selection asks for of whole images, over all samples."""
+    # The labelled images are looked at again only where distances to them count.
+    rows = np.arange(len(samples)) if "embeddings" in strategy.needs else candidates
+    keep = strategy.needs - {"samples"} | (frozenset({"probs"}) if checkpoint else frozenset())
+    if context.config.task == "segment":  # maps never leave the worker
+        keep = keep & {"embeddings"}  # which are the means of theirs
+    outputs = acquire(
+        context.parts.engine, context.parts.model, checkpoint, [samples[i] for i in rows], strategy=strategy, keep=keep
+    )
+    return {name: _among_all(values, rows, len(samples)) for name, values in outputs.items()}
 
 
 def _choose_inside(context: Context, round: int, wanted: int) -> list[Query]:
@@ -123,7 +194,7 @@ def _choose_inside(context: Context, round: int, wanted: int) -> list[Query]:
     parts, store = context.parts, context.store
     checkpoint = last_checkpoint(context, round)
     strategy = parts.cold_start if checkpoint is None else parts.strategy
-    assert parts.unit != "image"
+    assert parts.unit in ("region", "pixel")
     queries, answers = store.queries(), store.annotations()
     skipped = {q.sample_id for q in queries if (a := answers.get(q.id)) and a.skipped}
     samples = [s for s in store.samples("pool") if s.id not in skipped]
@@ -244,8 +315,14 @@ def _metadata(samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
     return {"width": sizes[:, 0], "height": sizes[:, 1], "group": groups}
 
 
-def _proposal(arrays: Outputs, row: int, classes: tuple[str, ...]) -> Target | None:
-    return Target((classes[int(arrays["probs"][row].argmax())],)) if "probs" in arrays else None
+def _proposals(
+    arrays: Outputs, rows: NDArray[np.int64], chosen: Sequence[Sample], classes: tuple[str, ...]
+) -> dict[str, Target]:
+    """The most probable class of each image that is asked."""
+    if "probs" not in arrays:
+        return {}
+    best = arrays["probs"][rows].argmax(axis=1)
+    return {sample.id: Target((classes[i],)) for sample, i in zip(chosen, best.tolist(), strict=True)}
 
 
 def _keep_scores(

@@ -39,6 +39,11 @@ def train(context: Context, round: int, goal: int) -> str:
     return ""
 
 
+def set_apart(context: Context, round: int, labelled: Sequence[Labelled]) -> list[Labelled]:
+    """The images that a round's training had as validation, of those labelled at the end of that round."""
+    return _split(labelled, context.parts.model.validation, context.rng(round, "train"))[1]
+
+
 def _source(context: Context, round: int) -> tuple[Labelled, ...] | None:
     """What this round learns from beside the pool: nothing of a source it has left behind, None without one."""
     source = context.config.source

@@ -42,9 +42,14 @@ class Plan:
 class Model(Protocol):
     """The seam between the loop and a framework.
 
-    ``provides`` is a subset of {"probs", "samples", "embeddings", "boxes", "objects"}; "objects" are
-    vectors of boxes. ``validation`` is the share of the labelled
+    A model that needs no labels (a zero-shot detector) says so with an attribute ``needs_labels = False``: its ``fit``
+    is then called without any before round 0, and writes what it needs, such as the classes.
+
+    ``provides`` is a subset of {"probs", "samples", "embeddings", "boxes", "objects", "reconstruction"}; "objects"
+    are vectors of boxes. ``validation`` is the share of the labelled
     images it wants apart for early stopping (0: none), ``batch_size`` how many images one call of ``predict`` gets.
+    A model may also have ``judged(checkpoint, round, figures)``: it is told what each round's checkpoint achieved, by
+    split, once at least.
     """
 
     @property
@@ -84,3 +89,17 @@ class Model(Protocol):
         """Predictions in the order of the samples, holding what is wanted; without a checkpoint only embeddings can be
         had."""
         ...
+
+
+def provided_by(model: Model) -> frozenset[str]:
+    """All that can be had from a model: a detector that looks at pictures can also be shown mirrored ones.
+
+    An attribute ``looks = False`` says that a model sees no picture (predictions from a file).
+    """
+    mirrored = {"boxes", "probs"} <= model.provides and getattr(model, "looks", True)
+    return model.provides | ({"flipped"} if mirrored else frozenset())
+
+
+def knows_already(model: Model) -> bool:
+    """True if a model needs no labels: it says something before round 0."""
+    return getattr(model, "needs_labels", True) is False

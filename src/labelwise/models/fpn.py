@@ -15,10 +15,13 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from labelwise.embedding.backbone import NetworkSpec, Preprocessing, create_network, device, preprocessing_of
 from labelwise.embedding.backbone import read_pixels as read_prepared
+from labelwise.errors import ConfigError
 from labelwise.models import Place, Plan, Progress, Want
+from labelwise.models.folding import fold_norms
 from labelwise.models.pixelwise import PixelTraining, Pyramid, feature_map, padded
 from labelwise.models.training import load_weights
 from labelwise.records import Labelled, Prediction, Sample, Task
+from labelwise.scoring.maps import softmax
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Steps = PositiveInt | list[PositiveInt]
@@ -74,6 +77,12 @@ class Fpn:
     batch_size = 8
 
     def __post_init__(self) -> None:
+        length = self.epochs if self.iterations is None else self.iterations
+        if self.start == "continue" and not isinstance(length, list):
+            raise ConfigError(
+                "model.start=continue: expected model.iterations or model.epochs as a list with one number a round, "
+                f"since its schedule runs over all of them, but found {length}"
+            )
         self._place: Place | None = None
         self._loaded: tuple[Path, Any, list[str]] | None = None
 
@@ -153,11 +162,12 @@ class Fpn:
     def _probs(self, network: Any, fused: Any, inner: tuple[int, ...], size: tuple[int, int]) -> NDArray[np.float32]:
         import torch
 
-        logits = network.enlarged(network.classifier(fused))[:, :, : inner[0], : inner[1]].float()
+        logits = network.enlarged(network.classifier(fused).float().contiguous())[:, :, : inner[0], : inner[1]]
         if inner != (size[1], size[0]):
             shape = (size[1], size[0])
             logits = torch.nn.functional.interpolate(logits, shape, mode="bilinear", align_corners=False)
-        return np.asarray(logits[0].softmax(dim=0).permute(1, 2, 0).contiguous().cpu().numpy())
+        # Classes stay apart in memory, as the compiled loops of the scores read them without a copy.
+        return np.asarray(softmax(logits[0].permute(1, 2, 0)).cpu().numpy())
 
     def _samples(
         self, network: Any, views: Sequence[Any], inner: tuple[int, ...], size: tuple[int, int]
@@ -197,5 +207,7 @@ class Fpn:
             classes = json.loads((checkpoint / "about.json").read_text(encoding="utf-8"))["classes"]
             network = self._create(len(classes))
             load_weights(network, checkpoint, len(classes))
-            self._loaded = (checkpoint, network.to(device()).eval(), classes)
+            network = network.to(device()).eval()
+            fold_norms(network)
+            self._loaded = (checkpoint, network, classes)
         return self._loaded[1:]

@@ -62,7 +62,8 @@ class Pyramid(nn.Module):
         total = levels[0]
         for level in levels[1:]:
             total = total + nn.functional.interpolate(level, shape, mode="bilinear", align_corners=False)
-        return torch.as_tensor(self.smooth(torch.relu(total)))
+        fused: Tensor = self.smooth(torch.relu(total))
+        return fused
 
     def enlarged(self, logits: Tensor) -> Tensor:
         """Logits at the size of the input."""

@@ -25,11 +25,13 @@ def compare_page(view: CompareView) -> str:
     same page.
     """
     seeds = {arm: len(by_seed) for arm, by_seed in view.arms.items()}
-    sections = [s for s in (_section(view, metric) for metric in view.metrics) if s]
+    views = (view, *view.others)
+    several = bool(view.others)
+    sections = [s for v in views for s in (_section(v, metric, several) for metric in v.metrics) if s]
     return render("compare.html", view=view, sections=sections, seeds=seeds, notes=_notes(view, seeds))
 
 
-def _section(view: CompareView, metric: str) -> dict[str, Any] | None:
+def _section(view: CompareView, metric: str, several: bool) -> dict[str, Any] | None:
     arms = {arm: {s: m[metric] for s, m in by_seed.items() if metric in m} for arm, by_seed in view.arms.items()}
     arms = {arm: curves for arm, curves in arms.items() if curves}
     if not arms:
@@ -37,10 +39,13 @@ def _section(view: CompareView, metric: str) -> dict[str, Any] | None:
     look = figures.Look(view.unit, tuple(view.arms), view.baseline)
     bands = {arm: _possible(metric, band(list(curves.values()))) for arm, curves in arms.items()}
     base = arms.get(view.baseline) if view.baseline else None
-    rows = [_row(arm, arms, base, metric, view.baseline) for arm in _ordered(arms, view.baseline)]
+    unit = view.unit if several else "labels"  # where there are several, it says which
+    rows = [_row(arm, arms, base, metric, view.baseline, unit) for arm in _ordered(arms, view.baseline)]
     return {
-        "metric": metric,
+        "metric": f"{metric}-{view.unit}",
         "title": words.title(metric),
+        "several": several,
+        "unit": unit,
         "lower": words.lower_is_better(metric),
         "chart": figures.arms_chart(metric, bands, arms, look),
         "rows": rows,
@@ -56,7 +61,9 @@ def _possible(metric: str, found: Band) -> Band:
     return replace(found, low=np.clip(found.low, 0, top), high=np.clip(found.high, 0, top))
 
 
-def _row(arm: str, arms: Mapping[str, Curves], base: Curves | None, metric: str, name: str | None) -> dict[str, Any]:
+def _row(
+    arm: str, arms: Mapping[str, Curves], base: Curves | None, metric: str, name: str | None, unit: str
+) -> dict[str, Any]:
     curves, end = arms[arm], _end(arms)
     row: dict[str, Any] = {"arm": arm, "seeds": len(curves), "baseline": arm == name, "sentence": None, "saved": None}
     row["final"], row["spread"] = _final(metric, curves, end)
@@ -73,7 +80,7 @@ def _row(arm: str, arms: Mapping[str, Curves], base: Curves | None, metric: str,
     row["saved"] = {"needed": words.whole(saved.needed), "ratio": statements.ratio(saved.ratio)}
     row["saved"]["range"] = statements.ratio_range(saved)
     row["difference"] = statements.end_difference(metric, difference)
-    row["sentence"] = statements.saving(arm, name, metric, saved)
+    row["sentence"] = statements.saving(arm, name, metric, saved, unit)
     return row
 
 

@@ -129,8 +129,16 @@ def class_balance(counts: Mapping[str, int], unit: str) -> Figure:
     return figure([bars], 330, xaxis=axis, yaxis=left, bargap=0.25)
 
 
-def recall_by_labels(recall: Mapping[str, float], counts: Mapping[str, int], support: Mapping[str, int]) -> Figure:
-    """Recall of each class over its labels so far (logarithmic, 0 set apart); larger points have more test images."""
+def recall_by_labels(
+    recall: Mapping[str, float],
+    counts: Mapping[str, int],
+    support: Mapping[str, int],
+    named: tuple[str, str] = ("recall", "images"),
+) -> Figure:
+    """Recall of each class over its labels so far (logarithmic, 0 set apart); larger points have more test images.
+
+    ``named`` says what is shown in place of recall, and what is tested on.
+    """
     names = [n for n, r in recall.items() if math.isfinite(r) and support.get(n, 1) > 0]
     have = [counts.get(n, 0) for n in names]
     points = {
@@ -139,8 +147,8 @@ def recall_by_labels(recall: Mapping[str, float], counts: Mapping[str, int], sup
         "text": [text(n, 14) for n in names],
         "customdata": [[text(n), k, support.get(n, 0)] for n, k in zip(names, have, strict=True)],
         "marker": {"color": "@1", "size": [min(20, 6 + support.get(n, 0) ** 0.4) for n in names], "opacity": 0.75},
-        "hovertemplate": "%{customdata[0]}<br>recall %{y:.1%}, %{customdata[1]:,} labels<br>"
-        "%{customdata[2]:,} test images<extra></extra>",
+        "hovertemplate": "%{customdata[0]}<br>" + named[0] + " %{y:.1%}, %{customdata[1]:,} labels<br>"
+        "%{customdata[2]:,} test " + named[1] + "<extra></extra>",
     }  # fmt: skip
     most = max(have, default=1)
     ticks = [(0.5, "0")] + [(t, f"{t:,}") for e in range(7) for t in (10**e, 3 * 10**e) if t <= most * 1.2]
@@ -148,7 +156,7 @@ def recall_by_labels(recall: Mapping[str, float], counts: Mapping[str, int], sup
         "type": "log", "title": {"text": "labels of the class"}, "tickvals": [t for t, _ in ticks],
         "ticktext": [name for _, name in ticks], "range": [math.log10(0.38), math.log10(max(most, 2) * 1.6)],
     }  # fmt: skip
-    left: dict[str, Any] = {"title": {"text": "recall"}, "tickformat": ".0%", "range": [-0.06, 1.12], "dtick": 0.25}
+    left: dict[str, Any] = {"title": {"text": named[0]}, "tickformat": ".0%", "range": [-0.06, 1.12], "dtick": 0.25}
     left |= {"tick0": 0, "automargin": True}
     return figure([points], 330, xaxis=below, yaxis=left)
 

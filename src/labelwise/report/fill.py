@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -17,7 +18,7 @@ from labelwise.records import Query, Target
 from labelwise.report.compare import compare_page
 from labelwise.report.maps import CHOSEN, map_folder
 from labelwise.report.run import run_page
-from labelwise.report.views import CompareView, MapView, PickView, RoundView, RunView
+from labelwise.report.views import BoxesView, CompareView, MapView, PickView, RoundView, RunView
 from labelwise.results import Comparison, RunResult
 from labelwise.store import SETUP
 
@@ -44,6 +45,8 @@ def run_view(result: RunResult) -> RunView:
         task=result.config.task,
         unit=result.unit,
         judged=_JUDGED[result.config.task],
+        figure="AP" if result.config.task == "detect" else "recall",
+        pictures=result.config.pictures,
         classes=result.classes,
         strategy=f"{strategy}, round 0 by {configuration.strategy_text(result.config.cold_start)}",
         model=_model_text(result),
@@ -59,16 +62,25 @@ def run_view(result: RunResult) -> RunView:
 
 def compare_view(comparison: Comparison, title: str = "") -> CompareView:
     """What the report of several runs shows."""
-    arms: dict[str, dict[int, dict[str, Curve]]] = {}
-    for arm, results in comparison.arms.items():
-        arms[arm] = {
-            seed: {m: c for m in result.metrics if (c := result.curve(m)) is not None}
-            for seed, result in results.items()
-        }
     first = next(iter(next(iter(comparison.arms.values())).values()))
     name = title or first.config.name.partition("/")[0]
     yaml = configuration.dump(first.config)
-    return CompareView(name, first.unit, comparison.metrics, arms, comparison.baseline, yaml, versions())
+    views = [
+        CompareView(name, unit, metrics, _arms(comparison, metrics, unit), comparison.baseline, yaml, versions())
+        for unit in comparison.units
+        for metrics in [comparison.metrics if unit == comparison.units[0] else comparison.metrics[:1]]
+    ]
+    return replace(views[0], others=tuple(views[1:]))
+
+
+def _arms(comparison: Comparison, metrics: tuple[str, ...], unit: str) -> dict[str, dict[int, dict[str, Curve]]]:
+    return {
+        arm: {
+            seed: {m: c for m in metrics if (c := result.curve(m, unit)) is not None}
+            for seed, result in results.items()
+        }
+        for arm, results in comparison.arms.items()
+    }
 
 
 @lru_cache(maxsize=1)
@@ -111,18 +123,21 @@ def _counts(result: RunResult) -> dict[str, int]:
 def _round_view(result: RunResult, round: int) -> RoundView:
     scores: dict[str, Any] = result.evaluations[result.split].get(round, {})
     classes = scores.get("classes", [])
-    recall = {c: r for c, r in zip(classes, scores.get("recall", []), strict=True) if np.isfinite(r)}
+    by_class = scores.get("recall", scores.get("ap", []))
+    recall = {c: r for c, r in zip(classes, by_class, strict=True) if np.isfinite(r)}
     return RoundView(
         round=round,
         labels=result.labels(round),
         metrics={k: v for k, v in scores.items() if k.startswith(result.metrics) and np.isfinite(v)},
         recall=recall,
         support=dict(zip(classes, scores.get("support", []), strict=True)),
-        confusion=_confusion(scores, len(result.classes)) if scores else None,
+        confusion=_confusion(scores, len(result.classes)) if "confusion" in scores else None,
         class_counts=dict(result.class_counts(round)),
         seconds=result.seconds.get(round, {}) | (result.seconds.get(SETUP, {}) if round == 0 else {}),
         picks=tuple(_pick(result, q) for q in result.queries.get(round, [])),
         maps=_maps(result, round),
+        effort=result.effort(round),
+        amounts={unit: result.amount(round, unit) for unit in result.units[1:]},
     )
 
 
@@ -153,6 +168,8 @@ def _answer(target: Target) -> str:
     if target.geometry is None and target.mask is None:
         return target.classes[0]
     counts = class_counts(target)
+    if not counts:
+        return "nothing"
     return ", ".join(f"{name} {counts[name]:,}" for name in sorted(counts, key=lambda name: (-counts[name], name))[:4])
 
 
@@ -165,4 +182,19 @@ def _pick(result: RunResult, query: Query) -> PickView:
         reason=sentence(query.reason),
         proposal=_answer(query.proposal) if query.proposal and query.geometry is None else None,
         answer=_answer(answer.target) if answer and answer.target else None,
+        boxes=_boxes(result, query) if result.config.task == "detect" else None,
     )
+
+
+def _boxes(result: RunResult, query: Query) -> BoxesView:
+    answer = result.annotations.get(query.id)
+    return BoxesView(
+        result.samples[query.sample_id].size, _corners(query.proposal), _corners(answer.target if answer else None)
+    )
+
+
+def _corners(target: Target | None) -> tuple[tuple[str, float, float, float, float], ...]:
+    if target is None or target.geometry is None:
+        return ()
+    corners = zip(target.classes, target.geometry.tolist(), strict=True)
+    return tuple((name, x0, y0, x1 - x0, y1 - y0) for name, (x0, y0, x1, y1) in corners)

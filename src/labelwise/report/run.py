@@ -32,13 +32,15 @@ def run_page(view: RunView, *, picture_bytes: int = thumbnails.BYTES_IN_ALL) -> 
         facts=_facts(view),
         metrics=_metrics(evaluated),
         rows=[_row(r) for r in view.rounds],
+        efforts=_efforts(view),
+        boxes=view.task == "detect",
         steps=list(dict.fromkeys(step for r in view.rounds for step in r.seconds)),
         last=last,
         charts=_charts(view, evaluated, last),
         pairs=_worst_pairs(last, view.classes),
         unseen=_without_support(last),
         per_class=_per_class(view, last),
-        rounds=_picks(view.rounds, picture_bytes),
+        rounds=_picks(view.rounds, picture_bytes, view.pictures),
         problems=_by_verdict(view.problems),
     )
 
@@ -50,11 +52,14 @@ def _charts(view: RunView, evaluated: Sequence[RoundView], last: RoundView | Non
         charts["curve"] = figures.learning_curve([r.labels for r in evaluated], series, view.unit)
     if last and last.confusion is not None and np.asarray(last.confusion).size:
         charts["confusion"] = figures.confusion_map(np.asarray(last.confusion), view.classes)
+    counted_in = view.judged if view.task == "detect" else view.unit
     counted = next((r for r in reversed(view.rounds) if r.class_counts), None)
     if counted:
-        charts["balance"] = figures.class_balance({c: counted.class_counts.get(c, 0) for c in view.classes}, view.unit)
+        charts["balance"] = figures.class_balance({c: counted.class_counts.get(c, 0) for c in view.classes}, counted_in)
     if last and last.recall and last.class_counts:
-        charts["recall"] = figures.recall_by_labels(last.recall, last.class_counts, last.support)
+        charts["recall"] = figures.recall_by_labels(
+            last.recall, last.class_counts, last.support, (view.figure, view.judged)
+        )
     timed = [r for r in view.rounds if r.seconds]
     if timed:
         charts["timings"] = figures.timings([r.round for r in timed], [r.seconds for r in timed])
@@ -93,6 +98,22 @@ def _quality(metric: str, known: Sequence[RoundView]) -> dict[str, str]:
     return {"name": words.title(metric), "value": value, "note": note}
 
 
+def _efforts(view: RunView) -> list[dict[str, str]]:
+    """A row for each round with answers to proposals, or whose time was measured."""
+    rows = []
+    for r in view.rounds:
+        found = r.effort
+        if not found.proposed and not found.timed:
+            continue
+        counts = ("proposed", "accepted", "moved", "renamed", "added", "deleted")
+        row = {name: f"{getattr(found, name):,}" for name in counts}
+        row["share"] = words.percent(found.accepted / found.proposed) if found.proposed else words.NOTHING
+        row["iou"] = f"{found.mean_iou:.2f}" if math.isfinite(found.mean_iou) else words.NOTHING
+        row["seconds"] = f"{found.seconds / found.timed:.1f}" if found.timed else words.NOTHING
+        rows.append({"round": str(r.round), **row})
+    return rows
+
+
 def _all_metrics(rounds: Sequence[RoundView]) -> list[str]:
     return list(dict.fromkeys(metric for r in rounds for metric in r.metrics))
 
@@ -103,12 +124,15 @@ def _metrics(rounds: Sequence[RoundView]) -> list[str]:
 
 def _row(view: RoundView) -> dict[str, Any]:
     answered = [p for p in view.picks if p.answer is not None and p.proposal is not None]
-    right = sum(p.answer == p.proposal for p in answered)
+    right, of = sum(p.answer == p.proposal for p in answered), len(answered)
+    if view.effort.proposed:  # of boxes each counts by itself
+        right, of = view.effort.accepted, view.effort.proposed
     return {
         "round": view.round,
         "labels": view.labels,
         "picks": len(view.picks),
-        "right": f"{right} of {len(answered)}" if answered else words.NOTHING,
+        "right": f"{right} of {of}" if of else words.NOTHING,
+        "amounts": view.amounts,
         "metrics": view.metrics,
         "seconds": words.duration(sum(view.seconds.values())) if view.seconds else words.NOTHING,
         "steps": view.seconds,
@@ -157,11 +181,17 @@ def _maps(view: RoundView) -> list[dict[str, Any]]:
     ]
 
 
-def _picks(rounds: Sequence[RoundView], picture_bytes: int) -> list[dict[str, Any]]:
-    """Rounds newest first, each with the cards it shows; pictures of the newest rounds are paid for first."""
+def _picks(rounds: Sequence[RoundView], picture_bytes: int, drawn: int) -> list[dict[str, Any]]:
+    """Rounds newest first, each with the cards it shows; pictures of the newest rounds are paid for first.
+
+    With boxes to see in them they are larger, and ``drawn`` a round.
+    """
     chosen = [r for r in reversed(rounds) if r.picks]
-    shown = [r.picks[: thumbnails.allowance(len(chosen))] for r in chosen]
-    pictures = iter(thumbnails.data_uris((p.path for picks in shown for p in picks), picture_bytes))
+    boxes = any(p.boxes for r in chosen for p in r.picks)
+    each = min(drawn, thumbnails.allowance(len(chosen))) if boxes else thumbnails.allowance(len(chosen))
+    shown = [r.picks[:each] for r in chosen]
+    edge = thumbnails.LARGE if boxes else thumbnails.EDGE
+    pictures = iter(thumbnails.data_uris((p.path for picks in shown for p in picks), picture_bytes, edge=edge))
     return [
         {
             "round": r.round,
@@ -170,6 +200,7 @@ def _picks(rounds: Sequence[RoundView], picture_bytes: int) -> list[dict[str, An
             "answered": sum(p.answer is not None for p in r.picks),
             "cards": [_card(p, next(pictures)) for p in picks],
             "maps": _maps(r),
+            "boxes": boxes,
         }
         for r, picks in zip(chosen, shown, strict=True)
     ]
@@ -179,7 +210,7 @@ def _card(pick: PickView, picture: str | None) -> dict[str, Any]:
     mark, said = "none", "not answered"
     if pick.answer is not None:
         mark, said = "new", pick.answer
-        if pick.proposal is not None:
+        if pick.proposal is not None and pick.boxes is None:
             mark = "right" if pick.answer == pick.proposal else "wrong"
     return {"pick": pick, "picture": picture, "mark": mark, "said": said}
 

@@ -10,16 +10,19 @@ from labelwise.report import words
 ENOUGH_SEEDS = 5
 
 
-def saving(arm: str, baseline: str, metric: str, saved: Saved) -> str:
-    """One to three sentences: how many labels an arm needs for the baseline's quality, and what may be concluded."""
+def saving(arm: str, baseline: str, metric: str, saved: Saved, unit: str = "labels") -> str:
+    """One to three sentences: how many labels an arm needs for the baseline's quality, and what may be concluded.
+
+    ``unit`` is what is counted, in the plural: labels, boxes or images.
+    """
     quality = f"{words.phrase(metric)} of {words.amount(metric, saved.quality)}"
-    goal = f"{baseline}’s {quality} at {words.whole(saved.of)} labels"
+    goal = f"{baseline}’s {quality} at {words.whole(saved.of)} {unit}"
     if math.isinf(saved.needed):
         return _join(f"{arm} does not reach {goal} within its budget.", _unreached(saved), _seeds(saved))
     most = "at most " if saved.at_start else ""
     bounds = f" (95 % interval {ratio_range(saved)})" if math.isfinite(saved.low) else ""
-    start = f"{arm} reaches {goal} with {most}{words.whole(saved.needed)} labels: {most}{ratio(saved.ratio)}{bounds}."
-    return _join(start, _verdict(arm, baseline, saved), _seeds(saved))
+    start = f"{arm} reaches {goal} with {most}{words.whole(saved.needed)} {unit}: {most}{ratio(saved.ratio)}{bounds}."
+    return _join(start, _verdict(arm, baseline, saved, unit), _seeds(saved))
 
 
 def ratio(value: float) -> str:
@@ -44,12 +47,12 @@ def end_difference(metric: str, difference: Difference) -> str:
     return f"{words.gap(metric, difference.mean)} (se {error})"
 
 
-def _verdict(arm: str, baseline: str, saved: Saved) -> str:
+def _verdict(arm: str, baseline: str, saved: Saved, unit: str) -> str:
     if not math.isfinite(saved.low) or saved.seeds < ENOUGH_SEEDS:
         return ""
     if saved.low <= 1 <= saved.high:
-        return f"The interval includes 100 %: that {arm} needs fewer labels than {baseline} is not shown."
-    return f"{arm} needs more labels than {baseline}." if saved.low > 1 else ""
+        return f"The interval includes 100 %: that {arm} needs fewer {unit} than {baseline} is not shown."
+    return f"{arm} needs more {unit} than {baseline}." if saved.low > 1 else ""
 
 
 def _unreached(saved: Saved) -> str:

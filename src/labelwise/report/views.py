@@ -10,7 +10,18 @@ from typing import Any
 from numpy.typing import NDArray
 
 from labelwise.curves import Curve
+from labelwise.evaluate.effort import Effort
 from labelwise.records import Problem, Task
+
+
+@dataclass(frozen=True, slots=True)
+class BoxesView:
+    """Boxes over an image of ``size`` (width, height): ``proposed`` by the model and ``answered``, each as class name,
+    x, y, width, height in pixels."""
+
+    size: tuple[int, int]
+    proposed: tuple[tuple[str, float, float, float, float], ...] = ()
+    answered: tuple[tuple[str, float, float, float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +29,7 @@ class PickView:
     """One image chosen in a round.
 
     ``reason`` is one line for people. ``proposal`` is the model's class before the answer, ``answer`` the annotator's,
-    None where there is none (skipped, or not answered yet).
+    None where there is none (skipped, or not answered yet). ``boxes`` are drawn over the image, for the task detect.
     """
 
     sample_id: str
@@ -27,6 +38,7 @@ class PickView:
     reason: str = ""
     proposal: str | None = None
     answer: str | None = None
+    boxes: BoxesView | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +56,11 @@ class RoundView:
     """One round: ``labels`` known at its end, and what the model trained on them reaches.
 
     ``metrics`` by name (accuracy, macro_f1, ece, nll, ...; ``x_low`` and ``x_high`` are the interval of ``x``); empty
-    if the round is not evaluated yet. ``recall`` (0 to 1) and ``support`` (test images) by class. ``confusion``
-    ``(C, C)`` holds counts, rows truth, columns prediction, in the order of ``RunView.classes``. ``class_counts`` are
-    the labels so far by class; ``seconds`` by step. ``picks`` in rank order; ``maps`` of some images chosen in.
+    if the round is not evaluated yet. ``recall`` (0 to 1; of boxes the average precision) and ``support`` (test images
+    or boxes) by class. ``confusion`` ``(C, C)`` holds counts, rows truth, columns prediction, in the order of
+    ``RunView.classes``. ``class_counts`` are the labels so far by class; ``seconds`` by step. ``picks`` in rank order;
+    ``maps`` of some images chosen in. ``effort``: what annotators did to what was proposed;
+    ``amounts``: the labels in further units.
     """
 
     round: int
@@ -59,13 +73,16 @@ class RoundView:
     seconds: Mapping[str, float] = field(default_factory=dict)
     picks: tuple[PickView, ...] = ()
     maps: tuple[MapView, ...] = ()
+    effort: Effort = field(default_factory=Effort)
+    amounts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class RunView:
     """One run. ``state`` is a phrase for people ("waiting for 20 annotations"), ``counts`` the images by role.
 
-    ``unit`` is what the budget counts, ``judged`` what the test figures count: images, boxes or pixels.
+    ``unit`` is what the budget counts, ``judged`` what the test figures count: images, boxes or pixels. ``figure`` is
+    what is told of each class; ``pictures`` how many images of a round are drawn with their boxes.
     """
 
     name: str
@@ -83,6 +100,8 @@ class RunView:
     duplicates: int = 0
     counts: Mapping[str, int] = field(default_factory=dict)
     judged: str = "images"
+    figure: str = "recall"
+    pictures: int = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +110,7 @@ class CompareView:
 
     ``arms`` maps strategy -> seed -> metric -> Curve; a seed may lack a metric. ``baseline`` names the arm the others
     are measured against (usually "random"), None for no such comparison. ``metrics`` are shown in their order.
+    ``others`` are the same runs over labels in other units.
     """
 
     title: str
@@ -100,3 +120,4 @@ class CompareView:
     baseline: str | None
     config_yaml: str
     versions: Mapping[str, str]
+    others: tuple[CompareView, ...] = ()

@@ -16,6 +16,9 @@ TITLES = {
     "map": "mAP",
     "map50": "mAP at IoU 0.5",
     "map75": "mAP at IoU 0.75",
+    "map_small": "mAP, small",
+    "map_medium": "mAP, medium",
+    "map_large": "mAP, large",
 }
 SHARES = frozenset(TITLES) - {"nll"}
 LOWER_IS_BETTER = frozenset({"ece", "nll", "loss", "brier"})

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
         object_frequency,
         objectness_least_confidence,
     )
+    from labelwise.scoring.reconstruction import mps, mps_ripu
     from labelwise.scoring.regions import region_impurity, ripu, ripu_pixel
+    from labelwise.scoring.steadiness import consistency
     from labelwise.scoring.uncertainty import (
         bald,
         entropy,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "bald": "uncertainty",
+    "consistency": "steadiness",
     "class_weights": "difficulty",
     "difficulty_entropy": "difficulty",
     "entropy": "uncertainty",
@@ -35,6 +38,8 @@ _HOME = {
     "margin": "uncertainty",
     "mean_std": "uncertainty",
     "missed_objects": "objects",
+    "mps": "reconstruction",
+    "mps_ripu": "reconstruction",
     "object_frequency": "objects",
     "objectness_least_confidence": "objects",
     "variance": "uncertainty",
@@ -48,6 +53,7 @@ _HOME = {
 __all__ = [
     "bald",
     "class_weights",
+    "consistency",
     "difficulty_entropy",
     "entropy",
     "keypoint_uncertainty",
@@ -55,6 +61,8 @@ __all__ = [
     "margin",
     "mean_std",
     "missed_objects",
+    "mps",
+    "mps_ripu",
     "object_frequency",
     "objectness_least_confidence",
     "region_impurity",

@@ -51,9 +51,10 @@ def on_arrays(function: Callable[..., Tensor]) -> Score:
 def _tensor(value: Any) -> Any:
     """A tensor of float32 or wider, sharing memory where it can; anything that is not an array passes through."""
     if isinstance(value, np.ndarray):
-        # torch warns about read-only memory (a memory map) and refuses negative strides and foreign byte order
-        native = np.require(value, value.dtype.newbyteorder("="), ["C", "W"])
-        value = torch.from_numpy(native)
+        # torch warns about read-only memory (a memory map) and refuses negative strides and foreign byte order; maps
+        # whose classes lie apart in memory stay so
+        usable = value.flags.writeable and value.dtype.isnative and min(value.strides, default=0) >= 0
+        value = torch.from_numpy(value if usable else np.require(value, value.dtype.newbyteorder("="), ["C", "W"]))
     if not isinstance(value, Tensor):
         return value
     return value if value.dtype in (torch.float32, torch.float64) else value.to(torch.float32)

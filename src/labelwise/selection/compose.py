@@ -37,12 +37,15 @@ SCORE_VOCABULARY: Mapping[str, str] = {
     "probs": "(..., C) class probabilities, class axis last",
     "samples": "(S, ..., C) class probabilities of S stochastic passes",
     "maps": "(h, w, C) class probabilities of the pixels of one image",
+    "reconstruction": "(h, w) error of the pixels of one image, each hidden and reconstructed",
     "boxes": "(N, 4) x0, y0, x1, y1 of one image's objects, in pixels",
     "confidences": "(N,) 0 to 1, of one image's objects",
     "box_labels": "(N,) class indices of one image's objects",
     "keypoints": "(N, K, 3) x, y and confidence of one image's objects",
+    "class_probs": "(N, C) class probabilities of one image's objects, of sigmoid heads too one number a class",
+    "flipped": "(N, 5 + C) what is found at one image's objects in the mirrored picture: box, confidence, class_probs",
 }
-OBJECT_WORDS = frozenset({"boxes", "confidences", "box_labels", "keypoints"})
+OBJECT_WORDS = frozenset({"boxes", "confidences", "box_labels", "keypoints", "class_probs", "flipped"})
 _WRAPPER_WORDS = ("inner", "inputs")
 _OPTION = inspect.Parameter.KEYWORD_ONLY
 

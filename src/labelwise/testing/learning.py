@@ -138,10 +138,10 @@ def _some_pixels(target: Target, classes: tuple[str, ...], seed: int) -> Target:
     return points_of(mask, np.random.default_rng(seed).random(mask.shape) < 0.1, classes)
 
 
-def _check_facts(model: Model) -> None:
+def _check_facts(model: Model, least: str = "probs") -> None:
     require(bool(model.tasks) and model.tasks <= set(get_args(Task)), f"tasks: found {set(model.tasks)}")
     known = {*FIELDS, "boxes", "keypoints", "objects"}
-    require("probs" in model.provides and model.provides <= known, f"provides: found {set(model.provides)}")
+    require(least in model.provides and model.provides <= known, f"provides: found {set(model.provides)}")
     require(0 <= model.validation < 1, f"validation: expected a share, found {model.validation}")
     require(model.batch_size >= 1, f"batch_size: expected 1 or more, found {model.batch_size}")
     require(model.start in ("scratch", "previous", "continue"), f"start: found {model.start!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,35 @@ def make_masks(folder: Path, count: int = 12, *, size: tuple[int, int] = (48, 32
     return folder
 
 
+def make_boxes(folder: Path, count: int = 8, *, size: tuple[int, int] = (64, 48), seed: int = 0) -> Path:
+    """Write ``count`` pictures with coloured squares and their boxes, as COCO has them; every fourth has no square.
+
+    Classes: red and green, on a blue ground. ``images`` and ``annotations`` lie below ``folder``, which is returned;
+    ``size`` is (width, height) in pixels.
+    """
+    rng = np.random.default_rng(seed)
+    width, height = size
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    (folder / "annotations").mkdir(exist_ok=True)
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for i in range(count):
+        colours = np.full((height, width, 3), COLOURS["blue"], np.float64)
+        for label in (1, 2, 1)[: i % 4]:
+            side = int(rng.integers(min(size) // 4, min(size) // 2))
+            x, y = int(rng.integers(0, width - side)), int(rng.integers(0, height - side))
+            colours[y : y + side, x : x + side] = list(COLOURS.values())[label]
+            box = {"bbox": [x, y, side, side], "category_id": label, "area": side * side, "iscrowd": 0}
+            annotations.append({"id": len(annotations) + 1, "image_id": i, **box})
+        pixels = np.clip(rng.normal(colours, 15), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / f"{i:03d}.png")
+        images.append({"id": i, "file_name": f"{i:03d}.png", "width": width, "height": height})
+    categories = [{"id": 1, "name": "red"}, {"id": 2, "name": "green"}]
+    whole = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "annotations" / "instances.json").write_text(json.dumps(whole), encoding="utf-8")
+    return folder
+
+
 def make_queries(samples: Sequence[Sample], round: int = 0) -> list[Query]:
     """A query for each sample, ranked in their order."""
     return [Query(f"{round:03d}-{i:05d}", round, i, s.id, reason={"drawn": "at random"}) for i, s in enumerate(samples)]
@@ -114,4 +144,6 @@ def make_objects(count: int = 6, *, seed: int = 0) -> dict[str, NDArray[Any]]:
         "keypoints": rng.random((count, 3, 3)).astype(np.float32),
         "probs": rng.dirichlet(np.full(4, 0.5), count).astype(np.float32),
         "samples": rng.dirichlet(np.full(4, 0.5), (5, count)).astype(np.float32),
+        "class_probs": rng.random((count, 4)).astype(np.float32),
+        "flipped": rng.random((count, 9)).astype(np.float32),
     }

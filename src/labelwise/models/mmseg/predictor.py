@@ -25,7 +25,10 @@ class Predictor:
 
     def __init__(self, config: Any, checkpoint: Path) -> None:
         with mmlab.scope(config):
-            self.pipeline = Compose(_test_pipeline(config))
+            from labelwise.models.mmseg import multitask  # in the scope, where nothing is printed
+
+            multitask.register()
+            self.pipeline = Compose(looking_pipeline(config))
             network = MODELS.build(_without_weights(config))
             network = revert_sync_batchnorm(network)
         network.load_state_dict(load_file(checkpoint / "network.safetensors"))
@@ -48,6 +51,8 @@ class Predictor:
             outputs["probs"] = self._probs(sample, data)
         if "samples" in want:
             outputs["samples"] = self._samples(sample, data, passes)
+        if "reconstruction" in want:
+            outputs["reconstruction"] = self._errors(sample, data)
         return Prediction(sample.id, **outputs)
 
     def _probs(self, sample: Sample, data: Any) -> NDArray[np.float32]:
@@ -90,6 +95,17 @@ class Predictor:
         height, width = (-(-features.shape[1 + i] * own[i] // filled[i]) for i in (0, 1))
         return probs, np.asarray(features[:, :height, :width].permute(1, 2, 0).contiguous().cpu().numpy())
 
+    def _errors(self, sample: Sample, data: Any) -> NDArray[np.float32]:
+        """How badly each pixel is reconstructed, at the size of the picture."""
+        batch = {"inputs": [data["inputs"]], "data_samples": [data["data_samples"].clone()]}
+        seen = self.network.data_preprocessor(batch, False)["inputs"]
+        height, width = data["inputs"].shape[-2:]  # what is beyond was added to fill
+        with torch.inference_mode():
+            errors = self.network.reconstruction_errors(seen)[:, None, :height, :width]
+            size = (sample.size[1], sample.size[0])
+            fitted = torch.nn.functional.interpolate(errors, size=size, mode="bilinear", align_corners=False)
+        return np.asarray(fitted[0, 0].float().cpu().numpy())
+
     def _samples(self, sample: Sample, data: Any, passes: int) -> NDArray[np.float32]:
         """Stochastic passes with dropout on; pass i has the same random numbers for every picture."""
         drops = [m for m in self.network.modules() if isinstance(m, torch.nn.modules.dropout._DropoutNd) and m.p > 0]
@@ -109,7 +125,7 @@ class Predictor:
         return np.stack(found)
 
 
-def _test_pipeline(config: Any) -> list[Any]:
+def looking_pipeline(config: Any) -> list[Any]:
     """The pipeline of the test images, without annotations."""
     loader = next((config[key] for key in ("test_dataloader", "val_dataloader") if config.get(key)), None)
     if loader is not None:
