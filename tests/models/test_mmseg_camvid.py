@@ -71,10 +71,13 @@ def test_one_command(shared_data: Path, tmp_path: Path, mode: str, labels: list[
     if mode != "pixel":
         return
     for query in (q for r in result.rounds for q in result.queries[r]):
-        answer, points = result.annotations[query.id].target, query.geometry
+        answer = result.annotations[query.id].target
         assert answer is not None
         assert answer.codes is not None
-        assert points is not None
+        assert answer.geometry is not None
+        assert query.geometry is not None
+        points = answer.geometry.astype(int)
+        assert sorted(points.tolist()) == sorted(query.geometry.tolist())
         stem = Path(query.sample_id).stem
         mask = read_mask(shared_data / "camvid" / "masks" / "train" / f"{stem}.png", 11)
         found = [names.index(answer.classes[code]) for code in answer.codes]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,11 @@ from labelwise.parts import build
 from labelwise.records import Labelled, Sample, Target
 from labelwise.testing import quiet
 
-pytestmark = [pytest.mark.mmseg, pytest.mark.filterwarnings("ignore")]
+pytestmark = [
+    pytest.mark.mmseg,
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.skipif(importlib.util.find_spec("mmseg") is None, reason="mmsegmentation absent"),
+]
 
 Write = Callable[..., Path]
 
@@ -320,6 +325,27 @@ def test_the_warm_up_learns_without_labels_and_once(multi: Write, tmp_path: Path
     again.fit(items(tmp_path), [], out=tmp_path / "c", start=None, plan=plan, seed=6, progress=quiet)
     same = load_file(tmp_path / "c" / "network.safetensors")
     assert all((same[name] == start[name]).all() for name in start), "each round begins from the warm network"
+
+
+def test_an_interrupted_warm_up_begins_anew(multi: Write, tmp_path: Path) -> None:
+    path = multi()
+    _, whole = fitted(path, tmp_path / "whole", warmup=3)
+    model, home = MMSeg(path, warmup=3), tmp_path / "torn"
+    home.mkdir()
+    train, plan = items(path.parent), Plan(("blue", "red", "green"), 0)
+    model.prepare([x.sample for x in train], [], place=Place(home, home, 1), progress=quiet)
+
+    def stop(done: int, total: int, what: str) -> None:
+        assert what == "iterations of the warm-up"
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(train, [], out=home / "out", start=None, plan=plan, seed=5, progress=stop)
+    assert not (home / "warmup").exists()
+    out = model.fit(train, [], out=home / "out", start=None, plan=plan, seed=5, progress=quiet)
+    a, b = ((place / "network.safetensors").read_bytes() for place in (whole, out))
+    assert a == b
 
 
 def test_pictures_of_reconstructions(multi: Write, tmp_path: Path) -> None:
