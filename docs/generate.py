@@ -150,8 +150,8 @@ MEANINGS: dict[str, dict[str, str]] = {
         "warmup": "share of the training in which the learning rate rises",
         "flips": "random flips of the pictures in training; `both`: also upside down",
         "brightness": "by how much the brightness changes at random in training",
-        "validation": "share of the labelled images set apart; ten times in a training their mAP is taken, and the best "
-        "network stays",
+        "validation": "share of the labelled images set apart; ten times in a training their mAP is taken, and the "
+        "best network stays",
         "patience": "checks without gain that end a training",
         "freeze_norm": "keep the statistics of the backbone's batch normalisation",
         "threshold": "least confidence of a box that scores see; what people see is `shown`",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from labelwise import api
+from labelwise.data import coco
 from labelwise.data.images import open_image
 from labelwise.errors import LabelwiseError
 from labelwise.loop import detecting
@@ -81,6 +82,25 @@ class Squares:
         )
 
 
+@dataclass
+class Odd(Squares):
+    """Finds nothing, one box, or a thousand, all of one class and quite sure."""
+
+    def _found(self, sample: Sample, want: frozenset[str]) -> Prediction:
+        count = (0, 1, 1000)[int(Path(sample.id).stem) % 3]
+        corners = np.random.default_rng(count).uniform(0, 24, (count, 2, 2))
+        boxes = np.concatenate([corners[:, 0], corners[:, 0] + 1 + corners[:, 1]], axis=1)
+        return Prediction(
+            sample.id,
+            boxes=boxes,
+            labels=np.zeros(count, int),
+            confidences=np.ones(count),
+            probs=np.ones((count, 1)) if "probs" in want else None,
+            embedding=boxes if "objects" in want else None,
+            independent=True,
+        )
+
+
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
     SEEN.clear()
@@ -120,6 +140,23 @@ def test_strategies_of_objects_spend_the_budget_to_the_image(strategy: str, tmp_
     assert [result.boxes(r) for r in result.rounds] == [true_boxes(result, range(r + 1)) for r in result.rounds]
     assert len({id for r in result.rounds for id in result.picks(r)}) == 13
     assert all(n == 1 for n in SEEN.values()), "an image was predicted twice with one network"
+
+
+@pytest.mark.parametrize("strategy", OBJECT_STRATEGIES)
+def test_one_class_nothing_found_a_thousand_boxes_and_certainty(strategy: str, tmp_path: Path) -> None:
+    listing = coco.read(make_boxes(tmp_path / "two", 30))
+    samples = [
+        replace(s, target=Target(("red",) * len(s.target.classes), s.target.geometry))
+        for s in listing.samples
+        if s.target
+    ]
+    coco.write(tmp_path / "data", samples, ["red"])
+    plan = configuration(tmp_path, strategy=strategy, model=f"{__name__}:Odd")
+    result = api.run(plan)
+    assert result.classes == ("red",)
+    assert [result.labels(r) for r in result.rounds] == [5, 9, 13]
+    assert len({id for r in result.rounds for id in result.picks(r)}) == 13
+    assert (result.folder / "report.html").stat().st_size > 10_000
 
 
 def test_boxes_are_counted_when_they_are_answered_and_the_last_image_counts_whole(tmp_path: Path) -> None:

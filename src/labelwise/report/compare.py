@@ -42,7 +42,7 @@ def _section(view: CompareView, metric: str, several: bool) -> dict[str, Any] | 
     unit = view.unit if several else "labels"  # where there are several, it says which
     rows = [_row(arm, arms, base, metric, view.baseline, unit) for arm in _ordered(arms, view.baseline)]
     return {
-        "metric": f"{metric}-{view.unit}",
+        "metric": metric if view.others or not several else f"{metric}-{view.unit}",
         "title": words.title(metric),
         "several": several,
         "unit": unit,
