@@ -280,7 +280,8 @@ MEANINGS: dict[str, dict[str, str]] = {
         "classes": "the model's classes in the order of its outputs, or by number; default: those in the file, else "
         "the run's",
         "options": "further options of the format",
-        "absent": "an image without an entry: `missing` is an error, `empty`: nothing was found there",
+        "absent": "an image without an entry: `missing` is an error, `empty`: nothing was found there, `auto`: as the "
+        "format says",
         "unchanged": "the same predictions as in the round before: `use` them, or `stop` until there are new ones",
     },
     "score consistency": {

@@ -122,3 +122,28 @@ def test_nothing_found_anywhere(tmp_path: Path) -> None:
     out = fit(model, tmp_path / "c")
     assert [len(p.boxes) for p in model.predict(out, SAMPLES, want=ALL)] == [0, 0, 0]
     assert [p.labels.dtype.kind for p in model.predict(out, SAMPLES, want=ALL)] == ["i"] * 3
+
+
+def test_yolo_files(tmp_path: Path) -> None:
+    """A folder of text files, a box a line in shares; pictures have the size that the run knows."""
+    folder = tmp_path / "labels"
+    folder.mkdir()
+    for i in range(3):
+        (folder / f"{i}.txt").write_text(f"1 0.5 0.5 0.25 0.2 0.{i + 3}\n" if i else "")
+    out = fit(FromFile(folder), tmp_path / "c")
+    found = list(FromFile(folder).predict(out, SAMPLES, want=ALL))
+    assert [len(p.boxes) for p in found] == [0, 1, 1]
+    np.testing.assert_allclose(found[1].boxes, [[15, 12, 25, 18]])
+    assert found[2].labels.tolist() == [1]
+    assert found[2].confidences.tolist() == pytest.approx([0.5])
+    (folder / "2.txt").unlink()
+    with pytest.raises(DataError, match=r"found none for 1: a/2\.png"):
+        fit(FromFile(folder), tmp_path / "d")
+    assert (
+        len(
+            next(
+                FromFile(folder).predict(fit(FromFile(folder, absent="empty"), tmp_path / "e"), SAMPLES[2:], want=ALL)
+            ).boxes
+        )
+        == 0
+    )

@@ -152,13 +152,24 @@ def test_class_probabilities() -> None:
 
 
 def test_targets() -> None:
-    target = Target(("b", "a"), np.array([[10.0, 5, 30, 15], [0, 0, 45, 20]]))
+    target = Target(("b", "a", "a"), np.array([[10.0, 5, 30, 15], [0, 0, 45, 20], [7, 7, 7, 9]]))
     made = targets(target, ("a", "b"), (40, 20))
     assert made["class_labels"].tolist() == [1, 0]
     np.testing.assert_allclose(made["boxes"], [[0.5, 0.5, 0.5, 0.5], [0.5, 0.5, 1, 1]])
     none = targets(Target((), np.zeros((0, 4))), ("a",), (40, 20))
     assert none["boxes"].shape == (0, 4)
     assert none["class_labels"].shape == (0,)
+
+
+@pytest.mark.transformers
+def test_weights_of_another_network(tmp_path: Path, tiny_detector: Save) -> None:
+    from safetensors.torch import save_file
+
+    folder = Path(tiny_detector(tmp_path / "w", "detr"))
+    save_file({"nothing": torch.zeros(2)}, folder / "model.safetensors", {"format": "pt"})
+    model = TransformersDetector(str(folder))
+    with pytest.raises(ModelError, match=r"holds no weights for .* these are of another network"):
+        model.prepare([], [], place=Place(tmp_path, tmp_path, 1), progress=quiet)
 
 
 @pytest.mark.transformers

@@ -181,6 +181,30 @@ class TestTrained:
         order = [np.lexsort(p.boxes.round(2).T) for p in (small, big)]
         np.testing.assert_allclose(small.boxes[order[0]].mean(axis=0) * 2, big.boxes[order[1]].mean(axis=0), rtol=0.05)
 
+    def test_weights_from_a_pt_file(self, tmp_path: Path) -> None:
+        """The network in a .pt file is the one that predicts, under the names of its own classes."""
+        import torch
+
+        from labelwise.models.ultralytics.networks import build
+        from labelwise.models.ultralytics.quiet import load
+
+        home = tmp_path / "quiet"
+        (tmp_path / "tiny.yaml").write_text(YAML, encoding="utf-8")
+        tasks = load("ultralytics.nn.tasks", home)
+        torch.manual_seed(5)
+        network = build(tasks.yaml_model_load(tmp_path / "tiny.yaml"), 3, home).eval()
+        network.names = {0: "a", 1: "b", 2: "c"}
+        torch.save({"model": network, "train_args": {}}, tmp_path / "own.pt")
+        items = squares(tmp_path / "data", 2)
+        model = made(tmp_path, weights=str(tmp_path / "own.pt"))
+        begin = model._original()
+        assert json.loads((begin / "about.json").read_text())["classes"] == ["a", "b", "c"]
+        found = next(model.predict(begin, [items[1].sample], want=ALL))
+        pixels = torch.from_numpy(np.asarray(model.scaled(Image.open(items[1].sample.path)))).permute(2, 0, 1)[None]
+        with torch.inference_mode():
+            rows = network(pixels.float() / 255)[0][0].T
+        assert float(rows[:, 4:].max()) == pytest.approx(float(found.confidences[0]), abs=1e-5)
+
     def test_what_is_wrong_is_said_before_a_round(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"unknown key model\.settings\.epoch: did you mean 'epochs'"):
             made(tmp_path, settings={"epoch": 3})

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labelwise import testing
+from labelwise import api, testing
 from labelwise.errors import ConfigError, ModelError
 from labelwise.models import Place, Plan
 from labelwise.models.zero_shot import ZeroShot, asked, best_of_prompts
 from labelwise.records import Prediction, Sample
 from labelwise.testing import quiet
+from labelwise.testing.making import make_boxes
 
 Save = Callable[..., str]
 ALL = frozenset({"probs", "boxes", "objects"})
@@ -229,3 +230,45 @@ def test_weights_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match="cannot be loaded as AutoConfig"):
         ZeroShot(str(tmp_path / "empty")).prepare([], [], place=place, progress=quiet)
+
+
+@pytest.mark.transformers
+def test_runs_from_zero_labels(tmp_path: Path, tiny_owl: Save, tiny_detector: Save) -> None:
+    """A zero-shot detector as the model of a run, and as the source of proposals for one that learns."""
+    folder = tiny_owl(tmp_path / "w")
+    sees = {"name": "zero_shot", "weights": folder, "prompts": {"red": ["red", "a red square"]}, "threshold": 0.01}
+    tree = {
+        "task": "detect", "out": str(tmp_path / "runs"), "cache": str(tmp_path / "cache"), "threads": 1,
+        "data": {"format": "coco", "path": str(make_boxes(tmp_path / "data", 8))},
+        "strategy": "box_entropy", "cold_start": "box_entropy", "budget": {"initial": 2, "per_round": 2, "rounds": 2},
+        "shown": 0.0,
+    }  # fmt: skip
+    result = api.run({"name": "sees", **tree, "model": sees}, report=False)
+    assert [len(q) for q in result.queries.values()] == [2, 2]
+    assert all(q.proposal is not None and len(q.proposal.classes) for qs in result.queries.values() for q in qs)
+    assert all("map" in scores for scores in result.evaluations["test"].values())
+    learns = {"name": "transformers", "weights": tiny_detector(tmp_path / "d", "detr"), "epochs": 1, "threshold": 0.0}
+    tree |= {"name": "learns", "cold_start": "random", "strategy": "box_consistency"}
+    second = api.run({**tree, "model": learns, "proposals": sees}, report=False)
+    assert second.state == "finished"
+    for queries in second.queries.values():
+        assert all(q.proposal is not None and q.proposal.geometry is not None for q in queries)
+    # In round 0 the boxes are those of the zero-shot detector.
+    model, checkpoint = fitted(tmp_path / "again", folder, ("red", "green"), prompts=sees["prompts"])
+    first = second.queries[0][0]
+    sample = Sample(first.sample_id, tmp_path / "data/images" / first.sample_id, size=(64, 48))
+    found = next(model.predict(checkpoint, [sample], want=ALL))
+    assert found.confidences is not None
+    assert found.boxes is not None
+    np.testing.assert_allclose(found.boxes[found.confidences >= 0.01], first.proposal.geometry, atol=0.06)
+
+
+@pytest.mark.transformers
+def test_prompts_of_an_unknown_class_end_a_run_in_one_line(tmp_path: Path, tiny_owl: Save) -> None:
+    tree = {
+        "name": "wrong", "task": "detect", "out": str(tmp_path / "runs"), "cache": str(tmp_path / "cache"),
+        "data": {"format": "coco", "path": str(make_boxes(tmp_path / "data", 8))}, "cold_start": "random",
+        "model": {"name": "zero_shot", "weights": tiny_owl(tmp_path / "w"), "prompts": {"rot": "red"}},
+    }  # fmt: skip
+    with pytest.raises(ConfigError, match=r"model\.prompts: unknown class 'rot'"):
+        api.run(tree, report=False)

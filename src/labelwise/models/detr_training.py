@@ -164,5 +164,7 @@ def targets(target: Target, classes: Sequence[str], size: tuple[int, int]) -> di
     corners = np.zeros((0, 4)) if target.geometry is None else np.asarray(target.geometry, np.float64).reshape(-1, 4)
     edges = np.array([*size, *size], np.float64)
     shares = corners.clip(0, edges) / edges
+    real = (shares[:, 2:] > shares[:, :2]).all(axis=1)  # a box without area teaches nothing
+    shares, labels = shares[real], labels[real]
     boxes = np.concatenate([(shares[:, :2] + shares[:, 2:]) / 2, shares[:, 2:] - shares[:, :2]], axis=1)
     return {"class_labels": labels, "boxes": boxes.astype(np.float32)}

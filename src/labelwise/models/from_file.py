@@ -30,15 +30,15 @@ class FromFile:
     ``path`` and ``format`` are those of `labelwise.read_predictions`, ``options`` the format's own; ``classes`` are the
     model's, in the order of its outputs, or by number, where the file does not name them and they are not those of the
     run. ``absent`` says what an image without entry means: "missing" is an error, "empty" that nothing was found
-    there. ``unchanged`` says what to do if a round would read the very same predictions again: "use" them, or "stop"
-    until there are new ones.
+    there, "auto" what the format says of it. ``unchanged`` says what to do if a round would read the very same
+    predictions again: "use" them, or "stop" until there are new ones.
     """
 
     path: Path
     format: str = "auto"
     classes: list[str] | dict[int, str] | None = None
     options: dict[str, Any] = field(default_factory=dict)
-    absent: Literal["missing", "empty"] = "missing"
+    absent: Literal["auto", "missing", "empty"] = "auto"
     unchanged: Literal["use", "stop"] = "use"
 
     tasks = frozenset[Task]({"classify", "detect"})

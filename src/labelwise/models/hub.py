@@ -44,10 +44,24 @@ def load_pretrained(kind: str, source: str, key: str = "model.weights", **option
         raise ModelError(f"{key}: expected a folder of weights, found none at {source!r}; check the path")
     try:
         return _from_pretrained(kind, source, local_files_only=True, **options)
-    except (OSError, ValueError):
+    except OSError:
         if not hub_answers():
             raise ModelError(how_to_get(source, key)) from None
+    except Exception as error:
+        raise _unfit(kind, source, key, error) from error
     return _loaded(kind, source, key, **options)
+
+
+def load_network(kind: str, source: str, key: str = "model.weights", **options: Any) -> Any:
+    """A network as ``load_pretrained`` gives it. Raises ModelError also if most of it lacks weights there."""
+    network, told = load_pretrained(kind, source, key, output_loading_info=True, **options)
+    lacking = sorted(told["missing_keys"])
+    if 2 * len(lacking) > len(network.state_dict()):
+        raise ModelError(
+            f"{key}: {source!r} holds no weights for {lacking[0]} ({len(lacking)} missing): these are of another "
+            "network; give those of this one"
+        )
+    return network
 
 
 def how_to_get(source: str, key: str) -> str:
@@ -64,8 +78,12 @@ def _loaded(kind: str, source: str, key: str, **options: Any) -> Any:
     try:
         return _from_pretrained(kind, source, **options)
     except Exception as error:  # it raises what it likes: missing files, wrong kinds, sizes that do not fit
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise ModelError(f"{key}: {source!r} cannot be loaded as {kind}: {reason}") from error
+        raise _unfit(kind, source, key, error) from error
+
+
+def _unfit(kind: str, source: str, key: str, error: Exception) -> ModelError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return ModelError(f"{key}: {source!r} cannot be loaded as {kind}: {reason}")
 
 
 def _from_pretrained(kind: str, source: str, **options: Any) -> Any:

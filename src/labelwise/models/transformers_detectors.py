@@ -15,7 +15,15 @@ from labelwise.embedding.backbone import device
 from labelwise.errors import ModelError
 from labelwise.models import Place, Plan, Progress, Want
 from labelwise.models.found import corners, record
-from labelwise.models.hub import load_pretrained, parts, prepared, quiet_transformers, require, same_shapes
+from labelwise.models.hub import (
+    load_network,
+    load_pretrained,
+    parts,
+    prepared,
+    quiet_transformers,
+    require,
+    same_shapes,
+)
 from labelwise.records import Labelled, Prediction, Sample, Task
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -175,7 +183,7 @@ class TransformersDetector:
 
     def _load(self, source: str) -> tuple[Any, Any]:
         if self._loaded is None or self._loaded[0] != source:
-            network = load_pretrained(KIND, source)
+            network = load_network(KIND, source)
             self._loaded = source, network.to(device()).eval(), self._processor(source)
         return self._loaded[1:]
 
@@ -195,14 +203,14 @@ def network_for(source: str, classes: Sequence[str], key: str) -> Any:
     the rows of the earlier ones are kept. Raises ModelError if it is no network for boxes."""
     names = dict(enumerate(classes))
     options = {"id2label": names, "label2id": {name: i for i, name in names.items()}}
-    network = load_pretrained(KIND, source, key, ignore_mismatched_sizes=True, **options)
+    network = load_network(KIND, source, key, ignore_mismatched_sizes=True, **options)
     about = Path(source) / "about.json"
     if about.is_file():
         known = json.loads(about.read_text(encoding="utf-8"))["classes"]
         if list(classes[: len(known)]) != known:
             raise ModelError(f"{source}: expected the classes {', '.join(known)} first, found {', '.join(classes)}")
         if len(known) < len(classes):
-            _keep_rows(load_pretrained(KIND, source, key).state_dict(), network, len(known), len(classes))
+            _keep_rows(load_network(KIND, source, key).state_dict(), network, len(known), len(classes))
     return network
 
 

@@ -15,7 +15,15 @@ from labelwise.embedding.backbone import device
 from labelwise.errors import ConfigError, ModelError
 from labelwise.models import Place, Plan, Progress, Want
 from labelwise.models.found import corners, record
-from labelwise.models.hub import load_pretrained, parts, prepared, quiet_transformers, require, same_shapes
+from labelwise.models.hub import (
+    load_network,
+    load_pretrained,
+    parts,
+    prepared,
+    quiet_transformers,
+    require,
+    same_shapes,
+)
 from labelwise.records import Labelled, Prediction, Sample, Task
 
 Confidence = Annotated[float, Field(ge=0, le=1)]
@@ -208,7 +216,7 @@ class ZeroShot:
                     f"{self.weights!r}; a detector that learns from labels is model=transformers"
                 )
             processor = load_pretrained("AutoProcessor", self.weights)
-            network = load_pretrained("AutoModelForZeroShotObjectDetection", self.weights)
+            network = load_network("AutoModelForZeroShotObjectDetection", self.weights)
             self._loaded = network.to(device()).eval(), processor
         return self._loaded
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field, PositiveInt
 
-from labelwise.embedding.backbone import device, fingerprint, read_pixels
+from labelwise.embedding.backbone import device, read_pixels
 from labelwise.errors import ConfigError, ModelError
 from labelwise.models import Place, Plan, Progress, Want
 from labelwise.models.found import record
@@ -180,7 +181,11 @@ class Ultralytics:
         from labelwise.models.ultralytics.training import take_over
 
         file = Path(self.weights).expanduser()
-        content = fingerprint(file.read_bytes().hex() if file.is_file() else self.weights)
+        if file.is_file():
+            with file.open("rb") as opened:
+                content = hashlib.file_digest(opened, "sha256").hexdigest()[:12]
+        else:
+            content = "named"
         place = self._home / f"{file.stem}-{content}"
         if not (place / "about.json").is_file():
             take_over(self.weights, place, self._home)
