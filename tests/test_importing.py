@@ -122,7 +122,7 @@ def test_an_image_without_box_stays_open_unless_that_is_the_answer(asked_run: Ma
     assert (done.taken, done.left, done.answers.empty) == (1, 3, ("a.png",))
     assert len(done.lines) == 1
     assert "1 images are named with nothing in them" in done.lines[0]
-    done = import_answers(run, tmp_path / "c", empty="answer")
+    done = import_answers(run, tmp_path / "c", blank="answer")
     assert (done.taken, done.left, done.answers.empty) == (1, 2, ())
     assert plain(answers(run)["a.png"]) == []
 

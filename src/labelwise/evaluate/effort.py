@@ -60,18 +60,18 @@ def effort(proposal: Target | None, answer: Target, seconds: float | None = None
     ``alike`` counts as not moved: a simulated annotator does not leave boxes alone, as people would. An image's class,
     and pixels at the same place, are accepted or renamed. Of a mask nothing is told but its time.
     """
-    time = {"answers": 1, "seconds": seconds or 0.0, "timed": int(seconds is not None)}
+    time = Effort(answers=1, seconds=seconds or 0.0, timed=int(seconds is not None))
     if answer.mask is not None:
-        return Effort(**time)
+        return time
     if answer.geometry is None:
         if proposal is None or proposal.geometry is not None or proposal.mask is not None:
-            return Effort(added=1, **time)
+            return time + Effort(added=1)
         right = int(proposal.classes == answer.classes)
-        return Effort(1, right, renamed=1 - right, kept=1, overlap=1.0, **time)
+        return time + Effort(proposed=1, accepted=right, renamed=1 - right, kept=1, overlap=1.0)
     if proposal is None or proposal.geometry is None or proposal.geometry.shape[1] != answer.geometry.shape[1]:
-        return Effort(added=len(answer.geometry), **time)
-    counted = _points(proposal, answer) if answer.geometry.shape[1] == 2 else _boxes(proposal, answer, alike)
-    return counted + Effort(**time)
+        return time + Effort(added=len(answer.geometry))
+    points = answer.geometry.shape[1] == 2
+    return time + (_points(proposal, answer) if points else _boxes(proposal, answer, alike))
 
 
 def total(efforts: Iterable[Effort]) -> Effort:
@@ -143,4 +143,4 @@ def ious(one: NDArray[Any], two: NDArray[Any]) -> NDArray[np.float64]:
     shared = (high - low).clip(0).prod(axis=-1)
     areas = (one[:, 2:] - one[:, :2]).prod(axis=-1)[:, None] + (two[:, 2:] - two[:, :2]).prod(axis=-1)[None]
     union = areas - shared
-    return np.divide(shared, union, out=np.zeros_like(shared, dtype=np.float64), where=union > 0)
+    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared, dtype=np.float64), where=union > 0))
