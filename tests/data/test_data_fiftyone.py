@@ -360,3 +360,46 @@ except DataError as error:
     assert "cannot open FiftyOne's database" in told[0]
     assert "FIFTYONE_DATABASE_URI" in told[0]
     assert time.monotonic() - began < 300
+
+
+def test_a_run_of_boxes(fo: Any, tmp_path: Path) -> None:
+    """Detections in, three rounds, proposals and labels out as Detections; killed nowhere, read back elsewhere."""
+    from labelwise.data import coco
+    from labelwise.testing import make_boxes
+
+    make_boxes(tmp_path / "data", 24)
+    samples = []
+    for i, sample in enumerate(coco.read(tmp_path / "data").samples):
+        width, height = sample.size
+        found = [
+            fo.Detection(label=c, bounding_box=[x0 / width, y0 / height, (x1 - x0) / width, (y1 - y0) / height])
+            for c, (x0, y0, x1, y1) in zip(sample.target.classes, sample.target.geometry.tolist(), strict=True)
+        ]
+        tag = "test" if i % 4 == 0 else "train"
+        samples.append(fo.Sample(filepath=str(sample.path), tags=[tag], ground_truth=fo.Detections(detections=found)))
+    new_dataset(fo, "squares", samples)
+    squares = Path(__file__).parents[1] / "loop" / "test_detecting.py"
+    tree = config(
+        tmp_path,
+        task="detect",
+        data={"format": "fiftyone", "path": "squares", "write_back": "al"},
+        model=f"{squares}:Squares",
+        strategy="random",
+        cold_start="random",
+    )
+    result = api.run(tree, report=False)
+    assert (result.state, result.split_sizes["test"]) == ("finished", 6)
+    rows = {row["filepath"]: row for row in fresh("squares")}
+    assert len(rows) == 24
+    asked = [q for queries in result.queries.values() for q in queries]
+    for query in asked:
+        row = rows[str(result.samples[query.sample_id].path)]
+        truth = [(d["label"], d["bounding_box"]) for d in row["ground_truth"]["detections"]]
+        assert [(d["label"], pytest.approx(d["bounding_box"])) for d in row["al_label"]["detections"]] == truth
+        assert row["tags"] == ["train", f"al:round-{query.round}", "al:labelled"]
+        assert (row["al_proposal"] is None) == (query.proposal is None)
+    assert sum(row["tags"] == ["test", "al:test"] for row in rows.values()) == 6
+    export(result.folder, "squares", format="fiftyone", what="predictions", confidence=0.0)
+    said = [row["al_prediction"]["detections"] for row in fresh("squares")]
+    assert any(said)
+    assert all(0 <= d["confidence"] <= 1 for detections in said for d in detections)
