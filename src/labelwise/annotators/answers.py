@@ -23,6 +23,7 @@ from labelwise.records import Annotation, Problem, Query, Sample, Target, Task
 SKIP = "-"  # instead of a class: the image is skipped, or a pixel shows no class
 FORMATS = ("csv", "coco", "voc", "yolo", "cvat_xml", "class_folders", "masks")
 Blank = Literal["open", "answer"]
+HALF = "an annotation that cannot be used"
 _HALF = frozenset({"unknown_class", "no_box", "crowd", "bad_annotation"})  # what was meant is not known in full
 
 
@@ -32,8 +33,8 @@ class Answers:
 
     Of the names in the file, ``unmatched`` mean no image of the run (or several), ``settled`` one without an open
     query, ``duplicates`` repeat an image (the first counts). ``unknown_classes`` maps names to the images where they
-    occur, ``empty`` are images that are named without anything in them, ``open`` those whose answer cannot be used.
-    ``problems`` say what was wrong, one line each.
+    occur, ``empty`` are images that are named without anything in them; ``open`` says why the answer of others
+    cannot be used. ``problems`` say what was wrong, one line each.
     """
 
     annotations: tuple[Annotation, ...] = ()
@@ -42,7 +43,7 @@ class Answers:
     duplicates: tuple[str, ...] = ()
     unknown_classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     empty: tuple[str, ...] = ()
-    open: tuple[str, ...] = ()
+    open: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
 
 
@@ -166,7 +167,7 @@ def read_answers(
         tuple(names.join.duplicates),
         {name: tuple(ids) for name, ids in sorted(found.unknown.items())},
         tuple(id for id in found.empty if id in left),
-        tuple(found.open),
+        dict(found.open),
         tuple(found.problems),
     )
 
@@ -181,6 +182,7 @@ def told(answers: Answers, classes: Sequence[str], way_out: str) -> list[str]:
         (answers.unmatched, "names mean no open image"),
         (answers.settled, "images have no open query: answered already, or never asked"),
         (answers.duplicates, "names repeat an image, the first counts"),
+        ([id for id, why in answers.open.items() if why == HALF], "images stay open for what is wrong in them"),
         (answers.empty, "images are named with nothing in them and stay open; blank=answer takes that as the answer"),
     ):
         if count:
@@ -242,7 +244,7 @@ def _boxes(format: str) -> Callable[[Path, Asked, _Names, _Found], None]:
         found.problems += listing.problems
         for sample in listing.samples:
             if sample.id in half or sample.target is None:
-                found.open[sample.id] = "an annotation that cannot be used"
+                found.open[sample.id] = HALF
             elif sample.target.classes:
                 found.targets[sample.id] = sample.target
             else:
