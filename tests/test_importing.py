@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -409,3 +410,25 @@ def test_what_is_no_run_or_no_file(asked_run: MakeRun, tmp_path: Path) -> None:
         import_answers(run, tmp_path / "x.json")
     assert answers(run) == {}
     assert "labelwise-" not in str(error.value)
+
+
+def test_interrupted_in_the_middle_nothing_is_taken(
+    asked_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from labelwise import importing
+
+    run = asked_run("detect")
+    coco.write(tmp_path / "c", samples_of(run), CLASSES)
+    real, seen = importing.counted, []
+
+    def counted(query: Query, answer: Any) -> Any:
+        seen.append(query)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return real(query, answer)
+
+    monkeypatch.setattr(importing, "counted", counted)
+    with pytest.raises(KeyboardInterrupt):
+        import_answers(run, tmp_path / "c")
+    assert answers(run) == {}
+    assert import_answers(run, tmp_path / "c").taken == 4

@@ -403,3 +403,31 @@ def test_a_run_of_boxes(fo: Any, tmp_path: Path) -> None:
     said = [row["al_prediction"]["detections"] for row in fresh("squares")]
     assert any(said)
     assert all(0 <= d["confidence"] <= 1 for detections in said for d in detections)
+
+
+def test_grouped_datasets(fo: Any, pictures: list[Path], tmp_path: Path) -> None:
+    """Two cameras an instant: one group each, both slices read and written."""
+    from labelwise.data import fiftyone
+
+    if "pairs" in fo.list_datasets():
+        fo.delete_dataset("pairs")
+    dataset = fo.Dataset("pairs", persistent=True)
+    dataset.add_group_field("moment", default="left")
+    samples = []
+    for i in range(0, 24, 2):
+        moment = fo.Group()
+        for name, path in (("left", pictures[i]), ("right", pictures[i + 1])):
+            label = fo.Classification(label=path.parent.name)
+            samples.append(fo.Sample(filepath=str(path), moment=moment.element(name), ground_truth=label))
+    dataset.add_samples(samples, progress=False)
+    listing = fiftyone.read("pairs")
+    assert len(listing.samples) == 24
+    assert len({s.group for s in listing.samples}) == 12
+    result = api.run(config(tmp_path, data={"format": "fiftyone", "path": "pairs", "test": 0.25}), report=False)
+    assert result.state == "finished"
+    flat = fo.load_dataset("pairs").select_group_slices(media_type="image")
+    rounds = dict(zip(*flat.values(["filepath", "labelwise_round"]), strict=True))
+    tags = flat.values("tags")
+    asked = {str(result.samples[q.sample_id].path): q.round for queries in result.queries.values() for q in queries}
+    assert {path: round for path, round in rounds.items() if round is not None} == asked
+    assert sum("labelwise:labelled" in own for own in tags) == 10
