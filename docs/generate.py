@@ -331,7 +331,7 @@ MEANINGS: dict[str, dict[str, str]] = {
     "annotator files": {
         "format": "in which boxes are asked: `coco`, `voc`, `yolo`, `cvat_xml` or `csv`; answers may come in another",
         "images": "pictures beside boxes and masks: `link`, `copy` or `leave` them where they are",
-        "empty": "an image that the answers name with nothing in it: stays `open`, or that is the `answer`",
+        "blank": "an image that the answers name with nothing in it: stays `open`, or that is the `answer`",
         "new_classes": "a name that the run does not know becomes a class, instead of an error",
     },
     "engine local": {

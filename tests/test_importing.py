@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -122,7 +123,7 @@ def test_an_image_without_box_stays_open_unless_that_is_the_answer(asked_run: Ma
     assert (done.taken, done.left, done.answers.empty) == (1, 3, ("a.png",))
     assert len(done.lines) == 1
     assert "1 images are named with nothing in them" in done.lines[0]
-    done = import_answers(run, tmp_path / "c", empty="answer")
+    done = import_answers(run, tmp_path / "c", blank="answer")
     assert (done.taken, done.left, done.answers.empty) == (1, 2, ())
     assert plain(answers(run)["a.png"]) == []
 
@@ -173,7 +174,8 @@ def test_half_an_annotation_is_none(asked_run: MakeRun, tmp_path: Path) -> None:
     done = import_answers(run, file)
     assert (done.taken, done.left) == (2, 2)
     assert {"a.png", "b.png"}.isdisjoint(answers(run))
-    assert len(done.lines) == 2
+    assert len(done.lines) == 3
+    assert done.lines[0] == "2 images stay open for what is wrong in them: a.png, b.png"
     assert all("\n" not in line for line in done.lines)
 
 
@@ -214,8 +216,8 @@ def test_a_voc_folder_as_labelimg_leaves_it(asked_run: MakeRun, tmp_path: Path) 
     done = import_answers(run, flat)
     assert (done.taken, done.left) == (1, 3)
     assert plain(answers(run)["a.png"]) == of_truth()["a.png"]
-    assert "b.png" in done.lines[0]
-    assert str(tmp_path) not in done.lines[0] or "labelwise-" not in done.lines[0]
+    assert "b.png" in done.lines[1]
+    assert "labelwise-" not in done.lines[1]
 
 
 def test_yolo_without_names_means_the_classes_of_the_run(asked_run: MakeRun, tmp_path: Path) -> None:
@@ -408,3 +410,25 @@ def test_what_is_no_run_or_no_file(asked_run: MakeRun, tmp_path: Path) -> None:
         import_answers(run, tmp_path / "x.json")
     assert answers(run) == {}
     assert "labelwise-" not in str(error.value)
+
+
+def test_interrupted_in_the_middle_nothing_is_taken(
+    asked_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from labelwise import importing
+
+    run = asked_run("detect")
+    coco.write(tmp_path / "c", samples_of(run), CLASSES)
+    real, seen = importing.counted, []
+
+    def counted(query: Query, answer: Any) -> Any:
+        seen.append(query)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return real(query, answer)
+
+    monkeypatch.setattr(importing, "counted", counted)
+    with pytest.raises(KeyboardInterrupt):
+        import_answers(run, tmp_path / "c")
+    assert answers(run) == {}
+    assert import_answers(run, tmp_path / "c").taken == 4

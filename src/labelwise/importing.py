@@ -8,7 +8,7 @@ from pathlib import Path
 
 from labelwise import config as configuration
 from labelwise.annotators.answers import FORMATS as FORMATS
-from labelwise.annotators.answers import Answers, Asked, Empty, read_answers, told
+from labelwise.annotators.answers import Answers, Asked, Blank, read_answers, told
 from labelwise.errors import RunError
 from labelwise.loop.annotate import counted
 from labelwise.store import Store
@@ -48,7 +48,7 @@ def import_answers(
     format: str | None = None,
     root: str = "",
     new_classes: bool = False,
-    empty: Empty = "open",
+    blank: Blank = "open",
     who: str = "import",
 ) -> Imported:
     """Answer a run's open queries from a file or folder, joined by the images' ids; all of it at once or nothing.
@@ -67,7 +67,7 @@ def import_answers(
         by_id = {query.id: query for query in asked.queries}
         masks = folder / "rounds" / f"{max((q.round for q in asked.queries), default=0):03d}" / "masks"
         answers = read_answers(
-            file, asked, format=format, root=root, new_classes=new_classes, empty=empty, who=who, masks=masks
+            file, asked, format=format, root=root, new_classes=new_classes, blank=blank, who=who, masks=masks
         )
         with store.transaction():
             store.add_annotations(counted(by_id[a.query_id], a, config.budget.cost) for a in answers.annotations)

@@ -191,7 +191,7 @@ def test_boxes_are_asked_with_proposals_and_read_from_beside(format, pictures, t
         (asked[0].id, ("dog",), [[1, 2, 3, 4]])
     ]
     assert "2 images are named with nothing in them" in files.advice(asked[1:], desk)
-    left = Files(format=format, empty="answer").collect(asked[1:], desk)
+    left = Files(format=format, blank="answer").collect(asked[1:], desk)
     assert [(a.query_id, a.target.classes) for a in left] == [(q.id, ()) for q in asked[1:]]
 
 

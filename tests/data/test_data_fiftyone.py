@@ -360,3 +360,74 @@ except DataError as error:
     assert "cannot open FiftyOne's database" in told[0]
     assert "FIFTYONE_DATABASE_URI" in told[0]
     assert time.monotonic() - began < 300
+
+
+def test_a_run_of_boxes(fo: Any, tmp_path: Path) -> None:
+    """Detections in, three rounds, proposals and labels out as Detections; killed nowhere, read back elsewhere."""
+    from labelwise.data import coco
+    from labelwise.testing import make_boxes
+
+    make_boxes(tmp_path / "data", 24)
+    samples = []
+    for i, sample in enumerate(coco.read(tmp_path / "data").samples):
+        width, height = sample.size
+        found = [
+            fo.Detection(label=c, bounding_box=[x0 / width, y0 / height, (x1 - x0) / width, (y1 - y0) / height])
+            for c, (x0, y0, x1, y1) in zip(sample.target.classes, sample.target.geometry.tolist(), strict=True)
+        ]
+        tag = "test" if i % 4 == 0 else "train"
+        samples.append(fo.Sample(filepath=str(sample.path), tags=[tag], ground_truth=fo.Detections(detections=found)))
+    new_dataset(fo, "squares", samples)
+    squares = Path(__file__).parents[1] / "loop" / "test_detecting.py"
+    tree = config(
+        tmp_path,
+        task="detect",
+        data={"format": "fiftyone", "path": "squares", "write_back": "al"},
+        model=f"{squares}:Squares",
+        strategy="random",
+        cold_start="random",
+    )
+    result = api.run(tree, report=False)
+    assert (result.state, result.split_sizes["test"]) == ("finished", 6)
+    rows = {row["filepath"]: row for row in fresh("squares")}
+    assert len(rows) == 24
+    asked = [q for queries in result.queries.values() for q in queries]
+    for query in asked:
+        row = rows[str(result.samples[query.sample_id].path)]
+        truth = [(d["label"], d["bounding_box"]) for d in row["ground_truth"]["detections"]]
+        assert [(d["label"], pytest.approx(d["bounding_box"])) for d in row["al_label"]["detections"]] == truth
+        assert row["tags"] == ["train", f"al:round-{query.round}", "al:labelled"]
+        assert (row["al_proposal"] is None) == (query.proposal is None)
+    assert sum(row["tags"] == ["test", "al:test"] for row in rows.values()) == 6
+    export(result.folder, "squares", format="fiftyone", what="predictions", confidence=0.0)
+    said = [row["al_prediction"]["detections"] for row in fresh("squares")]
+    assert any(said)
+    assert all(0 <= d["confidence"] <= 1 for detections in said for d in detections)
+
+
+def test_grouped_datasets(fo: Any, pictures: list[Path], tmp_path: Path) -> None:
+    """Two cameras an instant: one group each, both slices read and written."""
+    from labelwise.data import fiftyone
+
+    if "pairs" in fo.list_datasets():
+        fo.delete_dataset("pairs")
+    dataset = fo.Dataset("pairs", persistent=True)
+    dataset.add_group_field("moment", default="left")
+    samples = []
+    for i in range(0, 24, 2):
+        moment = fo.Group()
+        for name, path in (("left", pictures[i]), ("right", pictures[i + 1])):
+            label = fo.Classification(label=path.parent.name)
+            samples.append(fo.Sample(filepath=str(path), moment=moment.element(name), ground_truth=label))
+    dataset.add_samples(samples, progress=False)
+    listing = fiftyone.read("pairs")
+    assert len(listing.samples) == 24
+    assert len({s.group for s in listing.samples}) == 12
+    result = api.run(config(tmp_path, data={"format": "fiftyone", "path": "pairs", "test": 0.25}), report=False)
+    assert result.state == "finished"
+    flat = fo.load_dataset("pairs").select_group_slices(media_type="image")
+    rounds = dict(zip(*flat.values(["filepath", "labelwise_round"]), strict=True))
+    tags = flat.values("tags")
+    asked = {str(result.samples[q.sample_id].path): q.round for queries in result.queries.values() for q in queries}
+    assert {path: round for path, round in rounds.items() if round is not None} == asked
+    assert sum("labelwise:labelled" in own for own in tags) == 10

@@ -22,7 +22,8 @@ from labelwise.records import Annotation, Problem, Query, Sample, Target, Task
 
 SKIP = "-"  # instead of a class: the image is skipped, or a pixel shows no class
 FORMATS = ("csv", "coco", "voc", "yolo", "cvat_xml", "class_folders", "masks")
-Empty = Literal["open", "answer"]
+Blank = Literal["open", "answer"]
+HALF = "an annotation that cannot be used"
 _HALF = frozenset({"unknown_class", "no_box", "crowd", "bad_annotation"})  # what was meant is not known in full
 
 
@@ -32,8 +33,8 @@ class Answers:
 
     Of the names in the file, ``unmatched`` mean no image of the run (or several), ``settled`` one without an open
     query, ``duplicates`` repeat an image (the first counts). ``unknown_classes`` maps names to the images where they
-    occur, ``empty`` are images that are named without anything in them, ``open`` those whose answer cannot be used.
-    ``problems`` say what was wrong, one line each.
+    occur, ``empty`` are images that are named without anything in them; ``open`` says why the answer of others
+    cannot be used. ``problems`` say what was wrong, one line each.
     """
 
     annotations: tuple[Annotation, ...] = ()
@@ -42,7 +43,7 @@ class Answers:
     duplicates: tuple[str, ...] = ()
     unknown_classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     empty: tuple[str, ...] = ()
-    open: tuple[str, ...] = ()
+    open: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
 
 
@@ -122,7 +123,7 @@ def read_answers(
     format: str | None = None,
     root: str = "",
     new_classes: bool = False,
-    empty: Empty = "open",
+    blank: Blank = "open",
     who: str = "import",
     masks: Path | None = None,
 ) -> Answers:
@@ -131,7 +132,7 @@ def read_answers(
     ``format``: csv, coco, voc, yolo, cvat_xml (also zipped), class_folders or masks; guessed if it is not said. A name
     means the image whose id it is; a name without folder the one with that file name, if only one such was asked;
     ``root`` is cut off the names first. Classes that the run does not know leave their images open, or with
-    ``new_classes`` become classes. An image that is named with nothing in it stays open, or is an answer (``empty``).
+    ``new_classes`` become classes. An image that is named with nothing in it stays open, or is an answer (``blank``).
     Masks of whole images are copied to ``masks``. Raises DataError for a file that cannot be read.
     """
     if not path.exists():
@@ -152,7 +153,7 @@ def read_answers(
             for query in asked.queries
             if query.sample_id in found.targets
         ]
-    if empty == "answer" and asked.task == "detect":
+    if blank == "answer" and asked.task == "detect":
         nothing = set(found.empty)
         annotations += [
             Annotation(q.id, Target((), np.zeros((0, 4))), who) for q in asked.queries if q.sample_id in nothing
@@ -166,7 +167,7 @@ def read_answers(
         tuple(names.join.duplicates),
         {name: tuple(ids) for name, ids in sorted(found.unknown.items())},
         tuple(id for id in found.empty if id in left),
-        tuple(found.open),
+        dict(found.open),
         tuple(found.problems),
     )
 
@@ -181,7 +182,8 @@ def told(answers: Answers, classes: Sequence[str], way_out: str) -> list[str]:
         (answers.unmatched, "names mean no open image"),
         (answers.settled, "images have no open query: answered already, or never asked"),
         (answers.duplicates, "names repeat an image, the first counts"),
-        (answers.empty, "images are named with nothing in them and stay open; empty=answer takes that as the answer"),
+        ([id for id, why in answers.open.items() if why == HALF], "images stay open for what is wrong in them"),
+        (answers.empty, "images are named with nothing in them and stay open; blank=answer takes that as the answer"),
     ):
         if count:
             lines.append(f"{len(count):,} {what}: {listed(count)}")
@@ -215,7 +217,7 @@ def _kept(query: Query, target: Target | None, asked: Asked, masks: Path | None)
         return target
     classes = (*asked.classes, *(name for name in _used(target) if name not in asked.classes))
     found = read_mask(target.mask, len(target.classes), size=asked.samples[query.sample_id].size)
-    mask = empty_mask(*found.shape, len(classes))
+    mask = empty_mask(found.shape[0], found.shape[1], len(classes))
     for value in np.unique(found[found != void_of(found)]).tolist():
         mask[found == value] = classes.index(target.classes[value])
     write_mask(kept := masks / f"{query.id}.png", mask)
@@ -242,7 +244,7 @@ def _boxes(format: str) -> Callable[[Path, Asked, _Names, _Found], None]:
         found.problems += listing.problems
         for sample in listing.samples:
             if sample.id in half or sample.target is None:
-                found.open[sample.id] = "an annotation that cannot be used"
+                found.open[sample.id] = HALF
             elif sample.target.classes:
                 found.targets[sample.id] = sample.target
             else:

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from labelwise.annotators import Desk
-from labelwise.annotators.answers import SKIP, Answers, Asked, Empty, read_answers, told
+from labelwise.annotators.answers import SKIP, Answers, Asked, Blank, read_answers, told
 from labelwise.catalog import suggest
 from labelwise.data import coco, csv_table, cvat_xml, image_masks, label_tables, voc, yolo
 from labelwise.data.box_writing import Images, new_folder, stem_of
@@ -42,13 +42,13 @@ class Files:
     pixel that shows no class. Boxes: the folder ``annotate`` with the proposals, in ``format``, and its pictures
     (``images``); regions and whole masks: ``annotate`` with a mask to paint for each picture. Their answers are put
     beside it, as ``answers`` (folder, .json, .xml, .csv or .zip). An image that is named in the answers with nothing
-    in it stays open, or has no object (``empty``: open, answer). With ``new_classes`` a name that the run does not know
+    in it stays open, or has no object (``blank``: open, answer). With ``new_classes`` a name that the run does not know
     becomes a class; without, it is reported. Where the run knows no class yet, every name is new.
     """
 
     format: Format = "coco"
     images: Images = "link"
-    empty: Empty = "open"
+    blank: Blank = "open"
     new_classes: bool = False
 
     simulated = False
@@ -115,7 +115,7 @@ class Files:
             asked,
             format=self._format(place),
             new_classes=self.new_classes,
-            empty=self.empty,
+            blank=self.blank,
             who="files",
             masks=masks,
         )

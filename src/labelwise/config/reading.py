@@ -23,7 +23,7 @@ FREE_KEYS = frozenset(
         "engine",
         "budget.rounds",
         "budget.total",
-        "annotator.empty",
+        "annotator.blank",
         "annotator.new_classes",
         "cache",
         "data.write_back",

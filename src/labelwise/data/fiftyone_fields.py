@@ -56,7 +56,7 @@ def write_fields(
                 _declare(fo, dataset, field, values)
                 found = {keys[s.id]: _value(fo, values.get(s.id), s, classes) for s in samples}
                 if field in dataset.get_field_schema():
-                    dataset.set_values(field, found, key_field="id", progress=False)
+                    _flat(dataset).set_values(field, found, key_field="id", progress=False)
                 _tell_classes(dataset, field, values, classes)
                 progress(done, steps, "fields written to FiftyOne")
             _tag(dataset, {keys[s.id]: tags.get(s.id, ()) for s in samples}, prefix)
@@ -82,12 +82,16 @@ def _keys(fo: Any, dataset: Any, samples: Sequence[Sample]) -> dict[str, str]:
 
 def _known(dataset: Any) -> dict[str, str]:
     """The first sample of each file."""
-    flat = dataset.select_group_slices(media_type="image") if dataset.media_type == "group" else dataset
-    ids, paths = flat.values(["id", "filepath"])
+    ids, paths = _flat(dataset).values(["id", "filepath"])
     found: dict[str, str] = {}
     for id, path in zip(ids, paths, strict=True):
         found.setdefault(os.path.abspath(path), id)  # noqa: PTH100
     return found
+
+
+def _flat(dataset: Any) -> Any:
+    """All images of a grouped dataset, whichever slice they are in; others as they are."""
+    return dataset.select_group_slices(media_type="image") if dataset.media_type == "group" else dataset
 
 
 def _file(sample: Sample) -> Path:
@@ -158,13 +162,12 @@ def _tell_classes(dataset: Any, field: str, values: Column, classes: Sequence[st
 
 def _tag(dataset: Any, tags: Mapping[str, Sequence[str]], prefix: str) -> None:
     """Ours replaced, others kept; samples whose tags stay as they are are left alone."""
-    flat = dataset.select_group_slices(media_type="image") if dataset.media_type == "group" else dataset
     changed = {}
-    for id, before in zip(*flat.values(["id", "tags"]), strict=True):
+    for id, before in zip(*_flat(dataset).values(["id", "tags"]), strict=True):
         if id in tags:
             kept = [tag for tag in before or () if not tag.startswith(f"{prefix}{SEPARATOR}")]
             after = [*kept, *(f"{prefix}{SEPARATOR}{tag}" for tag in tags[id])]
             if after != list(before or ()):
                 changed[id] = after
     if changed:
-        dataset.set_values("tags", changed, key_field="id", progress=False)
+        _flat(dataset).set_values("tags", changed, key_field="id", progress=False)

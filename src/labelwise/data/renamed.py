@@ -12,6 +12,7 @@ import xml.etree.ElementTree as ET
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -59,7 +60,10 @@ def read_renamed(
             listing = _read(format, stage) if seen else None
         except DataError as error:
             raise DataError(str(error).replace(text, str(path))) from None
-        return listing
+        if listing is None:
+            return None
+        told = tuple(replace(p, message=p.message.replace(text, str(path))) for p in listing.problems)
+        return replace(listing, problems=told)
 
 
 def _read(format: str, stage: Path) -> Listing:

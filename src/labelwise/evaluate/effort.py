@@ -60,18 +60,18 @@ def effort(proposal: Target | None, answer: Target, seconds: float | None = None
     ``alike`` counts as not moved: a simulated annotator does not leave boxes alone, as people would. An image's class,
     and pixels at the same place, are accepted or renamed. Of a mask nothing is told but its time.
     """
-    time = {"answers": 1, "seconds": seconds or 0.0, "timed": int(seconds is not None)}
+    time = Effort(answers=1, seconds=seconds or 0.0, timed=int(seconds is not None))
     if answer.mask is not None:
-        return Effort(**time)
+        return time
     if answer.geometry is None:
         if proposal is None or proposal.geometry is not None or proposal.mask is not None:
-            return Effort(added=1, **time)
+            return time + Effort(added=1)
         right = int(proposal.classes == answer.classes)
-        return Effort(1, right, renamed=1 - right, kept=1, overlap=1.0, **time)
+        return time + Effort(proposed=1, accepted=right, renamed=1 - right, kept=1, overlap=1.0)
     if proposal is None or proposal.geometry is None or proposal.geometry.shape[1] != answer.geometry.shape[1]:
-        return Effort(added=len(answer.geometry), **time)
-    counted = _points(proposal, answer) if answer.geometry.shape[1] == 2 else _boxes(proposal, answer, alike)
-    return counted + Effort(**time)
+        return time + Effort(added=len(answer.geometry))
+    points = answer.geometry.shape[1] == 2
+    return time + (_points(proposal, answer) if points else _boxes(proposal, answer, alike))
 
 
 def total(efforts: Iterable[Effort]) -> Effort:
@@ -87,10 +87,9 @@ def _names(target: Target) -> NDArray[np.str_]:
 def _points(proposal: Target, answer: Target) -> Effort:
     assert proposal.geometry is not None
     assert answer.geometry is not None
-    before = dict(zip(map(tuple, proposal.geometry.tolist()), _names(proposal).tolist(), strict=True))
-    after = dict(zip(map(tuple, answer.geometry.tolist()), _names(answer).tolist(), strict=True))
-    both = before.keys() & after.keys()
-    right = sum(before[place] == after[place] for place in both)
+    before, after = _keys(proposal.geometry), _keys(answer.geometry)
+    both, at, now = np.intersect1d(before, after, return_indices=True)
+    right = int((_names(proposal)[at] == _names(answer)[now]).sum())
     return Effort(
         proposed=len(before),
         accepted=right,
@@ -100,6 +99,12 @@ def _points(proposal: Target, answer: Target) -> Effort:
         kept=len(both),
         overlap=float(len(both)),
     )
+
+
+def _keys(points: NDArray[Any]) -> NDArray[np.int64]:
+    """One number for each place."""
+    places = np.asarray(points, np.int64)
+    return np.asarray(places[:, 0] + (places[:, 1] << 32))
 
 
 def _boxes(proposal: Target, answer: Target, alike: float) -> Effort:
@@ -143,4 +148,4 @@ def ious(one: NDArray[Any], two: NDArray[Any]) -> NDArray[np.float64]:
     shared = (high - low).clip(0).prod(axis=-1)
     areas = (one[:, 2:] - one[:, :2]).prod(axis=-1)[:, None] + (two[:, 2:] - two[:, :2]).prod(axis=-1)[None]
     union = areas - shared
-    return np.divide(shared, union, out=np.zeros_like(shared, dtype=np.float64), where=union > 0)
+    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared, dtype=np.float64), where=union > 0))

@@ -65,7 +65,7 @@ def import_answers(
     new_classes: Annotated[
         bool, typer.Option("--new-classes", help="names that the run does not know are classes")
     ] = False,
-    empty: Annotated[
+    blank: Annotated[
         Literal["open", "answer"], typer.Option(help="an image named with no box: stays open, or has no object")
     ] = "open",
     who: Annotated[str, typer.Option(help="the annotator's name to keep with the answers")] = "import",
@@ -75,7 +75,7 @@ def import_answers(
     """Answer open queries from a file made elsewhere; answers are joined by the images' ids."""
     from labelwise.importing import import_answers as take
 
-    done = take(run, file, format=format, root=root, new_classes=new_classes, empty=empty, who=who)
+    done = take(run, file, format=format, root=root, new_classes=new_classes, blank=blank, who=who)
     if as_json:
         typer.echo(json.dumps({**done.counts, "lines": done.lines}, ensure_ascii=False))
     elif not quiet:
