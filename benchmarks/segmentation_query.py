@@ -4,7 +4,8 @@
 
 The peers are plain re-implementations of the published algorithms in torch (RIPU's was written for a GPU), except BALD,
 which is baal's where it can be imported. All take their turns in one process on the same made maps; code is compiled
-and memory is filled before the clock starts.
+and memory is filled before the clock starts. A second table has the loop's whole query pass beside the bare forward
+pass of the same network on the same pictures.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from common import finish, machine, parser, write_table
+from contestants import query_pass
 from labelwise.scoring import bald, margin, ripu
 from labelwise.selection import BestPixels, choose_regions, pixel_pick
 
@@ -39,11 +41,30 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--repeat", type=int, default=5)
     options.add_argument("--slow-repeat", type=int, default=2, help="turns of what takes the peer over ten seconds")
+    options.add_argument("--pass-only", action="store_true", help="only the query pass beside the forward pass")
     given = options.parse_args()
-    given.shape, given.images, given.rows = (1024, 2048), 24, 10_000
+    given.shape, given.images, given.rows, given.pictures = (1024, 2048), 24, 10_000, 48
     if given.quick:
-        given.shape, given.images, given.rows, given.repeat, given.slow_repeat = (256, 512), 6, 2000, 2, 1
-    began, load = time.perf_counter(), machine()["load"]
+        given.shape, given.images, given.rows, given.pictures = (256, 512), 6, 2000, 8
+        given.repeat, given.slow_repeat = 2, 1
+    began = time.perf_counter()
+    tables, figures = {}, {}
+    if not given.pass_only:
+        tables["segmentation-query"], figures = steps(given)
+    lines, note, passes = query_pass.compare(given.pictures, given.repeat)
+    turns = f"{torch.get_num_threads()} threads; `python benchmarks/segmentation_query.py --repeat {given.repeat}`"
+    tables["query-pass"] = ("\n".join(lines), f"{note}; {turns}")
+    for name, (table, note) in tables.items():
+        if not given.quick:
+            write_table(name, table, note)
+        print(table, note, sep="\n\n")
+    seconds = time.perf_counter() - began
+    finish("segmentation_query", {"quick": given.quick, "seconds": seconds, "tasks": figures, "query_pass": passes})
+
+
+def steps(given: argparse.Namespace) -> tuple[tuple[str, str], dict[str, dict[str, Any]]]:
+    """The table of single steps against the originals with its note, and the figures."""
+    load = machine()["load"]
     figures: dict[str, dict[str, Any]] = {}
     for task, turns, check in tasks(given):
         figures[task] = measure(task, turns, given.slow_repeat if "RIPU" in task else given.repeat)
@@ -56,10 +77,7 @@ def main() -> None:
         f"{given.slow_repeat} turns of RIPU, {given.repeat} of the rest; "
         f"`python benchmarks/segmentation_query.py --repeat {given.repeat} --slow-repeat {given.slow_repeat}`"
     )
-    if not given.quick:
-        write_table("segmentation-query", "\n".join(lines), note)
-    print("\n".join(lines), note, sep="\n\n")
-    finish("segmentation_query", {"quick": given.quick, "seconds": time.perf_counter() - began, "tasks": figures})
+    return ("\n".join(lines), note), figures
 
 
 def tasks(given: argparse.Namespace) -> Iterator[tuple[str, Turns, Callable[[], str]]]:

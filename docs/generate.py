@@ -76,10 +76,25 @@ MEANINGS: dict[str, dict[str, str]] = {
         "group": "as for `class_folders`",
         "others": "pictures that nothing annotates: `unlabelled` (in the pool), or `leave_out`",
     },
+    "data fiftyone": {
+        "dataset": "the dataset's name, where it cannot be a path; default: the last part of `path`",
+        "field": "field of the labels: a Classification, Detections or Segmentation",
+        "view": "a saved view of the dataset; default: all of it",
+        "classes": "names of the classes in order; default: those that the dataset declares, else all that occur",
+        "splits": "what the tags (or values of `split_field`) are for: a mapping to `pool`, `test` or `unused`; "
+        "default: train, val and test are understood",
+        "split_field": "field that names the split of a sample; default: its tags",
+        "group": "as for `class_folders`",
+        "group_field": "field whose values are the groups; default: the groups of a grouped dataset",
+        "others": "images without labels: `unlabelled` (in the pool), or `leave_out`",
+        "converted": "folder of masks as class indices; default: the user's cache folder",
+        "write_back": "begins the names of the fields and tags that each round writes into the dataset; null: none",
+    },
     "data mmseg": {
         "cfg_options": "merged into the configuration, by dotted keys",
         "group": "as for `class_folders`",
         "converted": "folder of masks whose values had to be changed; default: the user's cache folder",
+        "part": "of several training datasets `all`, the first (`source`) or the others (`target`)",
     },
     "data digits": {
         "kind": "`digits`, or `scenes`: cluttered pictures of one digit, in bursts and with rare classes",
@@ -127,8 +142,12 @@ MEANINGS: dict[str, dict[str, str]] = {
         "class_weights": "`enet`: rare classes weigh more; `none`",
         "dropout": "channels of the pyramid that are dropped, in training and in the MC-dropout passes",
         "passes": "number of MC-dropout passes where samples are needed",
+        "sampling": "what samples are: `dropout` passes, `flips` (the picture and its mirror image), or `both`",
         "augment": "random flips and brightness",
         "freeze_norm": "keep the statistics of the backbone's batch normalisation",
+        "consistency": "with a `source`: weight of RIPU's local consistency, on its borders between classes",
+        "negative": "with a `source`: weight of RIPU's negative learning, on the pool's images",
+        "negative_below": "probabilities under this are pushed to 0 by it",
     },
     "model detector": {
         "architecture": "the network of torchvision that is built on the backbone",
@@ -158,6 +177,32 @@ MEANINGS: dict[str, dict[str, str]] = {
         "overlap": "intersection over union at which the surer of two boxes of one class stays",
         "most": "boxes kept of an image, the surest",
     },
+    "model smp": {
+        "architecture": "one of the library's: Unet, UnetPlusPlus, FPN, DeepLabV3Plus, UPerNet, Segformer, ...",
+        "backbone": "one of the library's encoders, or any name of timm that gives levels of features",
+        "weights": "of the encoder: `hub`, a file, or `none`",
+        "network": "further arguments of the architecture, such as `decoder_channels`",
+        "size": "as for `fpn`",
+        "mean": "as for `fpn`",
+        "std": "as for `fpn`",
+        "start": "as for `fpn`",
+        "epochs": "as for `fpn`",
+        "iterations": "as for `fpn`",
+        "train_batch": "as for `fpn`",
+        "lr": "as for `fpn`",
+        "head_lr": "as for `fpn`",
+        "weight_decay": "as for `fpn`",
+        "warmup": "as for `fpn`",
+        "class_weights": "as for `fpn`",
+        "dropout": "as for `fpn`",
+        "passes": "as for `fpn`",
+        "sampling": "as for `fpn`",
+        "augment": "as for `fpn`",
+        "freeze_norm": "as for `fpn`",
+        "consistency": "as for `fpn`",
+        "negative": "as for `fpn`",
+        "negative_below": "as for `fpn`",
+    },
     "score ripu": {
         "radius": "of the window, in pixels: 1 is 3 x 3",
         "from_logits": "the maps hold logits",
@@ -173,6 +218,18 @@ MEANINGS: dict[str, dict[str, str]] = {
         "optimiser and schedule too",
         "length": "epochs or iterations of a round, or a list with one a round; default: as `train_cfg` says",
         "passes": "number of MC-dropout passes where samples are needed",
+        "consistency": "as for `fpn`",
+        "negative": "as for `fpn`",
+        "negative_below": "as for `fpn`",
+        "keep_points": "scaling a picture down loses no labelled pixel",
+        "flip": "predictions are the mean of a picture's and its mirror image's",
+        "warmup": "epochs that a MultiTaskSegmentor learns to reconstruct the pool before round 0, without labels",
+        "reconstructions": "folder for pictures of what it reconstructs",
+        "validate_every": "iterations between two looks at the losses on the validation images",
+    },
+    "score mps_ripu": {
+        "radius": "of RIPU's window, in pixels",
+        "weight": "how much RIPU counts beside the reconstruction",
     },
     "model zero_shot": {
         "weights": "name of the hub, or a folder: OWLv2, OWL-ViT or Grounding DINO",
@@ -272,6 +329,9 @@ MEANINGS: dict[str, dict[str, str]] = {
         "skip": "share of skipped queries",
     },
     "annotator files": {
+        "format": "in which boxes are asked: `coco`, `voc`, `yolo`, `cvat_xml` or `csv`; answers may come in another",
+        "images": "pictures beside boxes and masks: `link`, `copy` or `leave` them where they are",
+        "blank": "an image that the answers name with nothing in it: stays `open`, or that is the `answer`",
         "new_classes": "a name that the run does not know becomes a class, instead of an error",
     },
     "engine local": {
@@ -535,6 +595,8 @@ def _default(field: FieldInfo) -> str:
 
 
 def _shown(value: Any) -> str:
+    if value is inspect.Parameter.empty:
+        return "required"
     if value is None or (value in ((), {}) and not isinstance(value, bool)):
         return ""
     if value.__class__.__name__ == "_HAS_DEFAULT_FACTORY_CLASS":
@@ -616,7 +678,8 @@ def _bounds(metadata: Iterable[Any]) -> str:
 def options(kind: str, name: str) -> dict[str, inspect.Parameter]:
     """The options that the configuration may give to a name of the catalogue."""
     found = catalog.option_types(catalog.resolve(kind, name))
-    return {option: p for option, p in found.items() if option not in compose.VOCABULARY}
+    given = compose.VOCABULARY if kind in ("score", "select", "rule") else ()
+    return {option: p for option, p in found.items() if option not in given}
 
 
 def _option_table(kind: str, name: str) -> str:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import yaml
+from PIL import Image
+
+from labelwise.records import Query, Sample
+from labelwise.store import Store
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +23,38 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("shared data absent")
     return folder
+
+
+ASKED = ("a.png", "b.png", "sub/ü, c.jpg", "sub/a.png")  # of four images; one more was answered before
+
+
+@pytest.fixture
+def asked_run(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a run that waits for answers about the images ASKED, 40 x 30 pixels, and never asked "e.png".
+
+    Its arguments are the task, and changes of the queries: a function from (query id, rank, sample) to a Query.
+    """
+
+    def make(task: str, query: Callable[[str, int, Sample], Query] | None = None, classes: Sequence[str] = ()) -> Path:
+        images, folder = tmp_path / "images", tmp_path / "runs" / "r"
+        folder.mkdir(parents=True)
+        samples = []
+        for i, id in enumerate([*ASKED, "e.png"]):
+            (images / id).parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (40, 30), (50 * i, 99, 20)).save(images / id)
+            samples.append(Sample(id, images / id, content=str(i), size=(40, 30)))
+        tree = {"name": "r", "task": task, "out": str(folder.parent), "data": {"format": "x", "path": str(images)}}
+        (folder / "config.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+        with Store(folder / "run.db") as store, store.transaction():
+            store.add_samples((sample, "pool") for sample in samples)
+            store.add_classes(classes or ("cat", "dog", "blåbær"))
+            store.finish_step(-1, "read", 0.0)
+            made = query or (lambda id, rank, sample: Query(id, 0, rank, sample.id))
+            store.add_queries(made(f"000-{rank:05d}", rank, sample) for rank, sample in enumerate(samples[:4]))
+            store.finish_step(0, "query", 0.0)
+        return folder
+
+    return make
 
 
 MMSEG = """

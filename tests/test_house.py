@@ -43,8 +43,9 @@ LAYERS = (
     ("models", "annotators", "picking", "pool", "predicted", "results", "starter"),
     ("parts", "picking_images", "report", "testing"),
     ("loop", "pick_output", "tables"),
-    ("api",),
-    ("demo", "verb_pick"),
+    ("importing", "publishing"),
+    ("api", "exporting"),
+    ("demo", "verbs"),
     ("cli",),
 )
 

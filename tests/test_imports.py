@@ -23,7 +23,7 @@ KEPT_IN = {
     "skimage": {"selection"},
     "jinja2": {"report", "web", "starter"},
     "fastapi": {"web"},
-    "typer": {"cli"},
+    "typer": {"cli", "verbs"},
     "yaml": {"config", "data", "starter", "loop", "results", "api", "report", "demo", "tables", "cli", "models"},
     "transformers": {"models"},
     "ultralytics": {"models"},

@@ -140,3 +140,23 @@ def test_folders(tmp_path: Path) -> None:
     assert (result.state, result.labels(0)) == ("finished", 4)
     assert set(result.samples) >= result.test_ids
     assert open_run(str(folder)) == result
+
+
+def test_effort_of_each_round() -> None:
+    result = a_result()
+    proposals = {"00": "cat", "01": "cat", "02": "dog", "0a": "cat"}
+    queries = {
+        0: [dataclasses.replace(q, proposal=Target((proposals[q.id],))) for q in result.queries[0]],
+        **{r: result.queries[r] for r in (1, 2)},
+    }
+    answers = {
+        id: dataclasses.replace(a, seconds=2.5 if id in ("00", "02") else None) for id, a in result.annotations.items()
+    }
+    answers["10"] = dataclasses.replace(answers["10"], annotator="data")
+    result = dataclasses.replace(result, queries=queries, annotations=answers)
+    found = result.effort(0)
+    assert (found.proposed, found.accepted, found.renamed, found.answers, found.timed) == (3, 2, 1, 3, 1)
+    assert result.effort(1).answers == result.effort(2).answers == 0
+    rows = list(csv.DictReader(io.StringIO(result.metrics_csv())))
+    names = ("accepted", "moved", "renamed", "added", "deleted", "seconds_people")
+    assert [[row[name] for name in names] for row in rows] == [["2", "0", "1", "0", "0", "2.5"], [*"00000", ""]]

@@ -55,7 +55,7 @@ def test_every_head_of_the_catalogue(name):
 
 # mmseg needs a configuration of its own: tests/models/test_mmseg.py
 # Those of optional packages are checked in their own tests; predictions learn nothing, not even from a seed.
-ELSEWHERE = {"mmseg", "zero_shot", "transformers", "ultralytics", "predictions"}
+ELSEWHERE = {"mmseg", "zero_shot", "transformers", "ultralytics", "predictions", "smp"}
 
 
 @pytest.mark.parametrize("name", [name for name in catalog.TABLES["model"] if name not in ELSEWHERE])

@@ -1,1 +1,1 @@
-"""Who takes part in the benchmark of selections, on what, and how one turn is measured."""
+"""Who takes part in the benchmarks of selections and of query passes, on what, and how one turn is measured."""

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from labelwise.data.predictions import read_predictions
     from labelwise.embedding.folder import Embedded, embed
     from labelwise.errors import LabelwiseError
+    from labelwise.exporting import export
+    from labelwise.importing import import_answers
     from labelwise.picking import pick
     from labelwise.picking_images import pick_images
     from labelwise.results import RunResult, open_run
@@ -32,6 +34,8 @@ _HOMES = {
     "pick": "labelwise.picking",
     "pick_images": "labelwise.picking_images",
     "read_predictions": "labelwise.data.predictions",
+    "export": "labelwise.exporting",
+    "import_answers": "labelwise.importing",
     "LabelwiseError": "labelwise.errors",
     "scoring": "",
     "selection": "",
@@ -45,6 +49,8 @@ __all__ = [
     "check",
     "compare",
     "embed",
+    "export",
+    "import_answers",
     "open_run",
     "pick",
     "pick_images",

@@ -17,6 +17,7 @@ from labelwise.loop.intake import check_truth
 from labelwise.models import Progress
 from labelwise.ownership import replace_text
 from labelwise.parts import build
+from labelwise.publishing import write_back
 from labelwise.records import UNITS, Unit
 from labelwise.report.fill import compare_report, run_report
 from labelwise.results import COMMON, Comparison, RunResult, compared, open_run, run_folders
@@ -50,6 +51,8 @@ def check(source: Source, overrides: Iterable[str] | Mapping[str, Any] = ()) -> 
     ]
     if parts.annotator.simulated:
         check_truth(listing.samples)
+    if parts.read_source is not None:
+        facts.append(f"source: {len(parts.read_source().samples)} images")
     unused = sum(s.split in ("test", "unused") for s in listing.samples)
     if not any(s.split == "test" for s in listing.samples):
         unused += round(config.data.test * known)
@@ -91,7 +94,9 @@ def run(
     config = configuration.load(source, overrides)
     for note in configuration.notes(source, overrides):
         tell(f"note: {note}")
-    outcome = loop.run(config, rounds=rounds, progress=progress, tell=tell)
+    outcome = loop.run(
+        config, rounds=rounds, progress=progress, tell=tell, after_round=lambda: write_back(config, tell, progress)
+    )
     tell(outcome.message)
     result = open_run(outcome.folder)
     write_outputs(result, report=report)

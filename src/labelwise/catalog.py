@@ -6,6 +6,7 @@ A name is one of the catalogue ("margin"), an import path ("package.module:attri
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import hashlib
 import importlib
@@ -15,7 +16,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -31,6 +32,7 @@ TABLES: dict[str, dict[str, str]] = {
         "voc": "labelwise.data.voc:read",
         "yolo": "labelwise.data.yolo:read",
         "cvat_xml": "labelwise.data.cvat_xml:read",
+        "fiftyone": "labelwise.data.fiftyone:read",
         "mmseg": "labelwise.data.mmseg:read",
         "digits": "labelwise.data.digits:read",
     },
@@ -38,6 +40,7 @@ TABLES: dict[str, dict[str, str]] = {
         "frozen": "labelwise.models.frozen:Frozen",
         "finetune": "labelwise.models.finetune:Finetune",
         "fpn": "labelwise.models.fpn:Fpn",
+        "smp": "labelwise.models.smp:Smp",
         "detector": "labelwise.models.detectors:Detector",
         "mmseg": "labelwise.models.mmseg:MMSeg",
         "zero_shot": "labelwise.models.zero_shot:ZeroShot",
@@ -60,6 +63,8 @@ TABLES: dict[str, dict[str, str]] = {
         "vote_entropy": "labelwise.scoring.uncertainty:vote_entropy",
         "ripu": "labelwise.scoring.regions:ripu",
         "ripu_pixel": "labelwise.scoring.regions:ripu_pixel",
+        "mps": "labelwise.scoring.reconstruction:mps",
+        "mps_ripu": "labelwise.scoring.reconstruction:mps_ripu",
         "variance": "labelwise.scoring.uncertainty:variance",
         "objectness_least_confidence": "labelwise.scoring.objects:objectness_least_confidence",
         "object_frequency": "labelwise.scoring.objects:object_frequency",
@@ -214,10 +219,15 @@ def split_spec(spec: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 def option_types(function: Any) -> dict[str, inspect.Parameter]:
     """The keyword-only parameters of a function, or all parameters of a class: what the configuration may set."""
     try:
-        parameters = inspect.signature(function, eval_str=True).parameters.values()
+        parameters = list(
+            inspect.signature(function, eval_str=not dataclasses.is_dataclass(function)).parameters.values()
+        )
+        if dataclasses.is_dataclass(function):  # fields may be inherited from another module
+            hints = get_type_hints(function, include_extras=True)
+            parameters = [p.replace(annotation=hints[p.name]) for p in parameters]
     except NameError:  # annotated with something imported for type checkers only: options are then taken as they are
         plain = inspect.signature(function).parameters.values()
-        parameters = [p.replace(annotation=p.empty) for p in plain]  # type: ignore[assignment]
+        parameters = [p.replace(annotation=p.empty) for p in plain]
     kinds = (inspect.Parameter.KEYWORD_ONLY, *((inspect.Parameter.POSITIONAL_OR_KEYWORD,) * inspect.isclass(function)))
     allowed = [p for p in parameters if p.kind in kinds]
     return {p.name: p for p in allowed}

@@ -10,15 +10,15 @@ import json
 import os
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from labelwise.errors import LabelwiseError
+from labelwise.verbs import exchange
+from labelwise.verbs.progress import progress_of, teller
 
 INTERRUPTED = 3
 
@@ -105,56 +105,6 @@ def _fail(message: str) -> None:
     sys.exit(1)
 
 
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar on a terminal, a plain line every few seconds elsewhere, nothing when quiet."""
-    if quiet:
-        yield lambda done, total, what: None
-        return
-    if not sys.stderr.isatty():
-        yield _plain_progress()
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        known: dict[tuple[str, int], Any] = {}
-
-        def show(done: int, total: int, what: str) -> None:
-            if (what, total) not in known:
-                known[what, total] = bars.add_task(what, total=total)
-            bars.update(known[what, total], completed=done, visible=done < total)
-
-        yield show
-
-
-def _plain_progress() -> Callable[[int, int, str], None]:
-    last: list[float] = []  # when something was said, from the first call on
-    begun: dict[str, tuple[float, int]] = {}  # when each kind of work began, and how far it was
-
-    def show(done: int, total: int, what: str) -> None:
-        now = time.monotonic()
-        last[:] = last or [now]
-        start, before = begun.setdefault(what, (now, done))
-        if now - last[0] >= 5:
-            last[0] = now
-            left = (now - start) / (done - before) * (total - done) if done > before else 0.0
-            soon = f", about {_duration(left)} left" if left >= 1 else ""
-            typer.echo(f"{what}: {done} of {total}{soon}", err=True)
-
-    return show
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{seconds:.0f} s" if seconds < 100 else f"{minutes} min" if minutes < 100 else f"{minutes / 60:.1f} h"
-
-
-def _teller(quiet: bool) -> Callable[[str], None]:
-    return (lambda line: None) if quiet else typer.echo
-
-
 def _changes(changes: list[str] | None, cfg_options: list[str] | None, work_dir: str | None) -> list[str]:
     """All changes of a configuration as ``key=value``."""
     theirs = [f"model.cfg_options.{text}" for text in cfg_options or ()]
@@ -170,8 +120,8 @@ def demo(
     """Make data, run a strategy against random over several seeds, and write a report."""
     from labelwise.demo import run_demo
 
-    with _progress(quiet) as progress:
-        run_demo(folder, seeds=seeds, progress=progress, tell=_teller(quiet))
+    with progress_of(quiet) as progress:
+        run_demo(folder, seeds=seeds, progress=progress, tell=teller(quiet))
 
 
 @app.command()
@@ -215,9 +165,9 @@ def run(
     from labelwise import api
 
     changes = _changes(changes, cfg_options, work_dir)
-    with _progress(quiet) as progress:
-        result = api.run(config, changes, report=report, progress=progress, tell=_teller(quiet))
-    _teller(quiet)(f"report: {result.folder / 'report.html'}" if report else f"run: {result.folder}")
+    with progress_of(quiet) as progress:
+        result = api.run(config, changes, report=report, progress=progress, tell=teller(quiet))
+    teller(quiet)(f"report: {result.folder / 'report.html'}" if report else f"run: {result.folder}")
 
 
 @app.command()
@@ -232,8 +182,8 @@ def step(
     from labelwise import api
 
     changes = _changes(changes, cfg_options, work_dir)
-    with _progress(quiet) as progress:
-        api.run(config, changes, rounds=1, progress=progress, tell=_teller(quiet))
+    with progress_of(quiet) as progress:
+        api.run(config, changes, rounds=1, progress=progress, tell=teller(quiet))
 
 
 @app.command()
@@ -265,7 +215,7 @@ def simulate(
     from labelwise.tables import comparison_facts, print_comparison
 
     names = [s.strip() for s in strategies.split(",") if s.strip()]
-    with _progress(quiet) as progress:
+    with progress_of(quiet) as progress:
         comparison = api.simulate(
             config,
             names,
@@ -273,7 +223,7 @@ def simulate(
             overrides=changes or (),
             workers=workers,
             progress=progress,
-            tell=_teller(quiet or as_json),
+            tell=teller(quiet or as_json),
         )
     if as_json:
         typer.echo(json.dumps(comparison_facts(comparison)))
@@ -292,7 +242,7 @@ def compare(
     from labelwise import api
     from labelwise.tables import comparison_facts, print_comparison
 
-    comparison = api.compare(folders, baseline=baseline, out=out, tell=_teller(as_json))
+    comparison = api.compare(folders, baseline=baseline, out=out, tell=teller(as_json))
     typer.echo(json.dumps(comparison_facts(comparison))) if as_json else print_comparison(comparison)
 
 
@@ -331,7 +281,7 @@ def embed(
     from labelwise.embedding import folder
     from labelwise.tables import embedding_facts, print_embedding
 
-    with _progress(quiet) as progress:
+    with progress_of(quiet) as progress:
         found = folder.embed(
             images,
             out=out,
@@ -351,7 +301,7 @@ def embed(
             threads=threads,
             workers=workers,
             progress=progress,
-            tell=_teller(quiet or as_json),
+            tell=teller(quiet or as_json),
         )
     if as_json:
         typer.echo(json.dumps(embedding_facts(found, out), ensure_ascii=False))
@@ -405,11 +355,11 @@ def pick(
     as_json: AsJson = False,
 ) -> None:
     """Choose the images of a folder that are worth a label; no run, no labels needed."""
-    from labelwise.verb_pick import lacking, pick_by_words
+    from labelwise.verbs.pick import lacking, pick_by_words
 
     if lack := lacking(context.params):
         raise typer.BadParameter(lack)
-    with _progress(quiet) as progress:
+    with progress_of(quiet) as progress:
         done = pick_by_words(context.params, progress=progress)
     if as_json:
         typer.echo(json.dumps(done.facts, ensure_ascii=False))
@@ -417,6 +367,10 @@ def pick(
         # Without a list to write the picks are the result; what is said about them then goes beside it.
         typer.echo("\n".join(done.said), err=not out)
         typer.echo("\n".join(done.result))
+
+
+app.command("export")(exchange.export)
+app.command("import")(exchange.import_answers)
 
 
 @app.command("list")

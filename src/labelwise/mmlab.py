@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import io
 import os
@@ -15,6 +16,10 @@ from typing import Any
 from labelwise.errors import ConfigError
 
 PACKAGES = ("mmengine", "mmcv", "mmseg")
+# Keys of mmengine that an option may add to a configuration.
+KEYS = frozenset(
+    f"{part}_{kind}" for part in ("train", "val", "test") for kind in ("dataloader", "cfg", "evaluator", "pipeline")
+) | {"model", "load_from", "resume", "work_dir", "env_cfg", "data_preprocessor", "visualizer", "vis_backends"}
 INSTALL = "pip install 'labelwise[mmseg]'"
 
 
@@ -36,18 +41,37 @@ def load_config(path: Path | str, options: Mapping[str, Any] | None = None) -> A
 
     if not Path(path).is_file():
         raise ConfigError(f"no file {str(path)!r}: expected an mmengine configuration (.py)")
-    with _working_folder_importable(), warnings.catch_warnings():
+    with _working_folder_importable(), _known_by_module(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             config = Config.fromfile(str(path))
         except Exception as error:
             raise ConfigError(f"{path} cannot be read: {type(error).__name__}: {_first_line(error)}") from error
     if options:
+        _refuse_slips(options, config, path)
         try:
-            config.merge_from_dict(dict(options))
+            config.merge_from_dict({key: _option(value) for key, value in options.items()})
         except Exception as error:
             raise ConfigError(f"{path}: these options do not fit: {_first_line(error)}") from error
     return config
+
+
+def _refuse_slips(options: Mapping[str, Any], config: Any, path: Path | str) -> None:
+    """A first word that is nearly one of the configuration's would be a new key, and change nothing."""
+    for key in options:
+        word = key.partition(".")[0]
+        near = difflib.get_close_matches(word, config, n=1, cutoff=0.8)
+        if word not in config and word not in KEYS and near:
+            raise ConfigError(
+                f"{path}: the option {key!r} is for no key of the configuration: did you mean {near[0]!r}?"
+            )
+
+
+def _option(value: Any) -> Any:
+    """An option as mmengine's --cfg-options would read it: 1e-3 and None are no texts, (1,2) is a tuple."""
+    from mmengine.config import DictAction
+
+    return DictAction._parse_iterable(value) if isinstance(value, str) else value
 
 
 @contextmanager
@@ -87,11 +111,43 @@ def plain_datasets(dataset: Any) -> list[Any]:
     return [dataset]
 
 
+def several_datasets(dataset: Any) -> list[Any]:
+    """The datasets that a list or a ConcatDataset holds, if two or more; else none."""
+    if isinstance(dataset, Mapping) and type_name(dataset.get("type", "")) == "ConcatDataset":
+        dataset = dataset.get("datasets")
+    return list(dataset) if isinstance(dataset, (list, tuple)) and len(dataset) > 1 else []
+
+
+def class_names(config: Any, dataset: Any) -> tuple[str, ...]:
+    """The classes that a dataset of a configuration names, itself or by its type; none if they cannot be told."""
+    if own := (dataset.get("metainfo") or {}).get("classes"):
+        return tuple(own) if isinstance(own, (list, tuple)) else ()  # a file's name is left to the dataset
+    with scope(config):
+        from mmengine.registry import DATASETS
+
+        kind = dataset.get("type")
+        found = DATASETS.get(kind) if isinstance(kind, str) else kind
+    return tuple((getattr(found, "METAINFO", None) or {}).get("classes") or ())
+
+
 def by_epoch(train_cfg: Mapping[str, Any]) -> bool:
     """True if a training is counted in epochs, False if in iterations."""
     if "type" in train_cfg:
         return "Iter" not in type_name(train_cfg["type"])
     return bool(train_cfg.get("by_epoch", "max_iters" not in train_cfg))
+
+
+def backends(config: Any) -> list[dict[str, Any]]:
+    """The backends of a configuration's visualizer. Raises ConfigError for W&B's where wandb is missing."""
+    found = [dict(one) for one in (config.get("visualizer") or {}).get("vis_backends") or []]
+    if any(type_name(one.get("type")) == "WandbVisBackend" for one in found) and not importlib.util.find_spec("wandb"):
+        raise ConfigError("logging to W&B (WandbVisBackend) needs wandb, found it not installed: pip install wandb")
+    return found
+
+
+def multi_task(config: Any) -> bool:
+    """True if a model also learns to reconstruct hidden parts of images."""
+    return type_name((config.get("model") or {}).get("type", "")) == "MultiTaskSegmentor"
 
 
 def heads(model: Mapping[str, Any]) -> list[Any]:
@@ -104,6 +160,19 @@ def heads(model: Mapping[str, Any]) -> list[Any]:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@contextmanager
+def _known_by_module() -> Iterator[None]:
+    # `_base_ = ["mmseg::..."]` is looked for in the package mmsegmentation; the maintained one has another name.
+    from mmengine.config.utils import MODULE2PACKAGE
+
+    before = MODULE2PACKAGE["mmseg"]
+    MODULE2PACKAGE["mmseg"] = "mmseg"
+    try:
+        yield
+    finally:
+        MODULE2PACKAGE["mmseg"] = before
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from labelwise.embedding.table import default_cache
 from labelwise.engine import Engine
 from labelwise.errors import ConfigError
 from labelwise.models import Model, knows_already, provided_by
-from labelwise.records import Unit
+from labelwise.records import Task, Unit
 from labelwise.strategies import Strategy
 
 SEAMS = {"model": Model, "annotator": Annotator, "engine": Engine}
@@ -34,6 +34,7 @@ class Parts:
     engine: Engine
     unit: Unit = "image"
     proposals: Model | None = None
+    read_source: Callable[[], Any] | None = None
 
 
 def build(config: Config) -> Parts:
@@ -49,7 +50,7 @@ def build(config: Config) -> Parts:
         _check_elements(key, chosen, config.task)
     provided = provided_by(model)
     _check_needs("strategy", strategy, provided, f"model {config.model.name!r}")
-    first = provided if knows_already(model) else model.provides & {"embeddings"}
+    first = provided if knows_already(model) else _before_training(config.task, model)
     _check_needs("cold_start", cold_start, first, "a run before its first training")
     unit = _unit(config, {"strategy": strategy, "cold_start": cold_start})
     if config.task == "segment" and unit == "image":
@@ -69,6 +70,7 @@ def build(config: Config) -> Parts:
         _made("engine", config.engine),
         unit,
         _proposals(config),
+        _source(config, model),
     )
 
 
@@ -86,12 +88,35 @@ def _proposals(config: Config) -> Model | None:
     return made
 
 
+def _before_training(task: Task, model: Model) -> frozenset[str]:
+    """What a model gives without a checkpoint."""
+    return model.provides & {"embeddings"} if task != "segment" else frozenset()
+
+
+def _source(config: Config, model: Model) -> Callable[[], Any] | None:
+    """What reads the labelled set beside the pool, if there is one."""
+    source = config.source
+    if source is None:
+        return None
+    if not getattr(model, "adapts", False):
+        raise ConfigError(f"model {config.model.name!r} cannot learn from a source: leave source out, or use model=fpn")
+    if source.last_round is not None and model.start == "scratch":
+        raise ConfigError(
+            "source.last_round needs model.start=previous or continue, found scratch: what was learnt would be lost"
+        )
+    reader = catalog.resolve("data", source.format)
+    return partial(reader, source.path, **catalog.checked_options("source", reader, source.options))
+
+
 def _unit(config: Config, used: Mapping[str, Strategy]) -> Unit:
     """What is asked: as the budget says, else as the strategy asks, else whole images."""
     unit = config.budget.unit or used["strategy"].recipe.unit or "image"
     needed = {"image": config.task, "box": "detect"}.get(unit, "segment")
     if config.task != needed:
         raise ConfigError(f"budget.unit={unit} needs task={needed}, found task={config.task}: ask for images")
+    for name, plain in (("region", "window"), ("cost", "region")):
+        if unit != "region" and (found := getattr(config.budget, name)) != plain:
+            raise ConfigError(f"budget.{name}={found} is for budget.unit=region, found {unit}: leave it out")
     for key, strategy in used.items():
         strategy.check_unit(key, unit)
     return unit

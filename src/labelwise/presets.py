@@ -117,6 +117,15 @@ PRESETS: dict[str, Recipe] = {
         paper="Xie et al. 2022, Towards fewer annotations (RIPU)",
         summary="The windows where many classes meet and the model is uncertain, none over another.",
     ),
+    "spread_regions": Recipe(
+        score={"name": "ripu", "radius": 1},
+        unit="region",
+        select="coral",
+        shortlist=10.0,
+        evenly=False,
+        paper="after Yang et al. 2017, Suggestive annotation; Wu et al. 2021, ReDAL; by Lightly's CORAL",
+        summary="Windows both uncertain and far from every labelled one in what the network sees, over the whole pool.",
+    ),
     "balanced_margin": Recipe(
         score="margin",
         balance=True,

@@ -41,7 +41,7 @@ _TOLD = frozenset(
             "object_distance",
             "near_object",
         ),
-        *("similarity", "query_distance", "typical", "chosen_by"),
+        *("similarity", "query_distance", "typical", "chosen_by", "order", "each"),
     ]
 )
 

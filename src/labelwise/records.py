@@ -89,11 +89,13 @@ class Prediction:
 
     Class axis last: ``probs`` is ``(C,)`` classify, ``(N, C)`` detect, ``(h, w, C)`` segment, each row summing to 1,
     or, if ``independent``, each the probability of its class alone (sigmoid heads). ``samples`` has a leading axis
-    ``(S, ...)`` of stochastic passes; ``embedding`` is ``(d,)`` or ``(N, d)``. Of N objects: ``boxes`` ``(N, 4)`` are
+    ``(S, ...)`` of stochastic passes; ``embedding`` is ``(d,)``, ``(N, d)``, or a map ``(h', w', d)``, perhaps coarser
+    than the image (segment). Of N objects: ``boxes`` ``(N, 4)`` are
     ``x0, y0, x1, y1`` in pixels of the image as shown, ``labels`` ``(N,)`` class indices, ``confidences`` ``(N,)`` 0
     to 1, ``keypoints`` ``(N, K, 3)`` hold x, y and a confidence of 0 to 1. ``flipped`` ``(N, 5 + C)`` is what the model
     finds at each object in the mirrored picture, mirrored back: box, confidence, class probabilities; all 0: nothing.
-    Nothing found: arrays with N = 0.
+    Nothing found: arrays with N = 0. ``reconstruction`` ``(h, w)`` is how wrong each pixel is, hidden and
+    reconstructed: half the squared difference, averaged over the channels.
 
     Raises ModelError, naming the image, if a number is not finite or out of its range, or shapes do not agree.
     """
@@ -108,9 +110,12 @@ class Prediction:
     keypoints: Floats | None = None
     flipped: Floats | None = None
     independent: bool = False
+    reconstruction: Floats | None = None
 
     def __post_init__(self) -> None:
-        for name in ("probs", "samples", "embedding", "boxes", "confidences", "keypoints", "flipped"):
+        for name in (
+            "probs", "samples", "embedding", "boxes", "confidences", "keypoints", "flipped", "reconstruction",
+        ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and not np.isfinite(value).all():
                 raise ModelError(
@@ -184,8 +189,9 @@ def _check_ranges(prediction: Prediction) -> None:
 class Query:
     """A question to an annotator about one image.
 
-    ``unit`` is what the budget counts: of "box" the image is asked whole, its boxes are counted later.
-    ``geometry`` is None for the whole image, else ``(n, 2)`` points, ``(n, 4)`` boxes or ``(n,)`` superpixel ids.
+    ``unit`` is what the budget counts: of "box" the image is asked whole, its boxes are counted later. ``geometry`` is
+    None for the whole image, else ``(n, 2)`` points, ``(n, 4)`` boxes, or the ``(n, 3)`` pixels of superpixels: x, y
+    and the superpixel's id.
     ``cost`` is counted in the budget's unit. ``proposal`` is the model's suggestion, ``reason`` why the query was
     chosen: facts by name. ``purpose`` is "train", or "audit" for the random sample that only estimates quality.
     """

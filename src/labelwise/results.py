@@ -18,10 +18,12 @@ from labelwise.config import Config
 from labelwise.curves import Curve, Saved, labels_saved
 from labelwise.data.masks import class_counts
 from labelwise.errors import DataError, RunError
-from labelwise.evaluate import DEEDS, METRICS, box_effort
+from labelwise.evaluate import METRICS
+from labelwise.evaluate.effort import ALIKE, Effort, effort, total
 from labelwise.records import UNITS, Annotation, Problem, Query, Sample
 from labelwise.store import SETUP, STEPS, Store
 
+_DEEDS = ("accepted", "moved", "renamed", "added", "deleted")
 COMMON = "data"  # beside the arms of a simulation: what they all begin from, no run of its own
 
 
@@ -67,6 +69,8 @@ class RunResult:
     @property
     def unit(self) -> str:
         """What the budget counts, in the plural: images, regions or pixels."""
+        if self.config.budget.cost == "pixel":
+            return UNITS["pixel"]
         asked = {q.unit for queries in self.queries.values() for q in queries if q.purpose == "train"}
         return UNITS[next(iter(sorted(asked)), "image")]
 
@@ -83,15 +87,6 @@ class RunResult:
         targets = (answer.target for _, answer in self._answered(round))
         return sum(len(t.classes) for t in targets if t is not None and t.codes is None and t.geometry is not None)
 
-    def effort(self, round: int) -> Counter[str]:
-        """What annotators did to the boxes proposed in a round, by name (``evaluate.DEEDS``); empty without any."""
-        counts: Counter[str] = Counter()
-        for query in self.queries.get(round, []) if self.config.task == "detect" else ():
-            answer = self.annotations.get(query.id)
-            if query.purpose == "train" and answer is not None and answer.target is not None and query.proposal:
-                counts.update(box_effort(query.proposal, answer.target))
-        return counts
-
     def amount(self, round: int, unit: str = "") -> int:
         """What was labelled by the end of a round, in this unit: images, boxes, or that of the budget."""
         if unit and unit != self.unit:
@@ -103,6 +98,15 @@ class RunResult:
         """What a learning curve can be drawn over: the unit of the budget first; with boxes images and boxes."""
         both = ("images", "boxes") if self.config.task == "detect" else ()
         return tuple(dict.fromkeys((self.unit, *both)))
+
+    def effort(self, round: int) -> Effort:
+        """What the answers of one round took: proposals accepted and corrected, and seconds where they are known."""
+        found = ((query, self.annotations.get(query.id)) for query in self.queries.get(round, ()))
+        return total(
+            effort(query.proposal, answer.target, answer.seconds, alike=ALIKE if answer.annotator == "oracle" else 1.0)
+            for query, answer in found
+            if answer is not None and answer.target is not None and answer.annotator != "data"
+        )
 
     def class_counts(self, round: int) -> Counter[str]:
         """Labels by class at the end of a round: images, boxes or pixels."""
@@ -123,20 +127,20 @@ class RunResult:
         return [q.sample_id for q in self.queries.get(round, []) if q.purpose == "train"]
 
     def metrics_csv(self) -> str:
-        """One line a round: labels, figures, seconds of each step."""
+        """One line a round: labels, figures, seconds of each step, and what its answers took."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         both = self.units if len(self.units) > 1 else ()
-        deeds = DEEDS if both else ()
-        columns = ["round", "labels", *both, "split", "n", *self.metrics, *deeds]
-        writer.writerow([*columns, *(f"seconds_{s}" for s in STEPS)])
+        columns = ["round", "labels", *both, "split", "n", *self.metrics, *_DEEDS]
+        writer.writerow([*columns, *(f"seconds_{s}" for s in STEPS), "seconds_people"])
         for round, scores in sorted(self.evaluations[self.split].items()):
-            seconds = [f"{self.seconds[round].get(s, 0):.3f}" for s in STEPS]
             figures = [f"{scores[m]:.6f}" for m in self.metrics]
             amounts = [self.labels(round), *(self.amount(round, unit) for unit in both)]
-            effort = self.effort(round)
-            done = [effort[deed] for deed in deeds]
-            writer.writerow([round, *amounts, self.split, scores["n"], *figures, *done, *seconds])
+            done = self.effort(round)
+            seconds = [f"{self.seconds[round].get(s, 0):.3f}" for s in STEPS]
+            people = f"{done.seconds:.1f}" if done.timed else ""  # empty where nobody measured them
+            deeds = [getattr(done, deed) for deed in _DEEDS]
+            writer.writerow([round, *amounts, self.split, scores["n"], *figures, *deeds, *seconds, people])
         return text.getvalue()
 
     def _answered(self, last: int) -> Iterator[tuple[Query, Annotation]]:

@@ -22,11 +22,19 @@ Spec = str | Mapping[str, Any]  # "name", or {"name": ..., option: value, ...}
 
 # what a model must provide for a word of the vocabulary
 _PROVIDED = {
-    **{word: word for word in ("probs", "samples", "embeddings", "boxes", "keypoints", "objects", "flipped")},
+    **{
+        word: word
+        for word in ("probs", "samples", "embeddings", "boxes", "keypoints", "objects", "flipped", "reconstruction")
+    },
     "maps": "probs",
     "class_probs": "probs",
     **dict.fromkeys(("owners", "object_labels", "object_scores", "confidences", "box_labels"), "boxes"),
 }
+
+# what is known of a pixel or region
+_INSIDE = frozenset(
+    ("n", "candidates", "labelled", "labels", "scores", "probs", "embeddings", "groups", "metadata", "rng", "engine")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +179,23 @@ class Strategy:
             raise ConfigError(
                 f"{key} chooses {UNITS[recipe.unit]}, but budget.unit={unit}: give one that chooses these"
             )
-        select = catalog.split_spec(recipe.select)[0]
-        if unit not in ("image", "box") and select not in ("top", "random"):
-            raise ConfigError(f"{key}: expected select=top or random inside images, but found {select!r}")
+        if unit in ("image", "box") or not self.compares:
+            return
+        if recipe.evenly:
+            raise ConfigError(
+                f"{key}: select={catalog.split_spec(recipe.select)[0]} and rules compare {UNITS[unit]} of the whole "
+                f"pool, but evenly asks for the same number in every image: set {key}.evenly=false"
+            )
+        if self.uses - _INSIDE:
+            raise ConfigError(
+                f"{key} needs {', '.join(sorted(self.uses - _INSIDE))}, which {UNITS[unit]} have not: choose another"
+            )
+
+    @property
+    def compares(self) -> bool:
+        """True if pixels or regions are chosen by looking at those of the whole pool, not image by image."""
+        chosen = catalog.split_spec(self.recipe.select)[0]
+        return chosen not in ("top", "random") or bool(_rules(self.recipe))
 
     def _reduced(self, values: Any) -> Any:
         assert self._reduce is not None

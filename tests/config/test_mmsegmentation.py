@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -105,7 +108,10 @@ def test_keys_that_are_not_needed_give_a_note(mmseg_config: Write) -> None:
     assert [n.split()[0] for n in configuration.notes(path)] == ["mask_dir", "mae_viz_dir"]
 
 
-def test_the_old_wandb_hook_is_the_visualizers_backend(mmseg_config: Write) -> None:
+def test_the_old_wandb_hook_is_the_visualizers_backend(mmseg_config: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    present = ModuleType("wandb")
+    present.__spec__ = ModuleSpec("wandb", None)
+    monkeypatch.setitem(sys.modules, "wandb", present)
     path = mmseg_config(
         "log_config = dict(interval=20, hooks=[dict(type='TextLoggerHook'),",
         "    dict(type='WandbLoggerHookWithVal', init_kwargs=dict(project='p'))])",
@@ -123,8 +129,6 @@ def test_custom_imports_are_found_from_the_working_folder(
     path = mmseg_config("custom_imports = dict(imports=['own_dataset'], allow_failed_imports=False)")
     monkeypatch.chdir(tmp_path)
     loaded(path)
-    import sys
-
     assert "own_dataset" in sys.modules
     assert str(tmp_path) not in sys.path
 
@@ -147,6 +151,45 @@ def test_changes_reach_whom_they_are_for(mmseg_config: Write, tmp_path: Path) ->
     assert config.folder == tmp_path / "other" / "place"
 
 
+def test_configurations_of_mmsegmentation_itself_can_be_the_base(mmseg_config: Write, tmp_path: Path) -> None:
+    """They name their optimizer at the top, and are named by the package; options are read as mmengine reads them."""
+    data = mmseg_config().parent / "data"
+    dataset = {"type": "BaseSegDataset", "data_root": str(data), "img_suffix": ".png", "_delete_": True}
+    dataset |= {"metainfo": {"classes": ("blue", "red", "green")}, "pipeline": []}
+    dataset |= {"data_prefix": {"img_path": "images", "seg_map_path": "masks"}}
+    lines = (
+        "_base_ = ['mmseg::sem_fpn/fpn_r50_4xb2-80k_cityscapes-512x1024.py']",
+        f"train_dataloader = dict(dataset={dataset!r})",
+        "val_dataloader = test_dataloader = None",
+        "model = dict(decode_head=dict(num_classes=3))",
+        "amounts = dict(budget_per_round=9, initial_label_pixels=9)",
+        "active_learning = dict(heuristic='random', settings=dict(pixel=amounts))",
+        "runner = dict(type='ActiveLearningRunner', sample_mode='pixel', sample_rounds=2)",
+    )
+    path = tmp_path / "mine.py"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    options = "model.pretrained=None", "optim_wrapper.optimizer.lr=1e-3", "model.decode_head.in_channels=(8,8,8,8)"
+    config = loaded(path, *options)
+    from labelwise import mmlab
+
+    found = mmlab.load_config(path, config.model.options["cfg_options"])
+    assert found.optimizer.type == "SGD"
+    assert found.model.pretrained is None
+    assert found.optim_wrapper.optimizer.lr == 1e-3
+    assert found.model.decode_head.in_channels == (8, 8, 8, 8)
+
+
+def test_a_slip_in_an_option_is_refused(mmseg_config: Write) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'model'"):
+        loaded(mmseg_config(), "modle.decode_head.channels=4")
+    loaded(mmseg_config(), "test_dataloader.batch_size=1", "resume=True", "model.decode_head.norm_cfg.type=BN")
+
+
+def test_pictures_of_whole_images_give_a_note(mmseg_config: Write) -> None:
+    assert any("visualize" in n for n in configuration.notes(mmseg_config("runner['sample_mode'] = 'image'")))
+    assert not any("visualize" in n for n in configuration.notes(mmseg_config()))
+
+
 def test_a_written_configuration_reads_the_same(mmseg_config: Write, tmp_path: Path) -> None:
     config = loaded(mmseg_config(), "model.decode_head.dropout_ratio=0.5")
     file = tmp_path / "written.yaml"
@@ -161,7 +204,7 @@ def test_a_written_configuration_reads_the_same(mmseg_config: Write, tmp_path: P
         ("active_learning = 3", r"expected dict\("),
         ('active_learning["heuristics"] = "margin"', "did you mean 'heuristic'"),
         ('active_learning["heuristic"] = "margn"', "did you mean 'margin'"),
-        ('active_learning["heuristic"] = "mps"', "reconstruction"),
+        ('active_learning["heuristic"] = "mps"', "reconstructs"),
         ('active_learning["heuristic_cfg"] = dict(k=1)', "heuristic_cfg is for 'ripu'"),
         ('active_learning.update(heuristic="ripu", heuristic_cfg=dict(k=0))', r"heuristic_cfg.k"),
         ('active_learning.update(heuristic="ripu", heuristic_cfg=dict(use_entropy=1))', "use_entropy"),
@@ -178,21 +221,23 @@ def test_a_written_configuration_reads_the_same(mmseg_config: Write, tmp_path: P
         ('active_learning["settings"]["pixel"]["entropy_prop"] = 0.5', "entropy_prop is unknown"),
         ('active_learning["visualize"]["size"] = -1', "number of pictures"),
         ('active_learning["visualize"]["overlay"] = "x"', "True or False"),
-        ('runner["type"] = "EpochBasedRunner"', "expected 'ActiveLearningRunner'"),
-        ('runner["type"] = "MultiTaskActiveRunner"', "not supported"),
+        ('runner["type"] = "EpochBasedRunner"', "expected ActiveLearningRunner or MultiTaskActiveRunner"),
+        ('runner["type"] = "MultiTaskActiveRunner"', "MultiTaskSegmentor"),
         ('runner["sample_mode"] = "point"', "image, pixel, region"),
         ('runner["sample_rounds"] = 0', "above 0"),
         ("del runner", "runner: expected dict"),
         ("source_free = False", "source_free"),
+        ("model['decode_head']['num_classes'] = 5", "num_classes=3"),
+        ("model['decode_head'].pop('num_classes')", "num_classes=3"),
         ("del optim_wrapper", "'optim_wrapper' of mmsegmentation 1.x is missing"),
         ("1 / 0", "ZeroDivisionError"),
         ("data = dict(train=1)", "train_dataloader"),
-        ("optimizer = dict(type='SGD')", "optim_wrapper"),
+        ("del optim_wrapper; optimizer = dict(type='SGD')", "optim_wrapper"),
         ("lr_config = dict(policy='poly')", "param_scheduler"),
         ("evaluation = dict(interval=1)", "judged"),
         ("checkpoint_config = dict(interval=1)", "checkpoint"),
-        ("fp16 = dict()", "AmpOptimWrapper"),
-        ("total_epochs = 3", "train_cfg"),
+        ("del optim_wrapper; fp16 = dict()", "AmpOptimWrapper"),
+        ("del train_cfg; total_epochs = 3", "train_cfg"),
         ("log_config = dict(hooks=[dict(type='PaviLoggerHook')])", "vis_backends"),
     ],
 )

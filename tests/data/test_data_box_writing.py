@@ -148,8 +148,9 @@ def test_whole_or_not_at_all(format: ModuleType, picture: Path, tmp_path: Path) 
 
 @every_format
 def test_targets_that_cannot_be_written(format: ModuleType, picture: Path, tmp_path: Path) -> None:
+    points = Target(("cat",), np.array([[1, 2]]))
     with pytest.raises(DataError, match="expected boxes"):
-        format.write(tmp_path / "out", [Sample("a.png", picture, target=Target(("cat",)))], ["cat"])
+        format.write(tmp_path / "out", [Sample("a.png", picture, target=points)], ["cat"])
     with pytest.raises(DataError, match="found 'dog'"):
         format.write(tmp_path / "out", [Sample("a.png", picture, target=target(("dog", [1, 2, 3, 4])))], ["cat"])
     with pytest.raises(DataError, match="to read the size of"):

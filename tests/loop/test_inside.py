@@ -134,7 +134,7 @@ def test_no_more_pixels_than_there_are(tmp_path: Path) -> None:
     ("changes", "words"),
     [
         ({"strategy": "ripu_region", "budget": {"unit": "pixel"}}, "chooses regions"),
-        ({"strategy": "k_center", "budget": {"unit": "pixel"}}, "embeddings"),
+        ({"strategy": "k_center", "budget": {"unit": "pixel"}}, "evenly=false"),
         ({"model": "frozen"}, "cannot segment"),
         ({"task": "classify", "model": "frozen", "budget": {"unit": "pixel"}}, "needs task=segment"),
     ],

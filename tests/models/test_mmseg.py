@@ -8,6 +8,7 @@ import pickle
 import random
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,37 @@ def test_the_loss_sees_the_labels_and_nothing_else(
     assert (maps["002.png"] == 1).all()
 
 
+@pytest.mark.parametrize("keep", [True, False])
+def test_no_point_is_lost_where_pictures_become_small(
+    spied: tuple[Path, list[Any]], labelled: list[Labelled], mmseg_config: Write, tmp_path: Path, keep: bool
+) -> None:
+    path, seen = spied
+    text = path.read_text(encoding="utf-8")
+    small = "dict(type='RandomResize', scale=(12, 8), ratio_range=(1.0, 1.0), keep_ratio=False)"
+    path.write_text(f"{text}\ntrain_dataloader['dataset']['pipeline'].insert(2, {small})", encoding="utf-8")
+    fit(made(path, tmp_path / "home", keep_points=keep), labelled, tmp_path / "out")
+    counts = {Path(p).name: int((found != 255).sum()) for p, found, *_ in seen}
+    for item in labelled:
+        assert item.target.geometry is not None
+        cells = {(int(x) // 4, int(y) // 4) for x, y in item.target.geometry}
+        assert (counts[item.sample.path.name] == len(cells)) is keep
+
+
+def test_points_are_put_back_where_they_fall() -> None:
+    from labelwise.models.mmseg.labels import with_points
+
+    labels = np.full((6, 9), 255, np.uint8)
+    labels[0, 1], labels[4, 4], labels[5, 5] = 1, 2, 3
+    scaled = labels[::3, ::3].copy()
+    assert (scaled == 255).all()
+    assert with_points(labels, scaled, 255).tolist() == [[1, 255, 255], [255, 3, 255]]
+    assert (scaled == 255).all()
+    twice = labels.repeat(2, axis=0).repeat(2, axis=1)
+    assert (with_points(labels, twice, 255) == twice).all()
+    dense = np.arange(54, dtype=np.uint8).reshape(6, 9)
+    assert (with_points(dense, dense[::2, ::2], 255) == dense[::2, ::2]).all()
+
+
 def test_a_dataset_without_masks_can_be_learnt_from(
     spied: tuple[Path, list[Any]], labelled: list[Labelled], tmp_path: Path
 ) -> None:
@@ -194,6 +226,26 @@ def test_a_run_killed_between_steps_ends_with_the_same_picks(mmseg_config: Write
     got = [sum(whole.class_counts(r).values()) for r in whole.rounds] if mode == "pixel" else None
     assert got in (None, expected)
     assert [int(whole.labels(r)) for r in whole.rounds] == amounts[mode]
+    if mode == "pixel":
+        assert [len(q.geometry) for q in whole.queries[0] if q.geometry is not None] == [4] * 9, "evenly"
+
+
+def test_vectors_of_regions_come_from_the_last_layer(
+    mmseg_config: Write, labelled: list[Labelled], tmp_path: Path
+) -> None:
+    path = mmseg_config()
+    model = made(path, tmp_path / "home")
+    checkpoint = fit(model, labelled, tmp_path / "out")
+    sample = labelled[0].sample
+    found = next(iter(model.predict(checkpoint, [sample], want=frozenset({"probs", "embeddings"}))))
+    alone = next(iter(model.predict(checkpoint, [sample], want=frozenset({"probs"}))))
+    assert found.embedding is not None
+    assert found.embedding.ndim == 3
+    assert np.allclose(found.probs, alone.probs)
+    changes = ["strategy=spread_regions", "runner.sample_mode=region", f"work_dir={tmp_path / 'run'}"]
+    result = api.run(path, [*changes, "budget.initial=12", "budget.per_round=7"], report=False)
+    assert [result.labels(r) for r in result.rounds] == [12, 19]
+    assert result.queries[1][0].reason["mean_distance"] > 0
 
 
 def test_an_epoch_based_irregular_workflow(mmseg_config: Write, tmp_path: Path) -> None:
@@ -212,6 +264,49 @@ def test_an_epoch_based_irregular_workflow(mmseg_config: Write, tmp_path: Path) 
     ]
     assert [s["epoch"] for s in states] == [2, 3, 4]
     assert [s["iter"] for s in states] == [6, 9, 12], "nine pictures are three batches an epoch"
+
+
+@pytest.mark.parametrize("by_epoch", [True, False])
+@pytest.mark.parametrize(
+    ("workflow", "trained"),
+    [
+        ("[('train', 2), ('query', 1)]", [2, 4, 6]),
+        ("[(('train', 3), ('query', 1)), (('train', 1), ('val', 1), ('query', 1)), (('train', 2),)]", [3, 4, 6]),
+    ],
+)
+def test_a_workflow_trains_as_long_as_it_says(
+    mmseg_config: Write, tmp_path: Path, workflow: str, trained: list[int], by_epoch: bool
+) -> None:
+    """K x sample_rounds in all, and one query fewer than rounds; a tuple a round where they differ."""
+    epochs = (
+        "train_dataloader.update(batch_size=3, sampler=dict(type='DefaultSampler', shuffle=True))",
+        "train_cfg = dict(by_epoch=True, max_epochs=6, val_interval=1)",
+        "param_scheduler = [dict(type='PolyLR', eta_min=0.0, power=1.0, begin=0, end=6, by_epoch=True)]",
+    )
+    path = mmseg_config(
+        *(epochs if by_epoch else ()),
+        f"workflow = {workflow}",
+        "active_learning.update(reset_each_round=False, heuristic='entropy', visualize=dict(size=2, overlay=False))",
+        "active_learning['visualize']['dir'] = str(__import__('pathlib').Path(work_dir).parent / 'pictures')",
+        "active_learning['settings']['pixel'].update(sample_evenly=False, sample_threshold=False)",
+        "runner['sample_rounds'] = 3",
+    )
+    result = api.run(path, report=False)
+    states = [
+        json.loads((tmp_path / "work" / "rounds" / f"{r:03d}" / "checkpoint" / "training.json").read_text("utf-8"))
+        for r in result.rounds
+    ]
+    assert [s["epoch" if by_epoch else "iter"] for s in states] == trained
+    assert not by_epoch or [s["iter"] for s in states] == [3 * n for n in trained]
+    assert [int(result.labels(r)) for r in result.rounds] == [36, 84, 132], "two queries after the initial labels"
+    amounts = [len(q.geometry) for q in result.queries[1] if q.geometry is not None]
+    assert sum(amounts) == 48
+    assert len(set(amounts)) > 1 or len(amounts) < 9, "the best of the whole pool are not evenly spread"
+    pictures = [p for p in (tmp_path / "pictures" / "round1").rglob("*.png") if "_uncertainty" not in p.name]
+    assert len(pictures) == 2
+    from PIL import Image
+
+    assert {Image.open(p).size for p in pictures} == {(96, 32)}, "what was chosen beside the picture"
 
 
 def test_pictures_go_where_visualize_says(mmseg_config: Write, tmp_path: Path) -> None:
@@ -243,6 +338,58 @@ def test_predictions_are_probabilities_at_the_pictures_size(
         alone = next(iter(pickle.loads(pickle.dumps(model)).predict(checkpoint, samples[2:], want=want)))
         assert np.allclose(alone.probs, found[2].probs, atol=1e-6)
         assert np.allclose(alone.samples, found[2].samples, atol=1e-6)
+
+
+def test_mirror_images_are_averaged(mmseg_config: Write, labelled: list[Labelled], tmp_path: Path) -> None:
+    from PIL import Image, ImageOps
+
+    model = made(mmseg_config(), tmp_path / "home")
+    checkpoint = fit(model, labelled, tmp_path / "out")
+    sample = labelled[0].sample
+    mirror = tmp_path / "mirror.png"
+    ImageOps.mirror(Image.open(sample.path)).save(mirror)
+
+    def probs(path: Path, **options: Any) -> Any:
+        found = made(mmseg_config(), tmp_path / "home", **options)
+        return next(iter(found.predict(checkpoint, [replace(sample, path=path)], want=frozenset({"probs"})))).probs
+
+    plain, mirrored = probs(sample.path), probs(mirror)[:, ::-1]
+    assert not np.allclose(plain, mirrored, atol=1e-4)
+    assert np.allclose(probs(sample.path, flip=True), (plain + mirrored) / 2, atol=1e-5)
+
+
+def test_a_network_comes_back_as_it_was_trained(
+    mmseg_config: Write, labelled: list[Labelled], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every tensor, also the running means of normalisation, in the predictor and at the start of the next round."""
+    import torch
+
+    from labelwise.models.mmseg import rounds
+
+    states: list[dict[str, Any]] = []
+    train = rounds.RoundRunner.train
+
+    def spied(self: Any) -> Any:
+        load = self.load_or_resume
+
+        def and_look() -> None:
+            load()
+            states.append({k: v.clone() for k, v in self.model.state_dict().items()})
+
+        self.load_or_resume = and_look
+        model = train(self)
+        states.append({k: v.clone() for k, v in self.model.state_dict().items()})
+        return model
+
+    monkeypatch.setattr(rounds.RoundRunner, "train", spied)
+    model = made(mmseg_config(), tmp_path / "home", start="continue", length=[2, 2])
+    first = fit(model, labelled, tmp_path / "a")
+    fit(model, labelled, tmp_path / "b", 1, first)
+    _, trained, begun, _ = states
+    assert trained.keys() == begun.keys()
+    assert all(torch.equal(trained[name], begun[name]) for name in trained)
+    loaded = model._load(first).network.state_dict()
+    assert all(torch.equal(trained[name], loaded[name]) for name in trained)
 
 
 def test_a_head_of_one_channel_speaks_of_two_classes(mmseg_config: Write, tmp_path: Path) -> None:
@@ -327,6 +474,8 @@ def test_another_training_is_not_continued(mmseg_config: Write, tmp_path: Path) 
         ("train_dataloader['dataset']['pipeline'] = [train_pipeline[0], train_pipeline[-1]]", "LoadAnnotations"),
         ("train_cfg.pop('max_iters'); workflow = None", "max_iters"),
         ("optim_wrapper['optimizer']['lr'] = float('inf')", "not finite"),
+        ("model['decode_head']['in_channels'] = 63", "traceback"),
+        ("load_from = '/no/such/weights.pth'", "no/such/weights"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_in_one_line(

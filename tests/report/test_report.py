@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from labelwise.curves import Curve
+from labelwise.evaluate.effort import Effort
 from labelwise.records import Problem
 from labelwise.report import CompareView, PickView, RoundView, RunView, compare_page, run_page, thumbnails
 from labelwise.report.pages import as_json
@@ -287,3 +288,12 @@ def test_in_a_browser(tmp_path: Path, picture: Path, scheme: Any) -> None:
             assert said == []
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         browser.close()
+
+
+def test_effort_is_told_where_there_were_proposals() -> None:
+    rounds = RoundView(0, 4), RoundView(1, 8, effort=Effort(8, 5, 2, 1, 3, 1, 7, 6.3, 4, 30.0, 2))
+    view = a_run(*rounds)
+    text = Page(run_page(replace(view, task="detect"))).text
+    assert "People's effort" in text
+    assert all(cell in text for cell in ("62.5 %", "0.90", "15.0"))
+    assert "People's effort" not in Page(run_page(a_run(rounds[0]))).text

@@ -111,3 +111,42 @@ def test_small_arrays_load_no_compiler(monkeypatch):
     assert not maps.large(torch.zeros(100, 100))
     assert maps.large(torch.zeros(1 << 18))
     assert not maps.large(torch.zeros(1 << 18, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 2), (3, 5, 1), (7, 131, 2), (40, 33, 19), (9, 30, 150), (0, 4, 3)])
+@pytest.mark.parametrize("cut", [False, True])
+def test_softmax_equals_torchs_in_any_memory_order(shape, cut):
+    logits = torch.from_numpy(np.random.default_rng(4).normal(size=shape).astype(np.float32) * 8)
+    apart = logits.permute(2, 0, 1).contiguous().permute(1, 2, 0)
+    if cut:
+        logits, apart = logits[:, :3], apart[:, :3]
+    one, other = maps.softmax(logits), maps.softmax(apart)
+    assert torch.equal(one, other)
+    assert one.shape == logits.shape
+    np.testing.assert_allclose(one.numpy(), logits.double().softmax(-1).numpy(), atol=1e-6)
+
+
+def test_softmax_of_numbers_that_are_none_is_nan_and_the_others_stay():
+    logits = torch.zeros(2, 3, 4)
+    logits[0, 0, 0], logits[0, 1, 2], logits[0, 2, 3], logits[1] = np.nan, np.inf, -np.inf, -np.inf
+    found = maps.softmax(logits)
+    assert found[0, :2].isnan().all()
+    assert found[1].isnan().all()
+    np.testing.assert_allclose(found[0, 2].numpy(), [1 / 3, 1 / 3, 1 / 3, 0], atol=1e-6)
+    single = torch.full((1, 2, 3), 1e30)
+    np.testing.assert_allclose(maps.softmax(single).numpy(), 1 / 3, atol=1e-6)
+
+
+def test_numpy_maps_with_their_classes_apart_are_not_copied(monkeypatch):
+    monkeypatch.setattr(maps, "LARGE", 1)
+    probs = np.moveaxis(np.ascontiguousarray(np.moveaxis(made((20, 30, 5)), -1, 0)), 0, -1)
+    seen = []
+    plain = maps.elements
+    monkeypatch.setattr(maps, "elements", lambda array: seen.append(array) or plain(array))
+    margin(probs)
+    assert np.shares_memory(seen[0], probs)
+    records = np.zeros((20, 30, 5), np.dtype([("p", np.float32), ("odd", np.uint8)]))
+    records["p"] = probs
+    np.testing.assert_array_equal(margin(records["p"]), margin(probs))
+    turned = probs[::-1, :, ::-1]
+    np.testing.assert_array_equal(margin(turned), margin(probs)[::-1])

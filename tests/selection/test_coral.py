@@ -73,7 +73,6 @@ def test_more_rows_than_are_kept_up_to_date():
 
 
 def test_products_of_halves_change_no_pick(monkeypatch):
-    pytest.importorskip("torch")
     candidates, labelled, scores, x = problem(2, 5000, 700, 32)
     picks, used = {}, []
     refresh = halves.Halves.refresh

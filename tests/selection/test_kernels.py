@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelwise.selection import halves, k_center, nearest
+from labelwise.selection import half_products, halves, k_center, nearest
 from labelwise.selection.nearest import Bounds, in_threads
+from labelwise.selection.spread import most_central
 
 rng = np.random.default_rng
 
@@ -150,7 +151,6 @@ def test_bounds_stay_above_the_truth():
 
 @pytest.mark.parametrize("kind", [*KINDS, "clusters", "gaussian16"])
 def test_products_of_halves_change_no_pick(kind, monkeypatch):
-    pytest.importorskip("torch")
     monkeypatch.setattr(halves, "device", lambda work: "cpu")
     monkeypatch.setattr(nearest, "_MANY", 150)
     used = []
@@ -169,17 +169,38 @@ def test_products_of_halves_change_no_pick(kind, monkeypatch):
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 10**6), st.integers(1, 70), st.sampled_from([1e-6, 1.0, 1e6]), st.sampled_from([0.0, 3.0]))
 def test_halves_never_rule_out_what_could_be_nearest(seed, width, scale, offset):
-    pytest.importorskip("torch")
     x = (scale * (rng(seed).normal(size=(300, width)) + offset)).astype(np.float32)
-    products = halves.Halves(x[:20], 40, "cpu")
-    products.add(x[:40])
-    bits, squared, lost = products.rounded(x)
-    product = products.products(bits, slice(0, 40))
+    products = halves.Halves(x[:20], 300, "cpu")
+    products.add(x)
+    product = products.products(slice(0, 300), slice(0, 40))
     true = ((x[:, None].astype(float) - x[:40].astype(float)) ** 2).sum(-1)
-    own, low, wide = squared - products.error(squared, lost), np.empty(40, np.float32), np.empty(40, np.float32)
+    own, low = products.squared - products.error(products.squared, products.lost), np.empty(40, np.float32)
     for i in range(300):
-        least = halves.lowest(
-            product[i], np.uint32(16), halves.ROUNDING, own[i], products.squared, wide, wide.view(np.uint32), low
-        )
+        least = halves.lowest(product[i], products.rounding, own[i], products.squared[:40], low)
         assert (low <= true[i]).all()
         assert least == low.min()
+
+
+@pytest.mark.parametrize("points", [4, 5, 6, 7, 64, 67, 130])
+@pytest.mark.parametrize("others", [1, 3, 4, 9])
+def test_products_of_bfloat16(points, others):
+    x = rng(points).normal(size=(points + 10, 64)).astype(np.float32)
+    bits = (x.view(np.uint32) >> 16).astype(np.uint16)
+    true = (bits.astype(np.uint32) << 16).view(np.float32).astype(float)
+    out = np.full((points - 1, others), np.nan, np.float32)
+    half_products.products(bits, 2, bits, 1, out)
+    np.testing.assert_allclose(out, true[2 : points + 1] @ true[1 : others + 1].T, atol=1e-4)
+
+
+def test_products_without_the_instruction():
+    bits = (rng(1).normal(size=(9, 96)).astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+    true, found = (bits.astype(np.uint32) << 16).view(np.float32).astype(float), np.empty((4, 4), np.float32)
+    half_products.tile_anywhere(bits, 8, 0, 3, 3, bits, 5, found)
+    np.testing.assert_allclose(found, true[[8, 0, 3, 3]] @ true[5:].T, atol=1e-4)
+
+
+def test_the_most_central_point_is_the_same_however_vectors_are_stored():
+    x = rng(4).normal(size=(5000, 12)).astype(np.float16)
+    true = ((x.astype(float) - x[100:].astype(float).mean(0)) ** 2).sum(1)[100:].argmin()
+    for stored in (x, x.astype(np.float32), np.asfortranarray(x.astype(np.float32))):
+        assert most_central(stored, np.arange(100, 5000)) == true

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from labelwise.errors import ConfigError, SelectionError
 from labelwise.selection import choose_superpixels, score_superpixels, superpixels
+from labelwise.selection.segments import superpixel_means
 
 
 @settings(deadline=None, max_examples=50)
@@ -71,3 +72,20 @@ def test_missing_package_is_told_in_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "skimage.segmentation", None)
     with pytest.raises(ConfigError, match=r"pip install 'labelwise\[superpixels\]'"):
         superpixels(np.zeros((4, 4), np.uint8), 2)
+
+
+@pytest.mark.parametrize("coarse", [1, 3])
+def test_means_over_superpixels_are_those_of_their_pixels(coarse):
+    generator = np.random.default_rng(coarse)
+    ids = generator.integers(-1, 6, (12, 18))
+    ids[ids == 3] = 2  # a gap
+    features = generator.normal(size=(12 // coarse, 18 // coarse, 4)).astype(np.float32)
+    fine = features.repeat(coarse, axis=0).repeat(coarse, axis=1)
+    found = superpixel_means(features, ids)
+    assert found.shape == (6, 4)
+    for number in (0, 1, 2, 4, 5):
+        np.testing.assert_allclose(found[number], fine[ids == number].mean(axis=0), rtol=1e-5, atol=1e-6)
+    assert found[3].tolist() == [0] * 4
+    assert superpixel_means(features, np.full((12, 18), -1)).shape == (0, 4)
+    with pytest.raises(SelectionError, match="finite features"):
+        superpixel_means(np.full((2, 2, 1), np.nan), np.zeros((4, 4), int))

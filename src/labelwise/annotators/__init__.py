@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from labelwise.records import Annotation, Query, Sample
+from labelwise.records import Annotation, Query, Sample, Task
 
 
 @dataclass(frozen=True)
 class Desk:
-    """What an annotator works with: the run's samples by id, its classes, and a folder of its own."""
+    """What an annotator works with: the run's samples by id, its classes, the folder of its rounds, and its task."""
 
     samples: Mapping[str, Sample]
     classes: tuple[str, ...]
     folder: Path
+    task: Task = "classify"
 
 
 class Annotator(Protocol):

@@ -78,7 +78,7 @@ class Oracle:
             return truth
         mask = read_mask(truth.mask, len(truth.classes), size=sample.size, name=sample.id)
         asked = np.zeros(mask.shape, dtype=bool)
-        if query.geometry.shape[1] == 2:
+        if query.geometry.shape[1] in (2, 3):
             asked[query.geometry[:, 1], query.geometry[:, 0]] = True
         for x0, y0, x1, y1 in query.geometry if query.geometry.shape[1] == 4 else ():
             asked[y0:y1, x0:x1] = True

@@ -39,10 +39,20 @@ LOGGERS: Mapping[str, str | None] = {
 }
 
 
+# Keys that configurations of mmsegmentation 1.x use as mere variables, where the key that counts is there.
+VARIABLES: Mapping[str, str] = {
+    "optimizer": "optim_wrapper",
+    "fp16": "optim_wrapper",
+    "total_iters": "train_cfg",
+    "total_epochs": "train_cfg",
+    "find_unused_parameters": "train_cfg",
+}
+
+
 def refuse_old_keys(config: Any, path: Any) -> None:
     """Raise ConfigError naming the first key of mmcv 1.x and what to write instead."""
     for key, new in OLD.items():
-        if config.get(key) is not None:
+        if config.get(key) is not None and not config.get(VARIABLES.get(key, "")):
             raise ConfigError(f"{path}: {key!r} is a key of mmcv 1.x; write {new}")
 
 
@@ -54,7 +64,8 @@ def logging_options(config: Any, path: Any) -> tuple[dict[str, Any], list[str]]:
     old = config.get("log_config")
     if old is None:
         return {}, []
-    backends = list(config.get("vis_backends") or [{"type": "LocalVisBackend"}])
+    own = dict(config.get("visualizer") or {"type": "SegLocalVisualizer", "name": "visualizer"})
+    backends = list(own.get("vis_backends") or config.get("vis_backends") or [{"type": "LocalVisBackend"}])
     notes = []
     for hook in old.get("hooks") or []:
         name = str(hook.get("type"))
@@ -67,9 +78,7 @@ def logging_options(config: Any, path: Any) -> tuple[dict[str, Any], list[str]]:
             known = {k: v for k, v in hook.items() if k in ("init_kwargs", "define_metric_cfg", "commit")}
             backends.append({"type": backend, **known})
             notes.append(f"log_config: {name} is the visualizer's {backend} now")
-    options: dict[str, Any] = {
-        "visualizer": {"type": "SegLocalVisualizer", "name": "visualizer", "vis_backends": backends}
-    }
+    options: dict[str, Any] = {"visualizer": {**own, "vis_backends": backends}}
     if old.get("interval") is not None:
         options["default_hooks.logger"] = {"type": "LoggerHook", "interval": old["interval"]}
     return options, notes

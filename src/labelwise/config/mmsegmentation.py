@@ -26,6 +26,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
 }
 ACTIVE = ("settings", "heuristic", "heuristic_cfg", "visualize", "reset_each_round")
 RUNNER = ("type", "sample_mode", "sample_rounds")
+RUNNERS = ("ActiveLearningRunner", "MultiTaskActiveRunner")
 Tree = dict[str, Any]
 
 
@@ -35,18 +36,10 @@ def translated(path: Path, options: Mapping[str, Any]) -> tuple[Tree, list[str]]
     ``options`` are merged into the configuration first. Raises ConfigError, in one line that begins with the file and
     the key, for what is missing or cannot be used.
     """
-    config = mmlab.load_config(path, {k: v for k, v in options.items() if not k.startswith("work_dir")})
-    refuse_old_keys(config, path)
-    if config.get("active_learning") is None:
-        raise ConfigError(
-            f"{path}: expected active_learning=dict(settings=..., heuristic=...) in a configuration of "
-            "mmsegmentation, found none"
-        )
-    _require_new_keys(config, path)
-    added, notes = logging_options(config, path)
+    config, added, notes = _loaded(path, options)
     runner = _branch(config.get("runner"), f"{path}: runner", RUNNER)
     active = _branch(config["active_learning"], f"{path}: active_learning", ACTIVE)
-    mode, rounds = _runner(runner, f"{path}: runner")
+    mode, rounds = _runner(config, runner, f"{path}: runner")
     lengths = None
     if config.get("workflow") is not None:
         lengths, more = round_lengths(config["workflow"], rounds, f"{path}: workflow")
@@ -56,6 +49,7 @@ def translated(path: Path, options: Mapping[str, Any]) -> tuple[Tree, list[str]]
     notes += _ignored(config)
     count = len(lengths) if lengths else rounds
     start = _start(active, f"{path}: active_learning.reset_each_round")
+    adapting = _adapting(config, path)
     merged = {k: v for k, v in {**options, **added}.items() if not k.startswith("work_dir")}
     kept = {"cfg_options": merged} if merged else {}
     work = Path(str(options.get("work_dir") or config.get("work_dir") or Path("work_dirs") / path.stem)).absolute()
@@ -70,15 +64,40 @@ def translated(path: Path, options: Mapping[str, Any]) -> tuple[Tree, list[str]]
     }
     if lengths:
         tree["model"]["length"] = lengths
+    if adapting:
+        tree["source"] = {**tree["data"], "part": "source"}
+        tree["data"] = {**tree["data"], "part": "target"}
     settings = _branch(active.get("settings"), f"{path}: active_learning.settings", MODES)
     own = _branch(settings.get(mode), f"{path}: active_learning.settings.{mode}", SETTINGS[mode])
     where = f"{path}: active_learning.settings.{mode}"
-    tree["budget"] |= _budget(own, mode, where, notes)
+    tree["budget"] |= _budget(own, mode, where, notes, adapting)
     tree["strategy"] = _strategy(config, active, own, mode, path)
     if mode != "image":
         tree["cold_start"] = {"name": "random", "evenly": tree["strategy"]["evenly"]}
     tree |= _pictures(active, f"{path}: active_learning.visualize")
+    tree["model"] |= _multi_task(config, work, path)
+    if mode == "image" and active.get("visualize") is not None:
+        notes.append("active_learning.visualize is for pixels and regions: the report shows the images of each round")
     return tree, notes
+
+
+def _loaded(path: Path, options: Mapping[str, Any]) -> tuple[Any, dict[str, Any], list[str]]:
+    """The configuration, what was added to it for its logging hooks, and notes on that."""
+    config = mmlab.load_config(path, {k: v for k, v in options.items() if not k.startswith("work_dir")})
+    refuse_old_keys(config, path)
+    if config.get("active_learning") is None:
+        raise ConfigError(
+            f"{path}: expected active_learning=dict(settings=..., heuristic=...) in a configuration of "
+            "mmsegmentation, found none"
+        )
+    _require_new_keys(config, path)
+    added, notes = logging_options(config, path)
+    config.merge_from_dict(added)
+    try:
+        mmlab.backends(config)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return config, added, notes
 
 
 def _require_new_keys(config: Any, path: Path) -> None:
@@ -87,8 +106,13 @@ def _require_new_keys(config: Any, path: Path) -> None:
             raise ConfigError(f"{path}: the key {key!r} of mmsegmentation 1.x is missing")
     if not mmlab.heads(config["model"]):
         raise ConfigError(f"{path}: expected model.decode_head, found none: the model must segment pixels")
-    if config.get("source_free") is False:
-        raise ConfigError(f"{path}: source_free=False (a labelled source beside the pool) is not supported here")
+    known = mmlab.class_names(config, mmlab.plain_datasets(config["train_dataloader"]["dataset"])[0])
+    for head in mmlab.heads(config["model"]) if known else ():
+        if head.get("num_classes") != len(known):
+            raise ConfigError(
+                f"{path}: expected model.decode_head.num_classes={len(known)} for the classes of the training dataset, "
+                f"found {head.get('num_classes')!r}"
+            )
 
 
 def _branch(value: Any, where: str, known: Iterable[str]) -> dict[str, Any]:
@@ -100,12 +124,15 @@ def _branch(value: Any, where: str, known: Iterable[str]) -> dict[str, Any]:
     return dict(value)
 
 
-def _runner(runner: Mapping[str, Any], where: str) -> tuple[str, int | None]:
+def _runner(config: Any, runner: Mapping[str, Any], where: str) -> tuple[str, int | None]:
     kind = mmlab.type_name(runner.get("type", ""))
-    if kind == "MultiTaskActiveRunner":
-        raise ConfigError(f"{where}.type: 'MultiTaskActiveRunner' is not supported; use 'ActiveLearningRunner'")
-    if kind != "ActiveLearningRunner":
-        raise ConfigError(f"{where}.type: expected 'ActiveLearningRunner', found {runner.get('type')!r}")
+    if kind not in RUNNERS:
+        raise ConfigError(f"{where}.type: expected {' or '.join(RUNNERS)}, found {runner.get('type')!r}")
+    if kind == "MultiTaskActiveRunner" and not mmlab.multi_task(config):
+        raise ConfigError(
+            f"{where}.type: 'MultiTaskActiveRunner' needs model.type='MultiTaskSegmentor' with a "
+            f"SharedVisionTransformer and a MaskDecodeHead, found {config['model'].get('type')!r}"
+        )
     mode = runner.get("sample_mode")
     if mode not in MODES:
         raise ConfigError(f"{where}.sample_mode: expected {', '.join(MODES)}, found {mode!r}")
@@ -118,10 +145,35 @@ def _runner(runner: Mapping[str, Any], where: str) -> tuple[str, int | None]:
 def _ignored(config: Any) -> list[str]:
     known = {
         "mask_dir": "labels are kept in the run's folder",
-        "mae_viz_dir": "there is no reconstruction",
         "scale_size": "labels have the size of the pictures",
+        "mae_val_iter": "multitask_validation_iter says when losses of the validation images are logged",
     }
+    if not mmlab.multi_task(config):
+        known |= dict.fromkeys(("mae_viz_dir", "mae_warmup_epochs"), "the model reconstructs nothing")
     return [f"{key} is not needed: {why}" for key, why in known.items() if config.get(key) is not None]
+
+
+def _multi_task(config: Any, work: Path, path: Path) -> Tree:
+    """Options of the model: warm-up and pictures of a network that reconstructs, and losses on validation images."""
+    tree: Tree = {}
+    keys = {"multitask_validation_iter": "validate_every"}
+    if mmlab.multi_task(config):
+        keys["mae_warmup_epochs"] = "warmup"
+        folder = config.get("mae_viz_dir") or "reconstructed_images"
+        if not isinstance(folder, str):
+            raise ConfigError(f"{path}: mae_viz_dir: expected the name of a folder, found {folder!r}")
+        tree["reconstructions"] = str(work / folder)
+    for key, option in keys.items():
+        value = config.get(key)
+        if value in (None, False):
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise ConfigError(f"{path}: {key}: expected a number, found {value!r}")
+        if value:
+            tree[option] = value
+    if "validate_every" in tree and not (config.get("val_dataloader") or config.get("test_dataloader")):
+        raise ConfigError(f"{path}: multitask_validation_iter needs val_dataloader, found none")
+    return tree
 
 
 def _start(active: Mapping[str, Any], where: str) -> str:
@@ -131,12 +183,28 @@ def _start(active: Mapping[str, Any], where: str) -> str:
     return "scratch" if reset else "continue"
 
 
-def _budget(own: Mapping[str, Any], mode: str, where: str, notes: list[str]) -> Tree:
+def _adapting(config: Any, path: Path) -> bool:
+    """True if a labelled source is learnt from beside the pool."""
+    free = config.get("source_free", True)
+    if not isinstance(free, bool):
+        raise ConfigError(f"{path}: source_free: expected True or False, found {free!r}")
+    if not free and not mmlab.several_datasets(config["train_dataloader"].get("dataset")):
+        raise ConfigError(
+            f"{path}: source_free=False: expected train_dataloader.dataset=[source, target] (or a ConcatDataset), "
+            "found one dataset"
+        )
+    return not free
+
+
+def _budget(own: Mapping[str, Any], mode: str, where: str, notes: list[str], adapting: bool) -> Tree:
     if own.get("ignore_index", 255) != 255:
         raise ConfigError(f"{where}.ignore_index: expected 255, found {own['ignore_index']!r}")
     first = "initial_pool" if mode == "image" else "initial_label_pixels"
     amounts: list[int | str] = []
     for key in (first, "budget_per_round"):
+        if adapting and key == first and own.get(key, 0) == 0:  # round 0 learns from the source alone
+            amounts.append(0)
+            continue
         if key not in own:
             raise ConfigError(f"{where}.{key} is missing")
         amounts.append(_amount(own[key], f"{where}.{key}"))
@@ -146,7 +214,7 @@ def _budget(own: Mapping[str, Any], mode: str, where: str, notes: list[str]) -> 
     if not isinstance(radius, int) or isinstance(radius, bool) or radius < 1:
         raise ConfigError(f"{where}.radius: expected a number above 0, found {radius!r}")
     side = 2 * radius + 1
-    windows = [max(1, a // side**2) if isinstance(a, int) else a for a in amounts]
+    windows = [max(min(a, 1), a // side**2) if isinstance(a, int) else a for a in amounts]
     notes.append(f"settings.region counts pixels: {windows[1]} windows of {side} x {side} pixels are asked a round")
     return {"initial": windows[0], "per_round": windows[1], "radius": radius}
 
@@ -189,19 +257,26 @@ def _strategy(config: Any, active: Mapping[str, Any], own: Mapping[str, Any], mo
 def _score(config: Any, active: Mapping[str, Any], where: str) -> Any:
     """The score a heuristic means, or None for chance."""
     name, given = active.get("heuristic"), active.get("heuristic_cfg")
-    known = ("random", "entropy", "margin", "ripu")
+    known = ("random", "entropy", "margin", "ripu", "mps")
     scores = [s for s in catalog.TABLES["score"] if s not in known]
-    if name == "mps" and "mps" not in scores:
-        raise ConfigError(f"{where}.heuristic: 'mps' needs a reconstruction, which is not supported; known: {known}")
+    if name == "mps" and not mmlab.multi_task(config):
+        raise ConfigError(
+            f"{where}.heuristic: 'mps' needs a model that reconstructs, model.type='MultiTaskSegmentor', found "
+            f"{config['model'].get('type')!r}"
+        )
     if name not in known and name not in scores and ":" not in str(name):
         raise ConfigError(f"{where}.heuristic: unknown {name!r}: {catalog.suggest(str(name), [*known, *scores])}")
     if given and name in ("random", "entropy", "margin"):
-        raise ConfigError(f"{where}.heuristic_cfg is for 'ripu', found heuristic={name!r}: leave it out")
+        raise ConfigError(f"{where}.heuristic_cfg is for 'ripu' and 'mps', found heuristic={name!r}: leave it out")
     if name == "random":
         return None
-    if name != "ripu":
+    if name not in ("ripu", "mps"):
         return {"name": name, **(given or {})} if given else name
-    options = _branch(given or {}, f"{where}.heuristic_cfg", ("k", "use_entropy", "categories"))
+    keys = ("k", "use_entropy", "categories", *(("crop_size",) if name == "mps" else ()))
+    options = _branch(given or {}, f"{where}.heuristic_cfg", keys)
+    window, size = options.get("crop_size"), config["model"].get("backbone", {}).get("img_size")
+    if window is not None and _sides(window) != _sides(size):
+        raise ConfigError(f"{where}.heuristic_cfg.crop_size: expected model.backbone.img_size={size}, found {window!r}")
     classes = mmlab.heads(config["model"])[-1].get("num_classes")
     if options.get("categories", classes) != classes:
         raise ConfigError(
@@ -213,7 +288,14 @@ def _score(config: Any, active: Mapping[str, Any], where: str) -> Any:
         raise ConfigError(f"{where}.heuristic_cfg.k: expected a number above 0, found {radius!r}")
     if not isinstance(entropy, bool):
         raise ConfigError(f"{where}.heuristic_cfg.use_entropy: expected True or False, found {entropy!r}")
+    if name == "mps":
+        return {"name": "mps_ripu", "radius": radius} if entropy else "mps"
     return {"name": "ripu" if entropy else "labelwise.scoring.regions:region_impurity", "radius": radius}
+
+
+def _sides(size: Any) -> tuple[Any, ...]:
+    """A size as (height, width): one number means a square."""
+    return tuple(size) if isinstance(size, (list, tuple)) else (size, size)
 
 
 def _pictures(active: Mapping[str, Any], where: str) -> Tree:

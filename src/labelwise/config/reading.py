@@ -15,7 +15,7 @@ from labelwise.config.tree import Config
 from labelwise.errors import ConfigError
 
 # Values under these keys are paths: relative ones are taken from the folder of the file that holds them.
-PATH_KEYS = ("data.path", "model.weights", "model.config", "out", "cache", "pictures_folder")
+PATH_KEYS = ("data.path", "source.path", "model.weights", "model.config", "out", "cache", "pictures_folder")
 CFG_OPTIONS = "model.cfg_options."  # before the keys of mmengine's own configuration
 # What may change between two calls of `run` without changing any pick.
 FREE_KEYS = frozenset(
@@ -23,8 +23,10 @@ FREE_KEYS = frozenset(
         "engine",
         "budget.rounds",
         "budget.total",
+        "annotator.blank",
         "annotator.new_classes",
         "cache",
+        "data.write_back",
         "name",
         "out",
         "pictures_folder",

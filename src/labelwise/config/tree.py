@@ -73,6 +73,11 @@ def _is_weight(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _start(value: Any) -> Any:
+    return 0 if value == 0 and not isinstance(value, bool) else _amount(value)
+
+
+Start = Annotated[int | str, BeforeValidator(_start)]
 Amount = Annotated[int | str, BeforeValidator(_amount)]
 Amounts = Annotated[int | str | list[int | str], BeforeValidator(_amounts)]
 # Looked at as a whole first: of a union each part would complain.
@@ -86,8 +91,8 @@ class Data(Node):
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     format: str = Field(
-        description="class_folders, csv_table, images_folder, image_masks, coco, voc, yolo, cvat_xml, mmseg, digits, "
-        "or a reader of your own"
+        description="class_folders, csv_table, images_folder, image_masks, coco, voc, yolo, cvat_xml, fiftyone, mmseg, "
+        "digits, or a reader of your own"
     )
     path: Path = Field(description="folder or file of the dataset")
     test: float = Field(
@@ -113,6 +118,27 @@ class Data(Node):
         return dict(self.model_extra or {})
 
 
+class Source(Node):
+    """A labelled set beside the pool that the model learns from as well: active domain adaptation. Further keys are
+    options of the reader."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+
+    format: str = Field(description="as `data.format`; all its images are learnt from, none is asked about or judged")
+    path: Path = Field(description="folder or file of the labelled set")
+    last_round: int | None = Field(
+        default=None,
+        ge=0,
+        description="the last round that learns from it; 0: source-free, round 0 learns from it and later rounds from "
+        "the pool alone; default: all rounds",
+    )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The reader's own options."""
+        return dict(self.model_extra or {})
+
+
 class Budget(Node):
     """What is asked, how much of it is labelled, and when."""
 
@@ -125,7 +151,18 @@ class Budget(Node):
         default=False, description="amounts are for each image of the pool, not for the pool: 10 pixels of every image"
     )
     radius: int = Field(default=1, ge=1, le=1000, description="a region is a window of 2 x radius + 1 pixels a side")
-    initial: Amount = Field(default=50, description="images, boxes, regions or pixels in round 0")
+    region: Literal["window", "superpixel"] = Field(
+        default="window", description="what a region is: a window, or one of an image's superpixels"
+    )
+    superpixels: int = Field(default=200, ge=2, le=60000, description="about how many superpixels an image has")
+    compactness: float = Field(default=10.0, gt=0, description="how square superpixels are: more is squarer")
+    cost: Literal["region", "pixel"] = Field(
+        default="region", description="what amounts of regions count: the regions, or their valid pixels"
+    )
+    initial: Start = Field(
+        default=50,
+        description="images, boxes, regions or pixels in round 0; with a `source` also 0: round 0 learns from it alone",
+    )
     per_round: Amounts = Field(
         default=50, description="the same in each later round, or a list with one amount a round"
     )
@@ -152,7 +189,7 @@ class Budget(Node):
             last = goals[-1] if goals else 0
             if goals and last >= limit:
                 break
-            goals.append(min(limit, max(round(wanted), last + 1)))
+            goals.append(min(limit, max(round(wanted), last + 1 if goals or wanted else 0)))
             step = listed[min(len(goals), len(listed)) - 1] if listed else self.per_round
             assert not isinstance(step, list)
             wanted += _units(step, pool, times)
@@ -238,6 +275,7 @@ class Config(Node):
     name: str = Field(description="name of the run: its folder under `out`")
     task: Task = Field(default="classify", description="classify, detect or segment")
     data: Data
+    source: Source | None = Field(default=None, description="a labelled set beside the pool: the keys below")
     model: Part = Field(default=Named(name="frozen"), description="what learns from the labels")
     strategy: StrategyPart = Field(
         default=StrategyConfig(name="balanced_herding"), description="how to choose from round 1 on"
@@ -291,6 +329,14 @@ class Config(Node):
             raise ValueError(
                 f"name: expected letters, digits, '_', '-', '.' or spaces, since it names a folder (or "
                 f"'folder/folder'), but found {self.name!r}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _round_0_has_labels(self) -> Config:
+        if self.budget.initial == 0 and self.source is None:
+            raise ValueError(
+                "budget.initial: must be a number above 0 where there is no source to learn from, but found 0"
             )
         return self
 

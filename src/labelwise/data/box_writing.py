@@ -31,10 +31,18 @@ class Writing:
 
     @classmethod
     def of(
-        cls, samples: Iterable[Sample], classes: Sequence[str], format: str, *, stems: bool = True, lines: bool = True
+        cls,
+        samples: Iterable[Sample],
+        classes: Sequence[str],
+        format: str,
+        *,
+        stems: bool = True,
+        lines: bool = True,
+        whole: bool = False,
     ) -> Writing:
         """Check the samples. ``stems``: a picture's annotation is found by its name without extension, so names must
-        differ without it; ``lines``: names stand on lines of text or in XML, and must be printable.
+        differ without it; ``lines``: names stand on lines of text or in XML, and must be printable; ``whole``: classes
+        of whole images can be held too.
 
         Raises DataError, naming the image, for targets that are no boxes of ``classes`` or names that cannot be held.
         """
@@ -43,7 +51,8 @@ class Writing:
             target = sample.target
             if target is None:
                 continue
-            if target.geometry is None or target.geometry.shape[1] != 4:
+            boxes = target.geometry is not None and target.geometry.shape[1] == 4
+            if not boxes and not (whole and target.geometry is None and target.mask is None):
                 raise DataError(f"{sample.id}: expected boxes to write as {format}, found another kind of target")
             if strange := sorted(set(target.classes) - set(classes)):
                 raise DataError(f"{sample.id}: expected one of the classes to write, found {strange[0]!r}; add it")
@@ -86,7 +95,8 @@ class Writing:
     def boxes(self, sample: Sample) -> Iterator[tuple[str, Corners]]:
         """Class and corners of each box, as plain numbers."""
         assert sample.target is not None, sample.id
-        assert sample.target.geometry is not None, sample.id
+        if sample.target.geometry is None:
+            return
         for name, row in zip(sample.target.classes, sample.target.geometry.tolist(), strict=True):
             x0, y0, x1, y1 = (_plain(value) for value in row)
             yield name, (x0, y0, x1, y1)

@@ -95,12 +95,7 @@ def _files(place: Path) -> list[Path]:
 
 def _load(file: Path, place: Path, images: Path | None) -> _File:
     data = load_json(file)
-    entries = data.get("images") if isinstance(data, dict) and type(data.get("annotations")) is list else None
-    if not isinstance(entries, list) or not all(_is_image(entry) for entry in entries):
-        raise DataError(
-            f'{file}: expected "annotations" and "images" with an id and a file_name each, found other content; '
-            "name a COCO annotation file"
-        )
+    entries = images_in(file, data)
     index, names = category_index(file, data.get("categories"))
     base = place if place.is_dir() else file.parent
     base = base.parent if base.name == "annotations" else base
@@ -112,6 +107,17 @@ def _load(file: Path, place: Path, images: Path | None) -> _File:
         folders = [base / name for name in inner] + [base.parent / name for name in inner[:2]]
     folder = place_of((entry["file_name"] for entry in entries), folders, file)
     return _File(file, file.stem.removeprefix("instances_"), data, {id: names[i] for id, i in index.items()}, folder)
+
+
+def images_in(file: Path, data: Any) -> list[dict[str, Any]]:
+    """The entries of "images" in the content of a COCO file. Raises DataError if it is none."""
+    entries = data.get("images") if isinstance(data, dict) and type(data.get("annotations")) is list else None
+    if not isinstance(entries, list) or not all(_is_image(entry) for entry in entries):
+        raise DataError(
+            f'{file}: expected "annotations" and "images" with an id and a file_name each, found other content; '
+            "name a COCO annotation file"
+        )
+    return entries
 
 
 def _is_image(entry: Any) -> bool:

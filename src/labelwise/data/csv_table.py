@@ -97,7 +97,7 @@ def read_classes(file: Path) -> dict[str, str]:
 def is_table(path: Path) -> bool:
     """True if the file's first line is a header that ``read`` understands."""
     try:
-        _columns(path, _text(path))
+        _columns(path, table_text(path))
     except DataError:
         return False
     return True
@@ -105,7 +105,7 @@ def is_table(path: Path) -> bool:
 
 def _rows(file: Path, table: _Table) -> Iterator[_Row]:
     """Yield the rows of a table; lines with a wrong number of cells become problems."""
-    text = _text(file)
+    text = table_text(file)
     delimiter, columns, width = _columns(file, text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
@@ -125,7 +125,8 @@ def _rows(file: Path, table: _Table) -> Iterator[_Row]:
         raise DataError(f"{where}: expected CSV, found: {error}; mend the quotes there") from None
 
 
-def _text(file: Path) -> str:
+def table_text(file: Path) -> str:
+    """The text of a table in UTF-8 or UTF-16. Raises DataError if it cannot be read as such, or is empty."""
     try:
         data = file.read_bytes()
     except FileNotFoundError:

@@ -122,11 +122,11 @@ def _upright(corners: Sequence[float], turn: float) -> list[float]:
 def write(path: Path | str, samples: Iterable[Sample], classes: Sequence[str], *, images: Images = "copy") -> list[str]:
     """Write a dataset as CVAT for images 1.1 into the new folder ``path``; returns what it cannot hold, a line each.
 
-    ``annotations.xml`` names the samples with a target, their subset where there are splits; ``images/`` holds the
-    pictures of all (``images``: copy, link, or leave them where they are). Written whole or not at all. Raises
-    DataError as for coco.
+    ``annotations.xml`` names the samples with a target, their subset where there are splits; a class of a whole image
+    is a tag. ``images/`` holds the pictures of all (``images``: copy, link, or leave them where they are). Written
+    whole or not at all. Raises DataError as for coco.
     """
-    writing = Writing.of(samples, classes, "cvat_xml", stems=False)
+    writing = Writing.of(samples, classes, "cvat_xml", stems=False, whole=True)
     parts = writing.parts(_ALONE)
     tree = ET.Element("annotations")
     ET.SubElement(tree, "version").text = "1.1"
@@ -165,3 +165,6 @@ def _image(tree: ET.Element, number: int, sample: Sample, part: str, writing: Wr
     for label, corners in writing.boxes(sample):
         places = dict(zip(_CORNERS, map(number_text, corners), strict=True))
         ET.SubElement(entry, "box", {"label": label, "source": "manual", "occluded": "0", **places, "z_order": "0"})
+    if sample.target is not None and sample.target.geometry is None:
+        for label in sample.target.classes:
+            ET.SubElement(entry, "tag", {"label": label, "source": "manual"})

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from labelwise.data.box_writing import Images, Writing, new_folder, stem_of
 from labelwise.data.listing import (
     Listing,
     checked_folder,
@@ -15,8 +16,10 @@ from labelwise.data.listing import (
     shown,
     ungrouped,
 )
+from labelwise.data.masks import target_mask, write_mask
 from labelwise.data.roles import TEST, TRAIN, VAL, Split
 from labelwise.errors import DataError
+from labelwise.ownership import replace_text
 from labelwise.records import Problem, Sample, Target
 
 
@@ -41,7 +44,7 @@ def read(
     """
     root = checked_folder(path)
     pictures, answers = checked_folder(root / images), root / masks
-    names = _class_names(root, classes)
+    names = class_names(root, classes)
     found, problems = list_images(pictures)
     if not found:
         raise DataError(f"{pictures}: expected pictures, found none; check data.images")
@@ -63,7 +66,8 @@ def read(
     return make_listing(pictures, samples, names, problems)
 
 
-def _class_names(root: Path, classes: list[str] | str) -> tuple[str, ...]:
+def class_names(root: Path, classes: list[str] | str) -> tuple[str, ...]:
+    """The names of the mask values from 0 on: those listed, or the lines of a file below ``root``."""
     if isinstance(classes, str):
         file = root / classes
         if not file.is_file():
@@ -94,3 +98,42 @@ def _roles(ids: list[str], splits: Mapping[str, Split] | None, pictures: Path) -
     roles |= dict.fromkeys(VAL, "unused" if tested else "test")
     known = folders & set(roles)
     return {f: roles[f] for f in folders} if folders and known == folders and known & set(TRAIN) else {}
+
+
+def write(path: Path | str, samples: Iterable[Sample], classes: Sequence[str], *, images: Images = "copy") -> list[str]:
+    """Write images and masks into the new folder ``path``; returns what they cannot hold, a line each.
+
+    ``masks`` holds a PNG of class indices for each sample with a target (void where it says nothing), ``images`` the
+    pictures of all (``images``: copy, link, or leave them where they are), ``classes.txt`` the names. Written whole or
+    not at all. Raises DataError for targets that are no pixels of ``classes``, and for two pictures of one name.
+    """
+    listed = tuple(sorted(samples, key=lambda sample: sample.id))
+    twice = Counter(stem_of(sample.id) for sample in listed)
+    if same := [sample.id for sample in listed if twice[stem_of(sample.id)] > 1]:
+        raise DataError(
+            f"{shown(same[0])} and {shown(same[1])}: masks cannot hold both, they differ in their extension"
+        )
+    odd = next((name for name in classes if not name.isprintable() or name != name.strip()), None)
+    if odd is not None:
+        raise DataError(f"{odd!r}: classes.txt cannot hold this name; rename it")
+    writing = Writing(listed, tuple(classes))
+    sparse = 0
+    with new_folder(path) as folder:
+        (folder / "masks").mkdir()
+        replace_text(folder / "classes.txt", "".join(f"{name}\n" for name in classes))
+        for sample in listed:
+            if sample.target is None:
+                continue
+            try:
+                mask = target_mask(sample.target, classes, writing.size(sample))
+            except DataError as error:
+                raise DataError(f"{sample.id}: {error}") from None
+            sparse += sample.target.mask is None
+            write_mask(folder / "masks" / f"{stem_of(sample.id)}.png", mask)
+        writing.place(folder / "images", images)
+    notes = writing.notes(images)
+    if sparse:
+        notes.append(f"{sparse:,} masks hold only the pixels that were asked; all others are void")
+    if any(sample.split in ("test", "unused") for sample in listed):
+        notes.append("which images are for testing is not written")
+    return notes

@@ -28,6 +28,7 @@ def read(
     cfg_options: dict[str, Any] | None = None,
     group: str | None = None,
     converted: str | None = None,
+    part: Literal["all", "source", "target"] = "all",
 ) -> Listing:
     """List the images of the training dataset (the pool) and of the validation dataset (the test images).
 
@@ -35,10 +36,14 @@ def read(
     is taken; without both, test images are drawn as for other formats. Ids are paths relative to ``data_root``, or to
     the folder that all images share. Where ``reduce_zero_label``, custom classes or another ``ignore_index`` change the
     values of the masks, changed copies are written once into ``converted`` (default: the user's cache folder). An image
-    without a mask has no known truth. ``group`` as for class folders. Raises DataError for no images or no classes.
+    without a mask has no known truth. ``group`` as for class folders. ``part`` takes of several datasets in
+    ``train_dataloader.dataset`` only the first (``source``, without test images) or the others (``target``). Raises
+    DataError for no images or no classes.
     """
     config = mmlab.load_config(path, cfg_options)
     folder = Path(converted) if converted else _cache()
+    if part != "all":
+        _keep(config, part, path)
     pool = _images(config, ("train_dataloader",), path)
     if not pool:
         raise DataError(f"{path}: expected images in train_dataloader.dataset, found none; check data_root")
@@ -67,6 +72,17 @@ def read(
             samples[id] = Sample(id, image, group=rule(id), target=target, split=split)
     both = list(samples.values())
     return make_listing(root, both, classes, [*problems, *ungrouped(both, group)])
+
+
+def _keep(config: Any, part: str, path: Path | str) -> None:
+    """Leave of the training datasets those that are meant."""
+    loader = config.get("train_dataloader") or {}
+    several = mmlab.several_datasets(loader.get("dataset"))
+    if not several:
+        raise DataError(f"{path}: expected train_dataloader.dataset to list a source and a target, found one dataset")
+    loader["dataset"] = several[:1] if part == "source" else several[1:]
+    if part == "source":
+        config["val_dataloader"] = config["test_dataloader"] = None
 
 
 def _images(config: Any, keys: tuple[str, ...], path: Path | str) -> list[tuple[Info, tuple[str, ...]]]:

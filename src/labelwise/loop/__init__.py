@@ -20,9 +20,9 @@ from labelwise.errors import ConfigError, RunChanged
 from labelwise.evaluate import METRICS
 from labelwise.loop.annotate import annotate
 from labelwise.loop.context import Context
-from labelwise.loop.intake import check_truth, summary, take_in
+from labelwise.loop.intake import Intake, check_truth, summary, take_in, take_in_source
 from labelwise.loop.judge import judge
-from labelwise.loop.query import query
+from labelwise.loop.query import ask_of, query
 from labelwise.loop.train import train
 from labelwise.models import Place, Progress
 from labelwise.ownership import open_explained, owned, replace_text
@@ -51,30 +51,38 @@ def run(
     rounds: int | None = None,
     progress: Progress = lambda done, total, what: None,
     tell: Callable[[str], None] = lambda line: None,
+    after_round: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Begin a run, or continue it where it stopped, until its budget is spent or people must answer.
 
-    ``rounds`` stops after so many rounds have finished in this call. Raises RunLocked if another process works on the
+    ``rounds`` stops after so many rounds have finished in this call; ``after_round`` is called when one has, and at the
+    end, where queries may be open. Raises RunLocked if another process works on the
     run, RunChanged if it began with another configuration, RunError if its folder cannot be written.
     """
     parts = build(config)
     with owned(config.folder), open_explained(config.folder):
         _same_configuration(config)
         try:
-            return _continue(config, parts, rounds, progress, tell)
+            return _continue(config, parts, rounds, progress, tell, after_round)
         finally:
             parts.engine.close()
 
 
 def _continue(
-    config: Config, parts: Parts, rounds: int | None, progress: Progress, tell: Callable[[str], None]
+    config: Config,
+    parts: Parts,
+    rounds: int | None,
+    progress: Progress,
+    tell: Callable[[str], None],
+    after_round: Callable[[], None],
 ) -> Outcome:
     with Store(config.folder / "run.db") as store:
         _keep_configuration(config, store)
         context = _set_up(config, parts, store, progress, tell)
-        outcome = _rounds(context, rounds)
+        outcome = _rounds(context, rounds, after_round)
         store.set_setting("state", outcome.state)
         store.set_setting("message", outcome.message)
+        after_round()
         return outcome
 
 
@@ -139,6 +147,9 @@ def _set_up(config: Config, parts: Parts, store: Store, progress: Progress, tell
         if parts.annotator.simulated:
             check_truth(listing.samples)
         intake = take_in(config, listing, progress=progress)
+        if parts.read_source is not None:
+            beside = take_in_source(config, parts.read_source(), intake.classes, progress=progress)
+            intake = Intake(intake.samples + beside.samples, intake.problems + beside.problems, intake.classes)
         with store.transaction():
             store.add_samples(intake.samples)
             store.add_problems(intake.problems)
@@ -160,7 +171,7 @@ def _set_up(config: Config, parts: Parts, store: Store, progress: Progress, tell
     return Context(config, parts, store, progress, tell, {s.id: s for s in [*pool, *others]})
 
 
-def _rounds(context: Context, limit: int | None) -> Outcome:
+def _rounds(context: Context, limit: int | None, after_round: Callable[[], None]) -> Outcome:
     folder, store = context.config.folder, context.store
     pool = {s.id for s in store.samples("pool")}
     goals = context.config.budget.cumulative(_capacity(context), len(pool))
@@ -179,6 +190,8 @@ def _rounds(context: Context, limit: int | None) -> Outcome:
                 return Outcome("waiting", waiting, folder)
         finished_here += 1
         _say_round(context, round, len(goals) - round - 1)
+        if round + 1 < len(goals):
+            after_round()
     why = (
         "every image of the pool has been asked"
         if images and store.asked() >= pool
@@ -189,13 +202,14 @@ def _rounds(context: Context, limit: int | None) -> Outcome:
 
 def _capacity(context: Context) -> int:
     """How many images, boxes, regions or pixels the pool holds."""
-    pool, side = context.store.samples("pool"), 2 * context.config.budget.radius + 1
-    if context.parts.unit == "image":
+    pool, unit = context.store.samples("pool"), context.parts.unit
+    if unit == "image":
         return len(pool)
-    if context.parts.unit == "box":
+    if unit == "box":
         return _boxes(context)
+    ask = ask_of(context.config, unit)
     pixels = sum(s.size[0] * s.size[1] for s in pool)
-    return pixels if context.parts.unit == "pixel" else pixels // side**2
+    return pixels if ask.by_pixels else pixels // max(1, min((ask.pixels(*s.size) for s in pool), default=1))
 
 
 def _boxes(context: Context) -> int:
@@ -217,7 +231,7 @@ def _say_round(context: Context, round: int, left: int) -> None:
     scores = context.store.evaluations("test").get(round) or context.store.evaluations("audit").get(round) or {}
     first = METRICS[context.config.task][:2]
     figures = ", ".join(f"{words.phrase(name)} {scores[name]:.3f}" for name in first if name in scores)
-    unit = context.parts.unit
+    unit = "pixel" if context.config.budget.cost == "pixel" else context.parts.unit
     number = len(context.store.answered()) if unit == "image" else int(context.store.spent())
     labels = _count(number, "label") if unit == "image" else f"{number} labelled {UNITS[unit] if number != 1 else unit}"
     context.tell(

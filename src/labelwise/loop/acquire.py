@@ -3,7 +3,7 @@ else."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,11 +40,8 @@ class Acquire:
 
     def _rows(self, strategy: Strategy | None, samples: Sequence[Sample]) -> list[Mapping[str, Any]]:
         stream = self.model.predict(self.checkpoint, samples, want=self.want)
-        if strategy is not None and strategy.recipe.reduce is not None and not self.keep:
-            # Images of pixels: of different sizes, and the map of one is enough in memory.
-            values = np.array([strategy.score_prediction(found) for found in stream], dtype=np.float64)
-            _check_finite(values, samples)
-            return [{"scores": values}]
+        if strategy is not None and strategy.recipe.reduce is not None and self.keep <= {"embeddings"}:
+            return [_of_maps(strategy, stream, samples, self.keep)]
         predictions = list(stream)
         arrays = {name: _stacked(predictions, FIELDS[name]) for name in self.want}
         kept = {name: arrays[name] for name in self.keep}
@@ -78,9 +75,26 @@ def acquire(
     return outputs
 
 
+def _of_maps(
+    strategy: Strategy, stream: Iterator[Prediction], samples: Sequence[Sample], keep: frozenset[str]
+) -> Mapping[str, Any]:
+    """Images of pixels: of different sizes, and the map of one is enough in memory."""
+    values, vectors = [], []
+    for found in stream:
+        values.append(strategy.score_prediction(found))
+        if keep:
+            vectors.append(_stacked([found], "embedding"))
+    scores = np.array(values, dtype=np.float64)
+    _check_finite(scores, samples)
+    return {"scores": scores} | ({"embeddings": np.concatenate(vectors)} if keep else {})
+
+
 def _stacked(predictions: Sequence[Prediction], field: str) -> NDArray[Any]:
+    values = [getattr(p, field) for p in predictions]
+    if field == "embedding":  # of a map (h, w, d) its mean is the image's vector
+        values = [v.mean(axis=(0, 1)) if v.ndim == 3 else v for v in values]
     # The axis of stochastic passes stays in front: (S, N, C).
-    return np.stack([getattr(p, field) for p in predictions], axis=1 if field == "samples" else 0)
+    return np.stack(values, axis=1 if field == "samples" else 0)
 
 
 def _check_finite(scores: NDArray[Any], samples: Sequence[Sample]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import Literal
 
 from labelwise.annotators import Desk
 from labelwise.loop.context import Context
@@ -35,11 +36,12 @@ def annotate(context: Context, round: int, goal: int) -> str:
 def _ask(context: Context, round: int, goal: int) -> str:
     """Ask for all that is open, and store what is answered."""
     store, annotator = context.store, context.parts.annotator
-    desk = Desk(context.by_id, store.classes(), context.config.folder / "rounds")
+    desk = Desk(context.by_id, store.classes(), context.config.folder / "rounds", context.config.task)
     asked = store.queries(round, open_only=True)
     annotator.submit(asked, desk)
     by_id = {q.id: q for q in asked}
-    answers = {a.query_id: _counted(by_id[a.query_id], a) for a in annotator.collect(asked, desk)}
+    cost = context.config.budget.cost
+    answers = {a.query_id: counted(by_id[a.query_id], a, cost) for a in annotator.collect(asked, desk)}
     left = [q for q in asked if q.id not in answers]
     with store.transaction():
         store.add_annotations(answers[q.id] for q in asked if q.id in answers)
@@ -52,14 +54,14 @@ def _one_by_one(context: Context, round: int, goal: int) -> str:
     The image that reaches it counts whole: what it has more is taken off the next round.
     """
     store, annotator = context.store, context.parts.annotator
-    desk = Desk(context.by_id, store.classes(), context.config.folder / "rounds")
+    desk = Desk(context.by_id, store.classes(), context.config.folder / "rounds", context.config.task)
     spent, answers = store.spent(), list[Annotation]()
     asked = store.queries(round, open_only=True)
     for done, query in enumerate(asked):
         if spent >= goal and query.purpose == "train":
             asked = [q for q in asked[done:] if q.purpose == "train"]
             break
-        answers += [_counted(query, answer) for answer in annotator.collect([query], desk)]
+        answers += [counted(query, answer) for answer in annotator.collect([query], desk)]
         spent += (answers[-1].amount or 0) if query.purpose == "train" else 0
     else:
         asked = []
@@ -69,11 +71,15 @@ def _one_by_one(context: Context, round: int, goal: int) -> str:
     return ""
 
 
-def _counted(query: Query, answer: Annotation) -> Annotation:
-    """The answer with what it counts for: boxes; of pixels those that have a class, the others were void."""
+def counted(query: Query, answer: Annotation, cost: Literal["region", "pixel"] = "region") -> Annotation:
+    """The answer with what it counts for: boxes; of pixels those that have a class, the others were void.
+
+    ``cost`` is what regions are counted in.
+    """
     if query.unit == "box" and answer.target is not None:
         return replace(answer, amount=float(len(answer.target.classes)) if query.purpose == "train" else 0.0)
-    if query.unit != "pixel" or answer.target is None or answer.target.geometry is None:
+    pixels = query.unit == "pixel" or (query.unit == "region" and cost == "pixel")
+    if not pixels or answer.target is None or answer.target.geometry is None:
         return answer
     return replace(answer, amount=float(len(answer.target.geometry)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,12 +54,25 @@ def take_in(config: Config, listing: Listing, *, progress: Progress) -> Intake:
     return Intake(_split(config, good), [*listing.problems, *bad, *copies, *notes], listing.classes)
 
 
+def take_in_source(config: Config, listing: Listing, classes: Sequence[str], *, progress: Progress) -> Intake:
+    """The labelled images of a source, ids below ``source/``. Raises DataError if it has none, or other classes."""
+    if odd := [c for c in listing.classes if c not in classes]:
+        raise DataError(f"source: expected classes of the pool ({', '.join(classes)}), found {odd[0]!r}; rename it")
+    known = [replace(s, id=f"source/{s.id}") for s in listing.samples if s.target is not None and s.split != "unused"]
+    good, bad = _scanned(config, known, progress)
+    if not good:
+        first = f"; the first: {problems[0].message}" if (problems := [*listing.problems, *bad]) else ""
+        raise DataError(f"source: expected labelled images in {listing.root}, found none that can be used{first}")
+    problems = [replace(p, id=f"source/{p.id}") for p in listing.problems]
+    return Intake([(s, "source") for s in good], [*problems, *bad], tuple(classes))
+
+
 def summary(intake: Intake) -> str:
     """What became of the files, in one line."""
     splits = Counter(split for _, split in intake.samples)
     used = {s.id for s, _ in intake.samples}
     left = Counter(p.code for p in intake.problems if p.id not in used)
-    images = ", ".join(f"{splits[split]} {split}" for split in ("pool", "test", "audit") if splits[split])
+    images = ", ".join(f"{splits[split]} {split}" for split in ("pool", "test", "audit", "source") if splits[split])
     why = ", ".join(f"{count} {code}" for code, count in left.most_common())
     return f"images: {images}" + (f"; {left.total()} left out ({why}), listed in the report" if left else "")
 

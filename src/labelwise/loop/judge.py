@@ -35,6 +35,9 @@ def judge(context: Context, round: int, goal: int) -> str:
         for split, items in splits.items()
         if items and checkpoint
     }
+    told = getattr(context.parts.model, "judged", None)
+    if told is not None and checkpoint is not None and found:
+        told(checkpoint, round, found)
     with store.transaction():
         for split, scores in found.items():
             store.add_evaluation(round, split, scores)

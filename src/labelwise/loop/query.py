@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labelwise import reasons
+from labelwise.config import Config
 from labelwise.data.images import open_image
 from labelwise.loop.acquire import Outputs, acquire
+from labelwise.loop.areas import Ask, Item, outlined
 from labelwise.loop.context import Context, labelled_images, last_checkpoint
 from labelwise.loop.detecting import forget, look, proposals
-from labelwise.loop.inside import Choice, ChooseInside, Item, choose
+from labelwise.loop.inside import Choice, ChooseInside, choose
 from labelwise.loop.inside import facts as inside_facts
 from labelwise.loop.ready import first_proposals, known_checkpoint
+from labelwise.loop.spread import Spread, choose_spread
 from labelwise.records import UNITS, Annotation, Query, Sample, Target, Unit
 from labelwise.report.maps import CHOSEN, copy_pictures, map_folder, write_chosen
 from labelwise.selection.compose import Inputs
@@ -179,7 +182,7 @@ def _arrays(
     rows = np.arange(len(samples)) if "embeddings" in strategy.needs else candidates
     keep = strategy.needs - {"samples"} | (frozenset({"probs"}) if checkpoint else frozenset())
     if context.config.task == "segment":  # maps never leave the worker
-        keep = frozenset()
+        keep = keep & {"embeddings"}  # which are the means of theirs
     outputs = acquire(
         context.parts.engine, context.parts.model, checkpoint, [samples[i] for i in rows], strategy=strategy, keep=keep
     )
@@ -200,9 +203,10 @@ def _choose_inside(context: Context, round: int, wanted: int) -> list[Query]:
         if earlier.geometry is not None:
             asked.setdefault(earlier.sample_id, []).append(earlier.geometry)
     rng = context.rng(round, "query")
-    evenly = strategy.recipe.evenly
-    amounts = _even_amounts(wanted, len(samples), rng) if evenly else [wanted] * len(samples)
+    amounts = _even_amounts(wanted, len(samples), rng) if strategy.recipe.evenly else [wanted] * len(samples)
     drawn = set(rng.permutation(len(samples))[: context.config.pictures].tolist())
+    folder = context.config.folder
+    ask = ask_of(context.config, parts.unit)
     items = [
         Item(
             s,
@@ -210,14 +214,23 @@ def _choose_inside(context: Context, round: int, wanted: int) -> list[Query]:
             tuple(asked.get(s.id, ())),
             (context.config.seed, round, i),
             void=parts.annotator.simulated,
-            picture=map_folder(context.config.folder, round) / f"{s.content}.png" if i in drawn else None,
+            picture=map_folder(folder, round) / f"{s.content}.png" if i in drawn else None,
+            segments=folder / "superpixels" / f"{s.content}.png" if ask.superpixels else None,
         )
         for i, (s, n) in enumerate(zip(samples, amounts, strict=True))
     ]
-    work = ChooseInside(parts.model, checkpoint, strategy.recipe, parts.unit, context.config.budget.radius)
-    choices = choose(parts.engine, work, items, wanted, context.progress)
-    _draw_chosen(context, round, items, choices)
-    classes = store.classes()
+    work, classes = ChooseInside(parts.model, checkpoint, strategy.recipe, ask), store.classes()
+    if strategy.compares:
+        known = {x.sample.id: x.target for x in labelled_images(context)} if "labels" in strategy.uses else {}
+        spread = Spread(items, known, classes, _group_numbers(samples), _metadata(samples))
+        choices, why = choose_spread(parts.engine, work, strategy, spread, wanted, rng, context.progress)
+    else:
+        choices = choose(parts.engine, work, items, wanted, context.progress)
+        choices = [c for c in choices if len(c.scores)]
+        why = [dict(inside_facts(c, classes)) for c in choices]
+    by_id = {item.sample.id: item for item in items}
+    outlines = [outlined(ask, by_id[c.sample_id], c.geometry.astype(np.int64)) for c in choices]
+    _draw_chosen(context, round, items, {c.sample_id: g for c, g in zip(choices, outlines, strict=True)})
     return [
         Query(
             f"{round:03d}-{rank:05d}",
@@ -225,24 +238,30 @@ def _choose_inside(context: Context, round: int, wanted: int) -> list[Query]:
             rank,
             choice.sample_id,
             parts.unit,
-            choice.geometry,
-            float(len(choice.geometry)),
+            outline,
+            float(choice.pixels.sum() if ask.by_pixels else len(choice.scores)),
             _proposed(choice, classes) if parts.unit == "pixel" else None,
-            inside_facts(choice, classes),
+            reason,
         )
-        for rank, choice in enumerate(c for c in choices if len(c.geometry))
+        for rank, (choice, outline, reason) in enumerate(zip(choices, outlines, why, strict=True))
     ]
 
 
-def _draw_chosen(context: Context, round: int, items: Sequence[Item], choices: Sequence[Choice]) -> None:
+def ask_of(config: Config, unit: Literal["region", "pixel"]) -> Ask:
+    """What a configuration asks inside images."""
+    budget = config.budget
+    made = budget.superpixels if budget.region == "superpixel" else None
+    return Ask(unit, budget.radius, made, budget.compactness, budget.cost)
+
+
+def _draw_chosen(context: Context, round: int, items: Sequence[Item], chosen: Mapping[str, NDArray[np.int32]]) -> None:
     """Beside the score maps: what was chosen in these images; and both once more where the configuration says."""
-    by_id = {c.sample_id: c for c in choices}
     config = context.config
     for item in items:
-        if item.picture is not None and item.sample.id in by_id:
+        if item.picture is not None and item.sample.id in chosen:
             image = open_image(item.sample.path, name=item.sample.id)[0]
             place = item.picture.with_name(f"{item.picture.stem}{CHOSEN}.png")
-            write_chosen(place, image, by_id[item.sample.id].geometry, beside=config.pictures_style == "beside")
+            write_chosen(place, image, chosen[item.sample.id], beside=config.pictures_style == "beside")
             if config.pictures_folder is not None:
                 copy_pictures(item.picture, config.pictures_folder / f"round{round}" / item.sample.id)
 

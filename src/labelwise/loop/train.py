@@ -22,10 +22,11 @@ def train(context: Context, round: int, goal: int) -> str:
     labelled = labelled_images(context)
     rng = context.rng(round, "train")
     learn, validate = _split(labelled, model.validation, rng)
-    if learn:
+    source = _source(context, round)
+    if learn or source:
         previous = last_checkpoint(context, round) if model.start != "scratch" else None
         beside, place = folder / "checkpoint.partial", folder / "checkpoint"
-        plan, seed = Plan(store.classes(), round), int(rng.integers(2**31))
+        plan, seed = Plan(store.classes(), round, source), int(rng.integers(2**31))
         fit = partial(model.fit, learn, validate, out=beside, start=previous, plan=plan, seed=seed)
         context.parts.engine.run(partial(_fit, fit, beside), progress=context.progress)
         # A checkpoint that is there already was written by a process killed before it could say so.
@@ -41,6 +42,16 @@ def train(context: Context, round: int, goal: int) -> str:
 def set_apart(context: Context, round: int, labelled: Sequence[Labelled]) -> list[Labelled]:
     """The images that a round's training had as validation, of those labelled at the end of that round."""
     return _split(labelled, context.parts.model.validation, context.rng(round, "train"))[1]
+
+
+def _source(context: Context, round: int) -> tuple[Labelled, ...] | None:
+    """What this round learns from beside the pool: nothing of a source it has left behind, None without one."""
+    source = context.config.source
+    if source is None:
+        return None
+    used = source.last_round is None or round <= source.last_round
+    samples = context.store.samples("source") if used else []
+    return tuple(Labelled(s, s.target) for s in samples if s.target is not None)
 
 
 def _fit(fit: Callable[..., Path], out: Path, *, progress: Progress) -> None:

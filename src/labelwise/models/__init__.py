@@ -28,10 +28,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a training must know beside its data: the class axis, and the round."""
+    """What a training must know beside its data: the class axis, and the round.
+
+    ``source`` is a labelled set beside the pool to learn from as well (domain adaptation): None where there is none,
+    empty in rounds that leave it out. Models that can are told by an attribute ``adapts`` that is True.
+    """
 
     classes: tuple[str, ...]
     round: int
+    source: tuple[Labelled, ...] | None = None
 
 
 class Model(Protocol):
@@ -40,9 +45,11 @@ class Model(Protocol):
     A model that needs no labels (a zero-shot detector) says so with an attribute ``needs_labels = False``: its ``fit``
     is then called without any before round 0, and writes what it needs, such as the classes.
 
-    ``provides`` is a subset of {"probs", "samples", "embeddings", "boxes", "objects"}; "objects" are
-    vectors of boxes. ``validation`` is the share of the labelled
+    ``provides`` is a subset of {"probs", "samples", "embeddings", "boxes", "objects", "reconstruction"}; "objects"
+    are vectors of boxes. ``validation`` is the share of the labelled
     images it wants apart for early stopping (0: none), ``batch_size`` how many images one call of ``predict`` gets.
+    A model may also have ``judged(checkpoint, round, figures)``: it is told what each round's checkpoint achieved, by
+    split, once at least.
     """
 
     @property

@@ -15,10 +15,13 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from labelwise.embedding.backbone import NetworkSpec, Preprocessing, create_network, device, preprocessing_of
 from labelwise.embedding.backbone import read_pixels as read_prepared
+from labelwise.errors import ConfigError
 from labelwise.models import Place, Plan, Progress, Want
-from labelwise.models.pixelwise import PixelTraining, Pyramid, padded
+from labelwise.models.folding import fold_norms
+from labelwise.models.pixelwise import PixelTraining, Pyramid, feature_map, padded
 from labelwise.models.training import load_weights
 from labelwise.records import Labelled, Prediction, Sample, Task
+from labelwise.scoring.maps import softmax
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Steps = PositiveInt | list[PositiveInt]
@@ -36,7 +39,10 @@ class Fpn:
     ``iterations`` list. ``lr`` is the highest learning rate of the backbone, ``head_lr`` that of the pyramid (one
     cycle, ``warmup`` its rising share). ``class_weights`` "enet" gives rare classes more weight (Paszke et al. 2016),
     "none" none. The backbone's normalisation stays as it came (``freeze_norm``). ``passes`` and ``dropout`` are those
-    of MC-dropout (channels of the pyramid dropped).
+    of MC-dropout (channels of the pyramid dropped); with ``sampling`` "flips" samples are those of the picture and its
+    mirror image instead, with "both" passes alternate between these two. With a ``source`` every step learns from as
+    many of its images as of the pool's; ``consistency`` and ``negative`` are then the weights of RIPU's two losses,
+    local consistency on the source and negative learning of probabilities under ``negative_below`` on the pool.
     """
 
     backbone: str = "convnext_nano.in12k_ft_in1k"
@@ -57,15 +63,26 @@ class Fpn:
     class_weights: Literal["enet", "none"] = "enet"
     dropout: Share = 0.1
     passes: PositiveInt = 8
+    sampling: Literal["dropout", "flips", "both"] = "dropout"
     augment: bool = True
     freeze_norm: bool = True
+    consistency: NonNegativeFloat = 0.1
+    negative: NonNegativeFloat = 1.0
+    negative_below: Annotated[float, Field(gt=0, lt=1)] = 0.05
 
     tasks = frozenset[Task]({"segment"})
-    provides = frozenset({"probs", "samples"})
+    provides = frozenset({"probs", "samples", "embeddings"})
+    adapts = True  # learns from a source
     validation = 0.0
     batch_size = 8
 
     def __post_init__(self) -> None:
+        length = self.epochs if self.iterations is None else self.iterations
+        if self.start == "continue" and not isinstance(length, list):
+            raise ConfigError(
+                "model.start=continue: expected model.iterations or model.epochs as a list with one number a round, "
+                f"since its schedule runs over all of them, but found {length}"
+            )
         self._place: Place | None = None
         self._loaded: tuple[Path, Any, list[str]] | None = None
 
@@ -117,7 +134,10 @@ class Fpn:
         return out
 
     def predict(self, checkpoint: Path | None, samples: Sequence[Sample], *, want: Want) -> Iterator[Prediction]:
-        """Class probabilities ``(h, w, C)`` at the size of each picture, one picture at a time."""
+        """Class probabilities ``(h, w, C)`` at the size of each picture, one picture at a time.
+
+        Embeddings are what the classifier sees: a map ``(h', w', channels)``, coarser than the picture.
+        """
         import torch
 
         assert checkpoint is not None, "without a checkpoint a segmentation has nothing to say"
@@ -131,27 +151,39 @@ class Fpn:
                 if "probs" in want:
                     outputs["probs"] = self._probs(network, fused, pixels.shape[:2], sample.size)
                 if "samples" in want:
-                    outputs["samples"] = self._samples(network, fused, pixels.shape[:2], sample.size)
+                    views = [fused]
+                    if self.sampling != "dropout":
+                        views.append(network.fused(padded([pixels[:, ::-1]], preprocessing)))
+                    outputs["samples"] = self._samples(network, views, pixels.shape[:2], sample.size)
+                if "embeddings" in want:
+                    outputs["embedding"] = feature_map(fused, pixels.shape[:2], network.stride)
                 yield Prediction(sample.id, **outputs)
 
     def _probs(self, network: Any, fused: Any, inner: tuple[int, ...], size: tuple[int, int]) -> NDArray[np.float32]:
         import torch
 
-        logits = network.enlarged(network.classifier(fused))[:, :, : inner[0], : inner[1]].float()
+        logits = network.enlarged(network.classifier(fused).float().contiguous())[:, :, : inner[0], : inner[1]]
         if inner != (size[1], size[0]):
             shape = (size[1], size[0])
             logits = torch.nn.functional.interpolate(logits, shape, mode="bilinear", align_corners=False)
-        return np.asarray(logits[0].softmax(dim=0).permute(1, 2, 0).contiguous().cpu().numpy())
+        # Classes stay apart in memory, as the compiled loops of the scores read them without a copy.
+        return np.asarray(softmax(logits[0].permute(1, 2, 0)).cpu().numpy())
 
-    def _samples(self, network: Any, fused: Any, inner: tuple[int, ...], size: tuple[int, int]) -> NDArray[np.float32]:
+    def _samples(
+        self, network: Any, views: Sequence[Any], inner: tuple[int, ...], size: tuple[int, int]
+    ) -> NDArray[np.float32]:
         import torch
 
         # Masks come from a generator of their own, one a pass: the same for every picture and batch.
         passes = []
-        for index in range(self.passes):
+        for index in range(2 if self.sampling == "flips" else self.passes):
+            fused = views[index % len(views)]
             generator = torch.Generator().manual_seed(index)
             keep = (torch.rand(fused.shape[1], generator=generator) >= self.dropout).float() / (1 - self.dropout)
-            passes.append(self._probs(network, fused * keep.to(fused.device)[None, :, None, None], inner, size))
+            if self.sampling != "flips":
+                fused = fused * keep.to(fused.device)[None, :, None, None]
+            probs = self._probs(network, fused, inner, size)
+            passes.append(probs[:, ::-1] if index % len(views) else probs)  # the mirror image turned back
         return np.stack(passes)
 
     def _scaled(self, image: Image.Image) -> NDArray[np.uint8]:
@@ -175,5 +207,7 @@ class Fpn:
             classes = json.loads((checkpoint / "about.json").read_text(encoding="utf-8"))["classes"]
             network = self._create(len(classes))
             load_weights(network, checkpoint, len(classes))
-            self._loaded = (checkpoint, network.to(device()).eval(), classes)
+            network = network.to(device()).eval()
+            fold_norms(network)
+            self._loaded = (checkpoint, network, classes)
         return self._loaded[1:]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from labelwise.data.masks import Mask, empty_mask, target_mask, void_of
 from labelwise.embedding.backbone import Preprocessing, device, save_tensors, to_input
 from labelwise.errors import ModelError
 from labelwise.models import Plan, Progress
+from labelwise.models.adaptation import local_consistency, negative_learning
 from labelwise.models.training import freeze_norms, load_optimizer, save_optimizer
 from labelwise.records import Labelled, Target
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 STRIDE = 32  # pictures are filled up to a multiple of it
 VOID = -100  # as torch's losses call it
+COUNTED = 200  # masks of a source whose classes are counted
 
 
 class Pyramid(nn.Module):
@@ -59,7 +62,8 @@ class Pyramid(nn.Module):
         total = levels[0]
         for level in levels[1:]:
             total = total + nn.functional.interpolate(level, shape, mode="bilinear", align_corners=False)
-        return torch.as_tensor(self.smooth(torch.relu(total)))
+        fused: Tensor = self.smooth(torch.relu(total))
+        return fused
 
     def enlarged(self, logits: Tensor) -> Tensor:
         """Logits at the size of the input."""
@@ -83,6 +87,12 @@ def padded(pictures: Sequence[NDArray[np.uint8]], preprocessing: Preprocessing) 
     return inputs
 
 
+def feature_map(features: Tensor, inner: Sequence[int], stride: int) -> NDArray[np.float32]:
+    """Features ``(1, d, ...)`` of a filled-up input as a map ``(h', w', d)`` of its first ``inner`` (h, w) pixels."""
+    found = features[0, :, : -(-inner[0] // stride), : -(-inner[1] // stride)].float()
+    return np.asarray(found.permute(1, 2, 0).contiguous().cpu().numpy())
+
+
 def scaled_labels(target: Target, classes: Sequence[str], size: tuple[int, int], to: tuple[int, int]) -> Mask:
     """A target as a mask of another size ``to`` (width, height); of points none is lost, however much smaller it is.
 
@@ -97,6 +107,35 @@ def scaled_labels(target: Target, classes: Sequence[str], size: tuple[int, int],
     x, y = (target.geometry * np.array(to) // np.array(size)).astype(np.int64).T
     mask[y, x] = numbers if target.codes is None else numbers[target.codes]
     return mask
+
+
+class Losses:
+    """What a step minimises: of the pool's images, and of a source's beside them."""
+
+    def __init__(self, options: Fpn, pool: Tensor | None, source: Tensor | None) -> None:
+        self.options = options
+        self.pool, self.source = pool, source  # weights of the classes
+
+    def of_pool(self, logits: Tensor, labels: Tensor, adapting: bool) -> Tensor:
+        """Cross-entropy of the labelled pixels; where the network is adapting, also what each pixel surely is not."""
+        loss = _cross_entropy(logits, labels, self.pool)
+        if adapting and self.options.negative:
+            loss = loss + self.options.negative * negative_learning(logits, below=self.options.negative_below)
+        return loss
+
+    def of_source(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy, and the consistency of neighbours on the borders of classes."""
+        loss = _cross_entropy(logits, labels, self.source)
+        if self.options.consistency:
+            loss = loss + self.options.consistency * local_consistency(logits, labels, void=VOID)
+        return loss
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor | None) -> Tensor:
+    """The mean over labelled pixels; 0 where there are none, which would not be a number otherwise."""
+    if not bool((labels != VOID).any()):
+        return logits.sum() * 0
+    return nn.functional.cross_entropy(logits, labels, weight, ignore_index=VOID)
 
 
 class PixelTraining:
@@ -116,6 +155,7 @@ class PixelTraining:
         self.options, self.network, self.classes = options, network, plan.classes
         self.preprocessing, self.threads, self.rng = preprocessing, threads, rng
         self.train = [x for x in train if x.target.mask is not None or len(x.target.classes)]
+        self.source, self.adapting = list(plan.source or ()), plan.source is not None
         body = list(network.backbone.parameters())
         known = {id(p) for p in body}
         head = [p for p in network.parameters() if id(p) not in known]
@@ -130,24 +170,30 @@ class PixelTraining:
         self.total = listed if options.start == "continue" else self.steps
 
     def _steps_per_epoch(self) -> int:
-        return max(1, math.ceil(len(self.train) / self.options.train_batch))
+        return max(1, math.ceil(len(self.train or self.source) / self.options.train_batch))
 
     def run(self, progress: Progress) -> None:
         """Train for this round's steps."""
-        weights = self._class_weights() if self.options.class_weights == "enet" else None
-        loss_of = nn.CrossEntropyLoss(weight=weights, ignore_index=VOID)
+        losses = Losses(self.options, *(self._class_weights(x) for x in (self.train, self.source)))
         scaler = torch.amp.GradScaler(enabled=device() == "cuda")
         self.network.train()
         if self.options.freeze_norm:
             freeze_norms(self.network.backbone)
-        for done, (images, labels) in enumerate(self._batches(self.steps), start=1):
+        side = self.rng.spawn(1)[0]
+        of_pool = self._batches(self.train, self.steps, self.rng) if self.train else repeat(None, self.steps)
+        of_source = self._batches(self.source, self.steps, side) if self.source else repeat(None, self.steps)
+        for done, (own, given) in enumerate(zip(of_pool, of_source, strict=True), start=1):
             share = self._schedule(self.step / max(1, self.total))
             for group, highest in zip(
                 self.optimizer.param_groups, (self.options.lr, self.options.head_lr), strict=True
             ):
                 group["lr"] = highest * share
             with torch.autocast(device(), enabled=device() == "cuda"):
-                loss = loss_of(self.network(images), labels)
+                loss: Any = torch.zeros((), device=device())
+                if own is not None:
+                    loss = loss + losses.of_pool(self.network(own[0]), own[1], self.adapting)
+                if given is not None:
+                    loss = loss + losses.of_source(self.network(given[0]), given[1])
             if not torch.isfinite(loss):
                 raise ModelError(f"the training loss is not finite in step {done}: lower model.lr and model.head_lr")
             self.optimizer.zero_grad(set_to_none=True)
@@ -165,12 +211,14 @@ class PixelTraining:
             return 0.04 + 0.96 * share / warmup
         return max(0.0, 0.5 * (1 + math.cos(math.pi * min(1.0, (share - warmup) / (1 - warmup))))) + 1e-4
 
-    def _batches(self, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
-        size = min(self.options.train_batch, len(self.train))
+    def _batches(
+        self, images: Sequence[Labelled], steps: int, rng: np.random.Generator
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        size = min(self.options.train_batch, len(images))
         order: list[Labelled] = []
         while len(order) < steps * size:
-            order += [self.train[i] for i in self.rng.permutation(len(self.train))]
-        seeds = self.rng.integers(2**63, size=steps * size)
+            order += [images[i] for i in rng.permutation(len(images))]
+        seeds = rng.integers(2**63, size=steps * size)
         items = list(zip(order[: steps * size], seeds.tolist(), strict=True))
         ready: list[tuple[NDArray[np.uint8], Mask]] = []
         for pair in read_ahead(items, self._prepared, threads=self.threads, window=4 * self.threads):
@@ -200,10 +248,15 @@ class PixelTraining:
             inside[:] = np.where(mask == void_of(mask), VOID, mask.astype(np.int64))
         return images, torch.from_numpy(labels).to(device())
 
-    def _class_weights(self) -> Tensor:
-        """1 / ln(1.02 + share of the labelled pixels), Paszke et al. 2016, ENet, section 4."""
+    def _class_weights(self, images: Sequence[Labelled]) -> Tensor | None:
+        """1 / ln(1.02 + share of the labelled pixels), Paszke et al. 2016, ENet, section 4; of many dense masks some
+        tell enough."""
+        if self.options.class_weights != "enet" or not images:
+            return None
         counts = np.zeros(len(self.classes))
-        for item in self.train:
+        dense = [x for x in images if x.target.mask is not None]
+        some = dense[:: max(1, len(dense) // COUNTED)] if images is self.source else images
+        for item in some:
             mask = target_mask(item.target, self.classes, item.sample.size)
             counts += np.bincount(mask[mask != void_of(mask)], minlength=len(self.classes))
         share = counts / max(1, counts.sum())

@@ -111,6 +111,7 @@ def _counts(result: RunResult) -> dict[str, int]:
     counts = {
         "pool": result.split_sizes.get("pool", 0),
         "labelled": result.labels(max(result.rounds, default=0)),
+        "source": result.split_sizes.get("source", 0),
         "test": result.split_sizes.get("test", 0),
         "audit": result.split_sizes.get("audit", 0),
         "skipped": sum(a.skipped for a in answers),
@@ -135,7 +136,7 @@ def _round_view(result: RunResult, round: int) -> RoundView:
         seconds=result.seconds.get(round, {}) | (result.seconds.get(SETUP, {}) if round == 0 else {}),
         picks=tuple(_pick(result, q) for q in result.queries.get(round, [])),
         maps=_maps(result, round),
-        effort=dict(result.effort(round)),
+        effort=result.effort(round),
         amounts={unit: result.amount(round, unit) for unit in result.units[1:]},
     )
 

@@ -32,8 +32,11 @@ def write_score_map(path: Path, scores: NDArray[np.floating[Any]]) -> None:
 
 
 def write_chosen(path: Path, image: Image.Image, geometry: NDArray[np.integer[Any]], *, beside: bool = False) -> None:
-    """Pixels ``(n, 2)`` or windows ``(n, 4)`` marked over an RGB image; or ``beside`` it, white on black."""
+    """Pixels ``(n, 2)``, windows ``(n, 4)`` or the pixels of superpixels ``(n, 3)`` marked over an RGB image; or
+    ``beside`` it, white on black."""
     picture = Image.new("RGB", image.size) if beside else image.copy()
+    if geometry.shape[1] == 3:
+        picture, geometry = _filled(picture, geometry, beside), geometry[:0]
     draw, colour = ImageDraw.Draw(picture), (255, 255, 255) if beside else MARK
     reach = max(1, round(max(image.size) / 400))
     for row in geometry.tolist():
@@ -49,6 +52,23 @@ def write_chosen(path: Path, image: Image.Image, geometry: NDArray[np.integer[An
         both.paste(picture, (image.width, 0))
         picture = both
     _write(path, picture)
+
+
+def _filled(picture: Image.Image, geometry: NDArray[np.integer[Any]], whole: bool) -> Image.Image:
+    """The pixels of superpixels in one colour (``whole``), or tinted with an edge around each superpixel."""
+    pixels = np.array(picture)
+    if whole:
+        pixels[geometry[:, 1], geometry[:, 0]] = 255
+        return Image.fromarray(pixels)
+    ids = np.full((picture.height + 2, picture.width + 2), -1, np.int64)
+    x, y = geometry[:, 0] + 1, geometry[:, 1] + 1
+    ids[y, x] = geometry[:, 2]
+    edge = np.zeros(len(x), bool)
+    for across, down in ((0, 1), (1, 0), (0, -1), (-1, 0)):
+        edge |= ids[y + down, x + across] != ids[y, x]
+    inside = pixels[y - 1, x - 1].astype(np.int64)
+    pixels[y - 1, x - 1] = np.where(edge[:, None], MARK, (2 * inside + MARK) // 3)
+    return Image.fromarray(pixels)
 
 
 def copy_pictures(picture: Path, name: Path) -> None:

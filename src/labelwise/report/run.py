@@ -32,6 +32,8 @@ def run_page(view: RunView, *, picture_bytes: int = thumbnails.BYTES_IN_ALL) -> 
         facts=_facts(view),
         metrics=_metrics(evaluated),
         rows=[_row(r) for r in view.rounds],
+        efforts=_efforts(view),
+        boxes=view.task == "detect",
         steps=list(dict.fromkeys(step for r in view.rounds for step in r.seconds)),
         last=last,
         charts=_charts(view, evaluated, last),
@@ -96,6 +98,22 @@ def _quality(metric: str, known: Sequence[RoundView]) -> dict[str, str]:
     return {"name": words.title(metric), "value": value, "note": note}
 
 
+def _efforts(view: RunView) -> list[dict[str, str]]:
+    """A row for each round with answers to proposals, or whose time was measured."""
+    rows = []
+    for r in view.rounds:
+        found = r.effort
+        if not found.proposed and not found.timed:
+            continue
+        counts = ("proposed", "accepted", "moved", "renamed", "added", "deleted")
+        row = {name: f"{getattr(found, name):,}" for name in counts}
+        row["share"] = words.percent(found.accepted / found.proposed) if found.proposed else words.NOTHING
+        row["iou"] = f"{found.mean_iou:.2f}" if math.isfinite(found.mean_iou) else words.NOTHING
+        row["seconds"] = f"{found.seconds / found.timed:.1f}" if found.timed else words.NOTHING
+        rows.append({"round": str(r.round), **row})
+    return rows
+
+
 def _all_metrics(rounds: Sequence[RoundView]) -> list[str]:
     return list(dict.fromkeys(metric for r in rounds for metric in r.metrics))
 
@@ -107,8 +125,8 @@ def _metrics(rounds: Sequence[RoundView]) -> list[str]:
 def _row(view: RoundView) -> dict[str, Any]:
     answered = [p for p in view.picks if p.answer is not None and p.proposal is not None]
     right, of = sum(p.answer == p.proposal for p in answered), len(answered)
-    if view.effort:
-        right, of = view.effort["accepted"], sum(view.effort.values()) - view.effort["deleted"]
+    if view.effort.proposed:  # of boxes each counts by itself
+        right, of = view.effort.accepted, view.effort.proposed
     return {
         "round": view.round,
         "labels": view.labels,
@@ -183,7 +201,6 @@ def _picks(rounds: Sequence[RoundView], picture_bytes: int, drawn: int) -> list[
             "cards": [_card(p, next(pictures)) for p in picks],
             "maps": _maps(r),
             "boxes": boxes,
-            "effort": r.effort,
         }
         for r, picks in zip(chosen, shown, strict=True)
     ]

@@ -10,6 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from labelwise.curves import Curve
+from labelwise.evaluate.effort import Effort
 from labelwise.records import Problem, Task
 
 
@@ -58,7 +59,7 @@ class RoundView:
     if the round is not evaluated yet. ``recall`` (0 to 1; of boxes the average precision) and ``support`` (test images
     or boxes) by class. ``confusion`` ``(C, C)`` holds counts, rows truth, columns prediction, in the order of
     ``RunView.classes``. ``class_counts`` are the labels so far by class; ``seconds`` by step. ``picks`` in rank order;
-    ``maps`` of some images chosen in. ``effort``: what annotators did to the boxes proposed in this round;
+    ``maps`` of some images chosen in. ``effort``: what annotators did to what was proposed;
     ``amounts``: the labels in further units.
     """
 
@@ -72,7 +73,7 @@ class RoundView:
     seconds: Mapping[str, float] = field(default_factory=dict)
     picks: tuple[PickView, ...] = ()
     maps: tuple[MapView, ...] = ()
-    effort: Mapping[str, int] = field(default_factory=dict)
+    effort: Effort = field(default_factory=Effort)
     amounts: Mapping[str, int] = field(default_factory=dict)
 
 

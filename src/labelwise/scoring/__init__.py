@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         object_frequency,
         objectness_least_confidence,
     )
+    from labelwise.scoring.reconstruction import mps, mps_ripu
     from labelwise.scoring.regions import region_impurity, ripu, ripu_pixel
     from labelwise.scoring.steadiness import consistency
     from labelwise.scoring.uncertainty import (
@@ -37,6 +38,8 @@ _HOME = {
     "margin": "uncertainty",
     "mean_std": "uncertainty",
     "missed_objects": "objects",
+    "mps": "reconstruction",
+    "mps_ripu": "reconstruction",
     "object_frequency": "objects",
     "objectness_least_confidence": "objects",
     "variance": "uncertainty",
@@ -58,6 +61,8 @@ __all__ = [
     "margin",
     "mean_std",
     "missed_objects",
+    "mps",
+    "mps_ripu",
     "object_frequency",
     "objectness_least_confidence",
     "region_impurity",

@@ -26,6 +26,7 @@ FIELDS = {
     "class_probs": "probs",
     "flipped": "flipped",
     "maps": "probs",
+    "reconstruction": "reconstruction",
 }
 _DISTRIBUTIONS = frozenset({"probs", "samples"})
 _FAINT = 0.05  # confidence below which a box says nothing, for the missed-object score of an image without detection
@@ -163,7 +164,7 @@ def _shape(prediction: Prediction, arrays: dict[str, NDArray[Any]]) -> tuple[int
     if prediction.of_objects:
         return (len(next(iter(arrays.values()))) if "samples" not in arrays else arrays["samples"].shape[1],)
     word, value = next(iter(arrays.items()))
-    own = 1 + (prediction.independent and word in _DISTRIBUTIONS)
+    own = (word != "reconstruction") + (prediction.independent and word in _DISTRIBUTIONS)
     return value.shape[(word == "samples") : value.ndim - own]
 
 

@@ -123,6 +123,25 @@ def classes_and_entropies(
 
 
 @compiled
+def softmax(flat: Any, steps: Any, number: int, first: int, stop: int, out: Any) -> None:
+    """The softmax of each element's logits into ``out`` ``(C, M)``; NaN where one is NaN or the highest not finite."""
+    block = np.zeros((number, BLOCK), np.float32)
+    best, total = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
+    for start in range(first, stop, BLOCK):
+        n = _load(flat, steps, start, stop, block)
+        best[:] = block[0]
+        for c in range(1, block.shape[0]):
+            row = block[c]
+            for j in range(BLOCK):
+                best[j] = row[j] if row[j] > best[j] else best[j]
+        _softmax(block, best, total)
+        for c in range(block.shape[0]):
+            part, row = out[c, start : start + n], block[c]
+            for j in range(n):
+                part[j] = row[j]
+
+
+@compiled
 def _softmax(block: Any, best: Any, total: Any) -> None:
     """Softmax over the classes of a block, in place; an element with NaN, or no finite maximum, becomes NaN."""
     total[:] = _ZERO

@@ -51,9 +51,11 @@ def on_arrays(function: Callable[..., Tensor]) -> Score:
 def _tensor(value: Any) -> Any:
     """A tensor of float32 or wider, sharing memory where it can; anything that is not an array passes through."""
     if isinstance(value, np.ndarray):
-        # torch warns about read-only memory (a memory map) and refuses negative strides and foreign byte order
-        native = np.require(value, value.dtype.newbyteorder("="), ["C", "W"])
-        value = torch.from_numpy(native)
+        # torch warns about read-only memory (a memory map) and refuses odd or negative strides and foreign byte order;
+        # maps whose classes lie apart in memory stay so
+        fits = all(step >= 0 and step % value.itemsize == 0 for step in value.strides)
+        usable = fits and value.flags.writeable and value.dtype.isnative
+        value = torch.from_numpy(value if usable else np.require(value, value.dtype.newbyteorder("="), ["C", "W"]))
     if not isinstance(value, Tensor):
         return value
     return value if value.dtype in (torch.float32, torch.float64) else value.to(torch.float32)

@@ -62,17 +62,34 @@ def region_rows(
     ``choose_regions``. Which rows of all images are asked about is then an ordinary selection: ``coral`` or
     ``herding`` with ``scores`` and ``embeddings=vectors`` gives regions both uncertain and different.
     """
-    maps = np.asarray(features)
-    if maps.ndim != 3 or 0 in maps.shape:
-        raise SelectionError(f"expected features of shape (h, w, d), but {name or 'the map'} has {maps.shape}")
+    _check_features(features, name)
     found = choose_regions(limit, scores, radius=radius, apart=apart, free=free, before=before, name=name)
     height, width = np.asarray(scores).shape
     boxes = found.boxes(radius, (height, width))
-    vectors = np.empty((len(found), maps.shape[2]), np.float32)
-    coarse, fine = np.array([maps.shape[1], maps.shape[0]]), np.array([width, height])
-    cells = np.hstack([boxes[:, :2] * coarse // fine, -(-boxes[:, 2:] * coarse // fine)])
+    vectors = box_means(features, boxes, (height, width), name=name)
+    return RegionRows(found.scores, vectors, np.full(len(found), image, np.int64), boxes, found.pixels)
+
+
+def box_means(features: Array, boxes: Array, shape: tuple[int, int], *, name: str | None = None) -> Vectors:
+    """The mean of ``features`` ``(h', w', d)`` over the cells that each box touches: ``(n, d)`` float32.
+
+    ``boxes`` is ``(n, 4)`` x0, y0, x1, y1, ends excluded, in an image of ``shape`` (h, w). Raises SelectionError,
+    naming the image, for features of another shape or that are not finite within a box.
+    """
+    maps = _check_features(features, name)
+    vectors = np.empty((len(boxes), maps.shape[2]), np.float32)
+    coarse, fine = np.array([maps.shape[1], maps.shape[0]]), np.array([shape[1], shape[0]])
+    corners = np.asarray(boxes, np.int64).reshape(-1, 4)
+    cells = np.hstack([corners[:, :2] * coarse // fine, -(-corners[:, 2:] * coarse // fine)])
     for row, (left, top, right, bottom) in enumerate(cells.tolist()):
         vectors[row] = maps[top:bottom, left:right].mean(axis=(0, 1), dtype=np.float64)
     if not np.isfinite(vectors).all():
         raise SelectionError(f"expected finite features, but {name or 'the map'} has others; look at its prediction")
-    return RegionRows(found.scores, vectors, np.full(len(found), image, np.int64), boxes, found.pixels)
+    return vectors
+
+
+def _check_features(features: Array, name: str | None) -> Array:
+    maps = np.asarray(features)
+    if maps.ndim != 3 or 0 in maps.shape:
+        raise SelectionError(f"expected features of shape (h, w, d), but {name or 'the map'} has {maps.shape}")
+    return maps

@@ -37,6 +37,7 @@ SCORE_VOCABULARY: Mapping[str, str] = {
     "probs": "(..., C) class probabilities, class axis last",
     "samples": "(S, ..., C) class probabilities of S stochastic passes",
     "maps": "(h, w, C) class probabilities of the pixels of one image",
+    "reconstruction": "(h, w) error of the pixels of one image, each hidden and reconstructed",
     "boxes": "(N, 4) x0, y0, x1, y1 of one image's objects, in pixels",
     "confidences": "(N,) 0 to 1, of one image's objects",
     "box_labels": "(N,) class indices of one image's objects",

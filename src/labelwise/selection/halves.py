@@ -2,29 +2,28 @@
 
 Points and centres are shifted by one mean and rounded. What rounding took from each is measured, so that by
 Cauchy-Schwarz no distance is less than a known bound; where that bound does not rule a centre out, its distance is
-computed. Products run on a GPU where torch has one; all else stays here.
+computed. Products run on a GPU where torch has one, or else on a processor that multiplies bfloat16 fast.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from llvmlite.binding import get_host_cpu_features
 from numba import njit
 from numpy.typing import NDArray
 
-from labelwise.selection.kernels import TINY, _meet, _rounded, slack
+from labelwise.selection import half_products
+from labelwise.selection.half_products import SIDE, tile
+from labelwise.selection.kernels import _CHUNK, TILE, TINY, _meet, _rounded, slack
 from labelwise.selection.picks import Rows, Vectors
 
-_CENTRES = 128  # columns of a product
-_ROWS = 256  # products have a multiple of so many rows
-_KEPT = 0.8  # share of the rows still looked at below which the others are left out of the next product
+_ON_GPU = 128  # columns of a product
 _LOADING = 5e12  # multiplications that are worth the seconds that loading torch takes
-ROUNDING = np.float32(2.02 * 2.0**-8)  # what rounding a product to bfloat16 takes from twice the product
+_ROUNDED = np.float32(2.02 * 2.0**-8)  # what rounding a product to bfloat16 takes from twice the product
+
+State = tuple[Any, ...]
 
 _compiled = njit(cache=True, nogil=True)
 _any_order = njit(cache=True, nogil=True, fastmath={"reassoc", "contract"}, inline="never")
@@ -33,104 +32,100 @@ _any_order = njit(cache=True, nogil=True, fastmath={"reassoc", "contract"}, inli
 def device(multiplications: float) -> str | None:
     """Where to multiply: on a GPU, on a processor that does bfloat16 fast, or None: nowhere.
 
-    None as well where torch is not loaded and so much work would not repay loading it.
+    No GPU is looked for where torch is not loaded and so much work would not repay loading it.
     """
-    if "torch" not in sys.modules and multiplications < _LOADING:
-        return None
-    features = get_host_cpu_features()
-    fast = features.get("avx512bf16", False) or features.get("amx-bf16", False)
-    import torch
+    if "torch" in sys.modules or multiplications >= _LOADING:
+        import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu" if fast else None
-
-
-@contextmanager
-def settings() -> Iterator[None]:
-    """Products in one thread each, since the work is shared out beforehand, and with sums in float32."""
-    import torch
-
-    threads, reduced = torch.get_num_threads(), torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
-    torch.set_num_threads(1)
-    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = reduced
+        if torch.cuda.is_available():
+            return "cuda"
+    return "cpu" if half_products.FAST else None
 
 
 class Halves:
     """Centres rounded to bfloat16, and the comparison of points with them."""
 
     def __init__(self, sample: Vectors, room: int, device: str) -> None:
-        import torch
-
-        self.sample, self.shift, self.count, self.device = sample, sample.mean(axis=0), 0, device
-        self.matrix = torch.empty((room, sample.shape[1]), dtype=torch.bfloat16, device=device)
-        self.squared, self.lost = np.empty((2, room), np.float32)
+        self.shift, self.count, self.device = sample.mean(axis=0), 0, device
+        room = _padded(room, SIDE)
+        self.bits = np.zeros((room, _padded(sample.shape[1])), np.uint16)
+        self.squared, self.lost = np.full(room, np.inf, np.float32), np.empty(room, np.float32)
+        self.rounding = _ROUNDED if device == "cuda" else np.float32(0)
+        self.sample = self.rounded(sample)[1:]
 
     def add(self, centres: Vectors) -> None:
         """Take further centres ``(g, d)``."""
         new = slice(self.count, self.count + len(centres))
-        self.matrix[new], self.squared[new], self.lost[new] = self.rounded(centres)
+        self.bits[new], self.squared[new], self.lost[new] = self.rounded(centres)
         self.count = new.stop
 
-    def rounded(self, points: Vectors) -> tuple[Any, Vectors, Vectors]:
-        """Shifted points as a bfloat16 matrix, their squared lengths, and the lengths of what rounding took."""
-        import torch
-
-        bits, squared, lost = np.empty(points.shape, np.uint16), *np.empty((2, len(points)), np.float32)
+    def rounded(self, points: Vectors) -> tuple[NDArray[np.uint16], Vectors, Vectors]:
+        """The bits of shifted points, their squared lengths, and the lengths of what rounding took."""
+        bits = np.zeros((len(points), _padded(points.shape[1])), np.uint16)
+        squared, lost = np.empty((2, len(points)), np.float32)
         _round(points, self.shift, bits, squared, lost)
-        return torch.from_numpy(bits).view(torch.bfloat16).to(self.device), squared, lost
+        return bits, squared, lost
 
     def typical_error(self) -> float:
         """About the most that is lost of a squared distance, beside the rounding of the product."""
-        return float(self.error(*self.rounded(self.sample)[1:]).max())
+        return float(self.error(*self.sample).max())
 
     def error(self, squared: Vectors, lost: Vectors) -> Vectors:
         """What is lost of each point's squared distances before the product is rounded, a little too much."""
-        longest, worst = float(self.squared[: self.count].max()) ** 0.5, float(self.lost[: self.count].max())
-        length = np.sqrt(squared) * 1.001
-        by_rounding = 2.02 * (lost * longest + (length + lost) * worst)
-        by_adding = 4 * slack(len(self.shift)) * (length + longest) ** 2
-        found: Vectors = (by_rounding + by_adding + TINY).astype(np.float32)
+        found: Vectors = _error(np.sqrt(squared) * np.float32(1.001), lost, *self.limits())
         return found
 
-    def products(self, matrix: Any, tile: slice) -> NDArray[np.uint16]:
-        """The bits of the products of a bfloat16 matrix with some of the centres, ``(b, g)``."""
-        import torch
+    def limits(self) -> tuple[np.float32, np.float32, np.float32]:
+        """The length of the longest centre, the most that rounding took of one, and what adding takes."""
+        longest, worst = self.squared[: self.count].max() ** 0.5, self.lost[: self.count].max()
+        return np.float32(longest * 1.001), worst, np.float32(4 * slack(len(self.shift)))
 
-        found: NDArray[np.uint16] = torch.mm(matrix, self.matrix[tile].T).view(torch.int16).cpu().numpy()
-        return found.view(np.uint16)
+    def products(self, part: slice, others: slice) -> Vectors:
+        """The products of some of the centres with others, ``(b, g)``."""
+        if self.device == "cuda":
+            return _on_gpu(self.bits[part], self.bits[others])
+        out: Vectors = np.empty((part.stop - part.start, others.stop - others.start), np.float32)
+        half_products.products(self.bits, part.start, self.bits, others.start, out)
+        return out
 
-    def refresh(self, points: Vectors, centres: Vectors, state: tuple[Any, ...], limit: Vectors, margin: float) -> None:
-        """As ``kernels.refresh`` with all centres; ``state`` is bound, seen (ascending), near, second of the points."""
-        import torch
-
-        whole, squared, lost = self.rounded(points)
-        error, seen, bound = self.error(squared, lost), state[1].copy(), state[0]
-        room = torch.empty((len(points) + _ROWS, points.shape[1]), dtype=whole.dtype, device=whole.device)
-        matrix, rows, entered, end = whole, np.arange(0), 0, int(seen[0])
-        while end < self.count:
-            end = min(end + _CENTRES, self.count)
-            tile = slice(max(0, end - _CENTRES), end)
-            before, entered = entered, int(np.searchsorted(seen, end))
-            left = np.flatnonzero(bound[:entered] >= limit[:entered])
-            if not len(left):
-                continue
-            if entered > before or len(left) < _KEPT * len(rows):
-                rows = _padded(left)
-                some = torch.from_numpy(rows).to(whole.device)
-                matrix = torch.index_select(whole, 0, some, out=room[: len(rows)])
-            _meet_product(  # type: ignore[call-arg]
-                self.products(matrix, tile), points, rows, squared - error, centres[tile], self.squared[tile],
-                tile.start, limit, *state, margin,
+    def refresh(
+        self, vectors: Vectors, rows: Rows, state: State, limit: Vectors, centres: Vectors, margin: float
+    ) -> None:
+        """As ``kernels.refresh`` with all centres so far; ``state`` is bound, seen (ascending), near, second."""
+        if self.device == "cuda":
+            self._refresh_on_gpu(vectors[rows], state, limit, centres, margin)
+        else:
+            _refresh(  # type: ignore[call-arg]
+                vectors, rows, self.shift, self.limits(), self.bits, self.squared, centres, self.count, limit, *state,
+                margin,
             )  # fmt: skip
 
+    def _refresh_on_gpu(self, points: Vectors, state: State, limit: Vectors, centres: Vectors, margin: float) -> None:
+        bits, squared, lost = self.rounded(points)
+        own, seen, bound = squared - self.error(squared, lost), state[1].copy(), state[0]
+        end = int(seen[0])
+        while end < self.count:
+            part = slice(end, min(end + _ON_GPU, self.count))
+            end = part.stop
+            entered = int(np.searchsorted(seen, end))
+            rows = np.flatnonzero(bound[:entered] >= limit[:entered])
+            if len(rows):
+                _meet_product(  # type: ignore[call-arg]
+                    _on_gpu(bits[rows], self.bits[part]), self.rounding, points, rows, own, centres[part],
+                    self.squared[part], part.start, limit, *state, margin,
+                )  # fmt: skip
 
-def _padded(rows: Rows) -> Rows:
-    """Rows with the last one repeated: torch prepares products anew for every new shape, so there are few shapes."""
-    return np.concatenate([rows, np.repeat(rows[-1:], -len(rows) % _ROWS)])
+
+def _on_gpu(points: NDArray[np.uint16], centres: NDArray[np.uint16]) -> Vectors:
+    import torch
+
+    left, right = (torch.from_numpy(bits).view(torch.bfloat16).cuda() for bits in (points, centres))
+    found: Vectors = torch.mm(left, right.T).float().cpu().numpy()
+    return found
+
+
+def _padded(size: int, step: int = half_products.LANES) -> int:
+    return -(-size // step) * step
 
 
 @_any_order
@@ -139,9 +134,10 @@ def _round_row(point: Any, shift: Any, bits: Any, row: Any, row_bits: Any, back:
     for k in range(point.shape[0]):
         row[k] = point[k] - shift[k]
     for k in range(point.shape[0]):  # to the nearest, and to the even one of two
-        half = (row_bits[k] + np.uint32(0x7FFF) + ((row_bits[k] >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
-        bits[k] = half
-        back_bits[k] = half << np.uint32(16)
+        odd = np.uint32((row_bits[k] >> np.uint32(16)) & np.uint32(1))
+        back_bits[k] = np.uint32(row_bits[k] + np.uint32(odd + np.uint32(0x7FFF))) & np.uint32(0xFFFF0000)
+    for k in range(point.shape[0]):
+        bits[k] = np.uint16(back_bits[k] >> np.uint32(16))
     squared, lost = np.float32(0), np.float32(0)
     for k in range(point.shape[0]):
         squared += row[k] * row[k]
@@ -152,42 +148,106 @@ def _round_row(point: Any, shift: Any, bits: Any, row: Any, row_bits: Any, back:
 @_compiled
 def _round(points: Any, shift: Any, bits: Any, squared: Any, lost: Any) -> None:
     row, back = np.empty(points.shape[1], np.float32), np.empty(points.shape[1], np.float32)
-    row_bits, back_bits = row.view(np.uint32), back.view(np.uint32)
     for i in range(points.shape[0]):
-        squared[i], gone = _round_row(points[i], shift, bits[i], row, row_bits, back, back_bits)
+        squared[i], gone = _round_row(points[i], shift, bits[i], row, row.view(np.uint32), back, back.view(np.uint32))
         lost[i] = np.sqrt(gone) * np.float32(1.001)
 
 
+@_compiled
+def _error(length: Any, lost: Any, longest: Any, worst: Any, adding: Any) -> Any:
+    """What is lost of squared distances: by rounding points and centres (Cauchy-Schwarz), and by adding."""
+    by_rounding = np.float32(2.02) * (lost * longest + (length + lost) * worst)
+    return by_rounding + adding * (length + longest) * (length + longest) + np.float32(TINY)
+
+
+@_compiled
+def _refresh(
+    vectors: Any, rows: Any, shift: Any, limits: Any, matrix: Any, squared: Any, centres: Any, count: int,
+    limit: Any, bound: Any, seen: Any, near: Any, second: Any, margin: float,
+) -> None:  # fmt: skip
+    """As ``kernels.refresh``, but only what rounded products do not rule out is compared."""
+    width = vectors.shape[1]
+    bits = np.zeros((_CHUNK, matrix.shape[1]), np.uint16)
+    row, back, own = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(_CHUNK, np.float32)
+    waiting, found = np.empty(_CHUNK, np.int64), np.empty((SIDE, SIDE), np.float32)
+    for start in range(0, rows.shape[0], _CHUNK):
+        stop = min(start + _CHUNK, rows.shape[0])
+        for i in range(start, stop):
+            own[i - start], gone = _round_row(
+                vectors[rows[i]], shift, bits[i - start], row, row.view(np.uint32), back, back.view(np.uint32)
+            )
+            length, lost = np.sqrt(own[i - start]) * np.float32(1.001), np.sqrt(gone) * np.float32(1.001)
+            own[i - start] -= _error(length, lost, *limits)
+        for begin in range(seen[start] // SIDE * SIDE, count, TILE):
+            end = min(begin + TILE, count)
+            n = 0
+            for i in range(start, stop):
+                if bound[i] >= limit[i] and seen[i] < end:
+                    waiting[n] = i - start
+                    n += 1
+            for u in range(0, n, SIDE):
+                p, q = waiting[u], waiting[min(u + 1, n - 1)]
+                r, s = waiting[min(u + 2, n - 1)], waiting[min(u + 3, n - 1)]
+                for j in range(begin, end, SIDE):
+                    tile(bits, p, q, r, s, matrix, j, found)
+                    for v in range(min(SIDE, n - u)):
+                        i = start + waiting[u + v]
+                        if _may_be_near(found, v, own[i - start] - bound[i], squared, j):
+                            _look(
+                                i, vectors[rows[i]], j, min(j + SIDE, end), centres, bound, seen, near, second, margin
+                            )
+            for u in range(n):
+                seen[start + waiting[u]] = end
+
+
+@_compiled
+def _may_be_near(products: Any, v: int, least: Any, squared: Any, first: int) -> Any:
+    """Whether the products of a tile's point do not rule out that a centre is as near as the nearest."""
+    a = squared[first] - np.float32(2) * products[v, 0] + least > 0
+    b = squared[first + 1] - np.float32(2) * products[v, 1] + least > 0
+    c = squared[first + 2] - np.float32(2) * products[v, 2] + least > 0
+    d = squared[first + 3] - np.float32(2) * products[v, 3] + least > 0
+    return not (a & b & c & d)
+
+
+@_compiled
+def _look(
+    i: int, point: Any, first: int, end: int, centres: Any, bound: Any, seen: Any, near: Any, second: Any, margin: float
+) -> None:
+    """Compare a point with the centres of a tile that it has not seen."""
+    for j in range(max(first, seen[i]), end):
+        distance = _rounded(point, centres[j])
+        if not distance > bound[i] * (1 + margin):
+            _meet(i, distance, j, bound, near, second, margin)
+
+
 @_any_order
-def lowest(product: Any, shift: Any, rounding: Any, own: Any, centres: Any, wide: Any, wide_bits: Any, low: Any) -> Any:
+def lowest(product: Any, rounding: Any, own: Any, centres: Any, low: Any) -> Any:
     """What the squared distances of one point are at least, from its row of products; the least of them.
 
-    ``own`` is the point's squared length less its error, ``centres`` the squared lengths of the centres; ``wide_bits``
-    are the bits of ``wide``. Products are bits of float32 without the ``shift`` lowest, and off by ``rounding`` / 2.
+    ``own`` is the point's squared length less its error, ``centres`` the squared lengths of the centres; products are
+    off by at most ``rounding`` / 2 of their size.
     """
     least = np.float32(np.inf)
     for j in range(product.shape[0]):
-        wide_bits[j] = np.uint32(product[j]) << shift
-    for j in range(product.shape[0]):
-        low[j] = own + centres[j] - np.float32(2) * wide[j] - abs(wide[j]) * rounding
+        low[j] = own + centres[j] - np.float32(2) * product[j] - abs(product[j]) * rounding
         least = min(least, low[j])
     return least
 
 
 @_compiled
 def _meet_product(
-    product: Any, points: Any, rows: Any, own: Any, centres: Any, squared: Any, first: int, limit: Any,
+    product: Any, rounding: Any, points: Any, rows: Any, own: Any, centres: Any, squared: Any, first: int, limit: Any,
     bound: Any, seen: Any, near: Any, second: Any, margin: float,
 ) -> None:  # fmt: skip
     count = product.shape[1]
-    wide, low = np.empty(count, np.float32), np.empty(count, np.float32)
-    wide_bits = wide.view(np.uint32)
+    low = np.empty(count, np.float32)
     for u in range(rows.shape[0]):
         i = rows[u]
         if bound[i] < limit[i] or seen[i] >= first + count:
             continue
         done = first + count
-        if not lowest(product[u], np.uint32(16), ROUNDING, own[i], squared, wide, wide_bits, low) > bound[i]:
+        if not lowest(product[u], rounding, own[i], squared, low) > bound[i]:
             for j in range(max(0, seen[i] - first), count):
                 if not low[j] > bound[i]:
                     found = _rounded(points[i], centres[j])

@@ -86,6 +86,21 @@ def exact(x: Any, y: Any) -> Any:
 
 
 @_compiled
+def add_up(vectors: Any, rows: Any, total: Any) -> None:
+    """Add these rows to ``total`` ``(d,)``, in their order."""
+    for i in rows:
+        for k in range(total.shape[0]):
+            total[k] += vectors[i, k]
+
+
+@_compiled
+def distances_to(point: Any, vectors: Any, rows: Any, value: Any) -> None:
+    """Exact squared distances of these rows to one point."""
+    for i in range(rows.shape[0]):
+        value[i] = exact(vectors[rows[i]], point)
+
+
+@_compiled
 def refresh(
     vectors: Any, rows: Any, bound: Any, seen: Any, near: Any, second: Any, limit: Any, centres: Any, first: int,
     margin: float,

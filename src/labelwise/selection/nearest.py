@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_info
 
 from labelwise.selection import halves, kernels
-from labelwise.selection.picks import Array, Doubles, Rows, Vectors, chunks
+from labelwise.selection.picks import Array, Doubles, Rows, Vectors, chunks, compiled_rows
 
 Numbers = NDArray[np.int32]
 
 _BYTES = 1 << 21  # of points that are gathered at a time: within the last-level cache, with several threads too
 _GROUP = 256  # centres that are gathered at a time
-_MANY = 500  # centres not seen from which products of halves are faster than single distances
+_MANY = 32  # centres not seen from which products of halves are faster than single distances
 _FEW = 256  # points for which products are not worth preparing
 _FAR = 8.0  # how many times what halves lose a limit must be, so that they can tell much
 
@@ -81,7 +81,7 @@ class Bounds:
         if self.device and np.count_nonzero(many) >= _FEW:
             products = self._halves(self.device)
             many &= limits > _FAR * products.typical_error()
-            self._in_parts(positions[many], limits[many], 2 * self.step, products)
+            self._in_parts(positions[many], limits[many], self.step, products)
             positions, limits = positions[~many], limits[~many]
         self._in_parts(positions, limits, self.step, None)
 
@@ -102,22 +102,20 @@ class Bounds:
         order = np.argsort(self.seen[positions], kind="stable")
         positions, limits = positions[order], limits[order]
         parts = list(chunks(len(positions), size))
-        settings = nullcontext if products is None else halves.settings
-        in_threads(lambda part: self._refresh(positions[part], limits[part], products), parts, settings)
+        in_threads(lambda part: self._refresh(positions[part], limits[part], products), parts)
 
     def _refresh(self, positions: Rows, limits: Vectors, products: halves.Halves | None) -> None:
         all_state = (self.bound, self.seen, self.near, self.second)
         state = tuple(values[positions] for values in all_state)
-        if products is not None:
-            products.refresh(self.gather(self.candidates[positions]), self.near_by, state, limits, self.margin)
-        else:
-            self._one_by_one(self.candidates[positions], state, limits)
+        self._compare(self.candidates[positions], state, limits, products)
         for values, new in zip(all_state, state, strict=True):
             values[positions] = new
 
-    def _one_by_one(self, rows: Rows, state: tuple[Array, ...], limits: Vectors) -> None:
-        plain = self.vectors.dtype == np.float32 and self.vectors.flags.c_contiguous
-        vectors, rows = (self.vectors, rows) if plain else (self.gather(rows), np.arange(len(rows)))
+    def _compare(self, rows: Rows, state: tuple[Array, ...], limits: Vectors, products: halves.Halves | None) -> None:
+        vectors, rows = compiled_rows(self.vectors, rows)
+        if products is not None:
+            products.refresh(vectors, rows, state, limits, self.near_by, self.margin)
+            return
         for start in range(int(state[1][0]), self.count, _GROUP):
             group = self.gather(self.centres[start : min(start + _GROUP, self.count)])
             kernels.refresh(vectors, rows, *state, limits, group, start, self.margin)  # type: ignore[call-arg, arg-type]

@@ -42,32 +42,30 @@ def nearest_others(embeddings: Array, rows: Rows, k: int) -> tuple[Rows, Doubles
     def work(part: slice) -> None:
         _search(part, products, vectors, own, nearest[part], squared[part])
 
-    settings = halves.settings if device else lambda: threadpool_limits(1, user_api="blas")
-    in_threads(work, list(chunks(total, _POINTS)), settings)
+    # the work is shared out beforehand, so products take one thread each
+    in_threads(work, list(chunks(total, _POINTS)), lambda: threadpool_limits(1, user_api="blas"))
     return nearest, squared
 
 
 class _Halved:
     """Products of vectors rounded to bfloat16: fast on some processors."""
 
-    lost_bits, rounding = np.uint32(16), halves.ROUNDING
-
     def __init__(self, vectors: Vectors, rows: Rows, device: str) -> None:
         self.halves = halves.Halves(vectors[rows[:: max(1, len(rows) // 1024)]], len(rows), device)
         for part in chunks(len(rows), _POINTS):
             self.halves.add(vectors[rows[part]])
-        self.squared = self.halves.squared
+        self.squared, self.rounding = self.halves.squared, self.halves.rounding
         self.error = self.halves.error(self.halves.squared, self.halves.lost)
 
-    def of(self, part: slice, others: slice) -> Array:
-        """The bits of the products of some rows with others."""
-        return self.halves.products(self.halves.matrix[part], others)
+    def of(self, part: slice, others: slice) -> Vectors:
+        """The products of some rows with others."""
+        return self.halves.products(part, others)
 
 
 class _Plain:
     """Products in float32: on every processor."""
 
-    lost_bits, rounding = np.uint32(0), np.float32(0)
+    rounding = np.float32(0)
 
     def __init__(self, vectors: Vectors, rows: Rows) -> None:
         self.centred = vectors[rows]
@@ -77,9 +75,10 @@ class _Plain:
         most = 4 * slack(vectors.shape[1]) * (length + length.max()) ** 2 + TINY
         self.error: Vectors = most.astype(np.float32)
 
-    def of(self, part: slice, others: slice) -> Array:
-        """The bits of the products of some rows with others."""
-        return (self.centred[part] @ self.centred[others].T).view(np.uint32)
+    def of(self, part: slice, others: slice) -> Vectors:
+        """The products of some rows with others."""
+        found: Vectors = self.centred[part] @ self.centred[others].T
+        return found
 
 
 def _search(
@@ -94,7 +93,7 @@ def _search(
     error, own = products.error[part], products.squared[part] - products.error[part]
     for others in chunks(len(rows), _OTHERS):
         _meet(
-            products.of(part, others), products.lost_bits, products.rounding, own, error, products.squared[others],
+            products.of(part, others), products.rounding, own, error, products.squared[others],
             part.start, others.start, vectors, rows, *state,
         )  # fmt: skip
     for u in range(size):
@@ -103,7 +102,7 @@ def _search(
 
 @_compiled
 def _meet(
-    product: Any, lost_bits: Any, rounding: Any, own: Any, error: Any, others: Any, first: int, first_other: int,
+    product: Any, rounding: Any, own: Any, error: Any, others: Any, first: int, first_other: int,
     vectors: Any, rows: Any, most: Any, waiting: Any, lows: Any, count: Any, nearest: Any, squared: Any,
 ) -> None:  # fmt: skip
     """Look through the products of some rows with others.
@@ -112,16 +111,15 @@ def _meet(
     they are at least in ``lows``; ``nearest`` and ``squared`` what is decided.
     """
     width, k = product.shape[1], most.shape[1]
-    wide, low = np.empty(width, np.float32), np.empty(width, np.float32)
-    wide_bits = wide.view(np.uint32)
+    low = np.empty(width, np.float32)
     for u in range(product.shape[0]):
         limit = _limit(u, most, squared)
-        if halves.lowest(product[u], lost_bits, rounding, own[u], others, wide, wide_bits, low) > limit:
+        if halves.lowest(product[u], rounding, own[u], others, low) > limit:
             continue
         for j in range(width):
             if low[j] > limit or first_other + j == first + u:
                 continue
-            high = low[j] + np.float32(2.001) * (error[u] + abs(wide[j]) * rounding)
+            high = low[j] + np.float32(2.001) * (error[u] + abs(product[u, j]) * rounding)
             if high < most[u, k - 1]:
                 at = k - 1
                 while at > 0 and most[u, at - 1] > high:

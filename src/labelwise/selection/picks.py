@@ -189,6 +189,13 @@ def squared_distances(vectors: Array, rows: Rows, point: Array) -> Doubles:
     return out
 
 
+def compiled_rows(vectors: Array, rows: Rows) -> tuple[Vectors, Rows]:
+    """Rows as compiled code reads them, in an array of float32: the vectors themselves, or a copy of these rows."""
+    if vectors.dtype == np.float32 and vectors.flags.c_contiguous:
+        return vectors, rows
+    return np.take(vectors, rows, axis=0).astype(np.float32, copy=False), np.arange(len(rows))
+
+
 def chunks(total: int, size: int) -> Iterator[slice]:
     """Consecutive slices that cover range(total)."""
     for start in range(0, total, size):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwise.errors import ConfigError, SelectionError
-from labelwise.selection.picks import Array, Doubles, Rows, check_scores, descending
+from labelwise.selection.picks import Array, Doubles, Rows, Vectors, check_scores, descending
 from labelwise.selection.places import check_number, read_map
 
 
@@ -61,6 +61,30 @@ def score_superpixels(
     if reduce == "mean":
         totals = totals / np.maximum(pixels, 1)
     return totals, np.asarray(pixels, np.int64)
+
+
+def superpixel_means(features: Array, ids: Array) -> Vectors:
+    """The mean of the features over the pixels of each superpixel: ``(m, d)`` float32.
+
+    ``features`` is ``(h', w', d)``, as large as ``ids`` ``(h, w)`` or coarser: a pixel has those of the cell that it
+    lies in. Pixels with an id below 0 belong to none; a superpixel without pixels has zeros. Raises SelectionError if
+    a feature that counts is not finite.
+    """
+    from scipy.sparse import coo_array
+
+    maps, numbers = np.asarray(features), np.asarray(ids)
+    (height, width), (high, wide) = numbers.shape, maps.shape[:2]
+    rows = np.arange(height) * high // height
+    columns = np.arange(width) * wide // width
+    cells = (rows[:, None] * wide + columns)[numbers >= 0]
+    owners = numbers[numbers >= 0].astype(np.int64)
+    count = int(owners.max()) + 1 if len(owners) else 0
+    weights = coo_array((np.ones(len(owners)), (owners, cells)), shape=(count, high * wide)).tocsr()
+    totals = weights @ maps.reshape(high * wide, -1).astype(np.float64)
+    means = totals / np.maximum(np.bincount(owners, minlength=count), 1)[:, None]
+    if not np.isfinite(means).all():
+        raise SelectionError("expected finite features, found others in a superpixel; look at the prediction")
+    return np.asarray(means, np.float32)
 
 
 def choose_superpixels(n: int, scores: Array, pixels: Array, *, budget: int | None = None) -> Rows:

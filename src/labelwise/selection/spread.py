@@ -6,8 +6,8 @@ import numpy as np
 
 from labelwise.errors import SelectionError
 from labelwise.selection.farthest import farthest
-from labelwise.selection.kernels import too_near
-from labelwise.selection.nearest import Bounds
+from labelwise.selection.kernels import add_up, distances_to, too_near
+from labelwise.selection.nearest import Bounds, in_threads
 from labelwise.selection.picks import (
     Array,
     Doubles,
@@ -16,12 +16,12 @@ from labelwise.selection.picks import (
     check_scores,
     check_stored,
     chunks,
+    compiled_rows,
     count,
-    squared_distances,
 )
 from labelwise.selection.weighted import coral_picks, grown, selected_from, shares
 
-_LOT = 2048  # candidates that are compared with all taken before at a time
+_LOT = 2048  # candidates that are handled at a time
 
 
 def k_center(n: int, candidates: Rows, labelled: Rows, embeddings: Array, *, least_distance: float = 0.0) -> Picks:
@@ -188,7 +188,16 @@ def _coral_weights(
 
 def most_central(vectors: Array, candidates: Rows) -> int:
     """Position of the candidate nearest the candidates' mean."""
-    total = np.zeros(vectors.shape[1])
-    for part in chunks(len(candidates), 2048):
-        total += vectors[candidates[part]].sum(axis=0, dtype=np.float64)
-    return int(np.argmin(squared_distances(vectors, candidates, total / len(candidates))))
+    parts = list(chunks(len(candidates), _LOT))
+    totals, squared = np.zeros((len(parts), vectors.shape[1])), np.empty(len(candidates))
+
+    def add(part: slice) -> None:
+        add_up(*compiled_rows(vectors, candidates[part]), totals[part.start // _LOT])
+
+    def compare(part: slice) -> None:
+        distances_to(mean, *compiled_rows(vectors, candidates[part]), squared[part])
+
+    in_threads(add, parts)
+    mean = totals.sum(axis=0) / len(candidates)
+    in_threads(compare, parts)
+    return int(np.argmin(squared))

@@ -21,8 +21,8 @@ def check_score(function: Callable[..., Any], **options: Any) -> None:
     who = name_of(function)
     names = accepted(lambda: needs(function, SCORE_VOCABULARY), who)
     require(bool(names), f"{who}: expected a parameter named {' or '.join(SCORE_VOCABULARY)}, found none")
-    if "maps" in names:
-        _check_map_score(lambda **given: function(**given, **options), who)
+    if names & {"maps", "reconstruction"}:
+        _check_map_score(lambda **given: function(**given, **options), names, who)
         return
     if names & OBJECT_WORDS:
         _check_object_score(lambda **given: function(**given, **options), names, who)
@@ -53,16 +53,22 @@ def check_score(function: Callable[..., Any], **options: Any) -> None:
     )
 
 
-def _check_map_score(function: Callable[..., Any], who: str) -> None:
+def _check_map_score(function: Callable[..., Any], names: frozenset[str], who: str) -> None:
     """A score of maps gives one finite number per pixel, whatever the size of the map."""
     for height, width in ((7, 5), (1, 1)):
-        maps = np.random.default_rng(0).dirichlet(np.full(4, 0.5), (height, width)).astype(np.float32)
-        kept = maps.copy()
-        scores = np.asarray(function(maps=maps))
+        rng = np.random.default_rng(0)
+        both = {
+            "maps": rng.dirichlet(np.full(4, 0.5), (height, width)).astype(np.float32),
+            "reconstruction": rng.random((height, width), dtype=np.float32),
+        }
+        given = {name: both[name] for name in names}
+        kept = {name: array.copy() for name, array in given.items()}
+        scores = np.asarray(function(**given))
         require(scores.shape == (height, width), f"{who}: expected a score per pixel, found shape {scores.shape}")
         require(bool(np.isfinite(scores).all()), f"{who}: expected finite scores, found {scores.tolist()}")
-        require(np.array_equal(maps, kept), f"{who}: expected maps to stay as they are, but they were changed")
-        require(np.array_equal(scores, np.asarray(function(maps=maps))), f"{who}: expected the same scores twice")
+        for name, array in given.items():
+            require(np.array_equal(array, kept[name]), f"{who}: expected {name} to stay as it is, but it was changed")
+        require(np.array_equal(scores, np.asarray(function(**given))), f"{who}: expected the same scores twice")
 
 
 def _check_object_score(function: Callable[..., Any], names: frozenset[str], who: str) -> None:

@@ -125,6 +125,11 @@ def check_segmentation_model(make: Callable[[], Model], folder: Path) -> None:
     again = maps(other, fit(other, sparse, "second"), samples)
     require(np.allclose(again, whole, atol=1e-3), "expected the same maps from two trainings with one seed")
     maps(other, fit(other, [*dense[:3], *sparse[3:]], "mixed"), samples)
+    if "embeddings" in model.provides:
+        found = list(model.predict(checkpoint, samples[:2], want=frozenset({"embeddings"})))
+        shapes = {None if p.embedding is None else p.embedding.shape for p in found}
+        flat = len(shapes) == 1 and len(next(iter(shapes)) or ()) == 3
+        require(flat, f"expected embeddings of one shape (h, w, d) for images of one size, found {shapes}")
 
 
 def _some_pixels(target: Target, classes: tuple[str, ...], seed: int) -> Target:

@@ -51,9 +51,9 @@ def make_settings(method: str, epochs: int, given: Mapping[str, Any]) -> Setting
 
     Raises ConfigError for an unknown method or name, or a value that does not fit.
     """
-    need_lightly()
     if method not in METHODS:
         raise ConfigError(f"unknown method {method!r}: {suggest(method, METHODS)}")
+    need_lightly()
     own = inspect.signature(Settings, eval_str=True).parameters
     views, loss = view_options(method), loss_options(method)
     found: dict[str, dict[str, Any]] = {"own": {}, "views": {}, "loss": {}}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import ConcatDataset
 from mmengine.registry import DATASETS
+from numpy.typing import NDArray
 
 from labelwise import mmlab
 from labelwise.data.masks import target_mask, void_of
@@ -21,8 +23,11 @@ from labelwise.records import Labelled
 class Burn(BaseTransform):  # type: ignore[misc]
     """Puts the labels of an image, at its own size, where its ground truth would be; all else is ``ignore_index``."""
 
-    def __init__(self, labelled: Mapping[str, Labelled], classes: Sequence[str], ignore_index: int) -> None:
+    def __init__(
+        self, labelled: Mapping[str, Labelled], classes: Sequence[str], ignore_index: int, keep_points: bool = True
+    ) -> None:
         self.labelled, self.classes, self.ignore_index = labelled, classes, ignore_index
+        self.keep_points = keep_points and any(x.target.mask is None for x in labelled.values())
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Set ``gt_seg_map``. Raises ModelError if the picture was loaded with another size than it was labelled."""
@@ -65,18 +70,54 @@ def burnt(pipeline: Sequence[Any], burn: Burn) -> list[Any]:
 def restricted(dataset: Any, burn: Burn) -> Any:
     """The training dataset a configuration describes, built with its wrappers, holding only the labelled images."""
     if isinstance(dataset, (list, tuple)):
-        return ConcatDataset([restricted(one, burn) for one in dataset])
+        found = [one for one in (restricted(inner, burn) for inner in dataset) if len(one)]
+        return ConcatDataset(found) if found else _Nothing()
     if "dataset" in dataset:
         inner = restricted(dataset["dataset"], burn)
+        if not len(inner):
+            return inner
         if mmlab.type_name(dataset["type"]) == "MultiImageMixDataset":
             inner = ConcatDataset([inner])
         return DATASETS.build({**dataset, "dataset": inner})
     if "datasets" in dataset:
-        found = [restricted(one, burn) for one in dataset["datasets"]]
-        return DATASETS.build({**dataset, "datasets": [one for one in found if len(one)]})
+        found = [one for one in (restricted(inner, burn) for inner in dataset["datasets"]) if len(one)]
+        return DATASETS.build({**dataset, "datasets": found}) if found else _Nothing()
     plain = DATASETS.build({**dataset, "pipeline": burnt(dataset.get("pipeline", []), burn), "lazy_init": False})
+    if burn.keep_points:
+        _keep_points(getattr(plain.pipeline, "transforms", []), burn.ignore_index)
     rows = [i for i in range(len(plain)) if place_of(plain.get_data_info(i)["img_path"]) in burn.labelled]
     return plain.get_subset(rows) if rows else _Nothing()
+
+
+def _keep_points(transforms: Sequence[Any], ignore_index: int) -> None:
+    """Let every transform that scales label maps keep their points, also those inside other transforms."""
+    for step in transforms:
+        inner = [v for v in vars(step).values() if isinstance(v, BaseTransform)]
+        nested = getattr(step, "transforms", None)
+        _keep_points([*inner, *(nested if isinstance(nested, (list, tuple)) else [])], ignore_index)
+        if hasattr(step, "_resize_seg"):
+            step._resize_seg = partial(_resized, step._resize_seg, ignore_index)
+
+
+def _resized(resize: Callable[[dict[str, Any]], None], ignore_index: int, results: dict[str, Any]) -> None:
+    """Scale the label maps, and put back each label that went lost."""
+    before = {key: results[key] for key in results.get("seg_fields", []) if results.get(key) is not None}
+    resize(results)
+    for key, labels in before.items():
+        results[key] = with_points(labels, results[key], ignore_index)
+
+
+def with_points(labels: NDArray[Any], scaled: NDArray[Any], ignore_index: int) -> NDArray[Any]:
+    """A map that was ``scaled`` from ``labels`` ``(h, w)`` to the nearest pixel, without any label lost.
+
+    Where a labelled pixel falls on one that has none it gives it its own; of several on one pixel the last one counts.
+    """
+    y, x = np.nonzero(labels != ignore_index)
+    down, right = y * scaled.shape[0] // labels.shape[0], x * scaled.shape[1] // labels.shape[1]
+    lost = scaled[down, right] == ignore_index
+    found = scaled.copy()
+    found[down[lost], right[lost]] = labels[y[lost], x[lost]]
+    return found
 
 
 class _Nothing:

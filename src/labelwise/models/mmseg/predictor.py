@@ -23,9 +23,13 @@ from labelwise.records import Prediction, Sample
 class Predictor:
     """The network of a checkpoint with the test pipeline of its configuration."""
 
-    def __init__(self, config: Any, checkpoint: Path) -> None:
+    def __init__(self, config: Any, checkpoint: Path, flip: bool = False) -> None:
+        self.flip = flip
         with mmlab.scope(config):
-            self.pipeline = Compose(_test_pipeline(config))
+            from labelwise.models.mmseg import multitask  # in the scope, where nothing is printed
+
+            multitask.register()
+            self.pipeline = Compose(looking_pipeline(config))
             network = MODELS.build(_without_weights(config))
             network = revert_sync_batchnorm(network)
         network.load_state_dict(load_file(checkpoint / "network.safetensors"))
@@ -42,13 +46,25 @@ class Predictor:
     def predict(self, sample: Sample, data: Any, want: Want, passes: int) -> Prediction:
         """The prediction of one picture, with ``samples`` ``(passes, h, w, C)`` if they are wanted."""
         outputs: dict[str, Any] = {}
-        if "probs" in want:
+        if "embeddings" in want:
+            outputs["probs"], outputs["embedding"] = self._with_features(sample, data)
+        elif "probs" in want:
             outputs["probs"] = self._probs(sample, data)
         if "samples" in want:
             outputs["samples"] = self._samples(sample, data, passes)
+        if "reconstruction" in want:
+            outputs["reconstruction"] = self._errors(sample, data)
         return Prediction(sample.id, **outputs)
 
     def _probs(self, sample: Sample, data: Any) -> NDArray[np.float32]:
+        """Class probabilities; with ``flip`` the mean of the picture's and of its mirror image's."""
+        probs = self._seen(sample, data)
+        if self.flip:
+            mirrored = {**data, "inputs": data["inputs"].flip(-1)}
+            probs = np.asarray((probs + self._seen(sample, mirrored)[:, ::-1]) / 2, np.float32)
+        return probs
+
+    def _seen(self, sample: Sample, data: Any) -> NDArray[np.float32]:
         batch = {"inputs": [data["inputs"]], "data_samples": [data["data_samples"].clone()]}
         with torch.inference_mode():
             logits = self.network.test_step(batch)[0].seg_logits.data.float()
@@ -65,6 +81,39 @@ class Predictor:
         else:
             probs = logits.softmax(dim=0)
         return np.asarray(probs.permute(1, 2, 0).contiguous().cpu().numpy())
+
+    def _with_features(self, sample: Sample, data: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Probabilities, and what the last layer of the decode head sees as a map ``(h', w', d)``."""
+        head = self.network.decode_head
+        last = getattr(head[-1] if isinstance(head, torch.nn.ModuleList) else head, "conv_seg", None)
+        seen: list[Any] = []
+        if last is not None:
+            hook = last.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+            try:
+                probs = self._probs(sample, data)
+            finally:
+                hook.remove()
+        if len(seen) != 1:
+            raise ModelError(
+                "vectors of regions need a decode head that ends with conv_seg and sees each picture once, in one "
+                "piece (test_cfg.mode='whole'): choose another head, or a strategy without embeddings"
+            )
+        batch = {"inputs": [data["inputs"]], "data_samples": [data["data_samples"].clone()]}
+        filled = self.network.data_preprocessor(batch)["inputs"].shape[-2:]  # at the right and below
+        features, own = seen[0][0].float(), data["inputs"].shape[-2:]
+        height, width = (-(-features.shape[1 + i] * own[i] // filled[i]) for i in (0, 1))
+        return probs, np.asarray(features[:, :height, :width].permute(1, 2, 0).contiguous().cpu().numpy())
+
+    def _errors(self, sample: Sample, data: Any) -> NDArray[np.float32]:
+        """How badly each pixel is reconstructed, at the size of the picture."""
+        batch = {"inputs": [data["inputs"]], "data_samples": [data["data_samples"].clone()]}
+        seen = self.network.data_preprocessor(batch, False)["inputs"]
+        height, width = data["inputs"].shape[-2:]  # what is beyond was added to fill
+        with torch.inference_mode():
+            errors = self.network.reconstruction_errors(seen)[:, None, :height, :width]
+            size = (sample.size[1], sample.size[0])
+            fitted = torch.nn.functional.interpolate(errors, size=size, mode="bilinear", align_corners=False)
+        return np.asarray(fitted[0, 0].float().cpu().numpy())
 
     def _samples(self, sample: Sample, data: Any, passes: int) -> NDArray[np.float32]:
         """Stochastic passes with dropout on; pass i has the same random numbers for every picture."""
@@ -85,7 +134,7 @@ class Predictor:
         return np.stack(found)
 
 
-def _test_pipeline(config: Any) -> list[Any]:
+def looking_pipeline(config: Any) -> list[Any]:
     """The pipeline of the test images, without annotations."""
     loader = next((config[key] for key in ("test_dataloader", "val_dataloader") if config.get(key)), None)
     if loader is not None:

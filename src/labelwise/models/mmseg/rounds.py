@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import random
 import time
+import traceback
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.config import ConfigDict
 from mmengine.hooks import Hook
-from mmengine.logging import MessageHub, MMLogger
 from mmengine.model import revert_sync_batchnorm
-from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
-from mmengine.visualization import Visualizer
 from safetensors.torch import load_file
 
 from labelwise import mmlab
@@ -28,18 +26,27 @@ from labelwise.embedding.backbone import save_tensors
 from labelwise.errors import LabelwiseError, ModelError
 from labelwise.models import Plan, Progress
 from labelwise.models.mmseg import state
+from labelwise.models.mmseg.adaptation import Pairs, adapted, side_by_side
+from labelwise.models.mmseg.curves import followed, forget
 from labelwise.models.mmseg.labels import Burn, place_of, restricted
-from labelwise.records import Labelled
+from labelwise.records import Labelled, Sample, Target
 
 LOGS = "mmengine"  # the folder of its logs, in the checkpoint's
 # What of a schedule is a moment or a length.
 TIMES = ("begin", "end", "T_max", "milestones", "step_size", "total_steps", "periods")
 NEVER = 10**9
+TRACEBACK = "traceback.txt"
 
 
 @dataclass(frozen=True)
 class Round:
-    """What a training is given: labels, where it begins, and its length and that of all rounds (0: as configured)."""
+    """What a training is given: labels, where it begins, and its length and that of all rounds (0: as configured).
+
+    ``adaptation`` is how it learns from a source: weights of the two losses, and the probability below which the second
+    one acts. With ``keep_points`` no labelled pixel is lost where the pipeline makes pictures smaller. ``weights`` are
+    those of a network where there is no round to begin from; ``stage`` "mae" learns to reconstruct only. ``hooks`` make
+    what looks on, from the configuration; ``home`` is where the run's model keeps things.
+    """
 
     train: Sequence[Labelled]
     plan: Plan
@@ -49,6 +56,12 @@ class Round:
     whole: int
     seed: int
     out: Path
+    adaptation: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    keep_points: bool = True
+    weights: Path | None = None
+    stage: str = "both"
+    hooks: Sequence[Callable[[Any], Any]] = ()
+    home: Path | None = None
 
 
 class RoundRunner(Runner):  # type: ignore[misc]
@@ -73,24 +86,25 @@ class RoundRunner(Runner):  # type: ignore[misc]
         return revert_sync_batchnorm(super().build_model(model))
 
     def _init_model_weights(self) -> None:
-        if self.round.start is None:
+        if self.round.start is None and self.round.weights is None:
             super()._init_model_weights()
 
     def load_or_resume(self) -> None:
         """Take over the last round's network, and its optimiser and schedule where the training goes on."""
-        if self.round.start is None:
+        begin = self.round.start or self.round.weights
+        if begin is None:
             super().load_or_resume()
             return
-        self.model.load_state_dict(load_file(self.round.start / "network.safetensors"))
-        if self.round.goes_on:
+        self.model.load_state_dict(load_file(begin / "network.safetensors"))
+        if self.round.goes_on and self.round.start is not None:
             state.restore(self, self.round.start)
 
 
 class Follow(Hook):  # type: ignore[misc]
     """Tells how far the training is, and stops it when the loss is no number."""
 
-    def __init__(self, progress: Progress, begin: int) -> None:
-        self.progress, self.begin = progress, begin
+    def __init__(self, progress: Progress, begin: int, what: str) -> None:
+        self.progress, self.begin, self.what = progress, begin, what
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Called by the runner."""
@@ -98,33 +112,54 @@ class Follow(Hook):  # type: ignore[misc]
         if loss is not None and not bool(torch.isfinite(torch.as_tensor(loss))):
             raise ModelError(f"the training loss is not finite in iteration {runner.iter + 1}: lower the learning rate")
         begin = min(self.begin, runner.iter)
-        self.progress(runner.iter + 1 - begin, runner.max_iters - begin, "training iterations")
+        self.progress(runner.iter + 1 - begin, runner.max_iters - begin, self.what)
 
 
 def train_round(config: Any, round: Round, progress: Progress) -> None:
     """Train a round and leave network and state in ``round.out``, with mmengine's log beside them."""
     name = f"labelwise-{round.plan.round:03d}-{uuid.uuid4().hex}"
     with _apart(), mmlab.scope(config):
+        from labelwise.models.mmseg import multitask  # in the scope, where nothing is printed
+
+        multitask.register()
         try:
-            runner = _guarded(_runner, config, round, name, progress)
-            runner.train()
+            runner = guarded(
+                _runner,
+                config,
+                round,
+                name,
+                progress,
+                failed="mmsegmentation cannot build the training",
+                told=round.home,
+            )
+            guarded(runner.train, failed="the training by mmsegmentation failed", told=round.home)
             network = runner.model.module if hasattr(runner.model, "module") else runner.model
             save_tensors(_unshared(network.state_dict()), round.out / "network.safetensors", {})
             if round.goes_on:
                 state.keep(runner, round.out)
         finally:
-            _forget(name)
+            forget(name)
 
 
-def _guarded(make: Any, *given: Any) -> Any:
-    """What cannot be built from a configuration is the configuration's author's to mend: one line."""
+def unlabelled(samples: Sequence[Sample]) -> list[Labelled]:
+    """Images of which nothing is known."""
+    return [Labelled(s, Target((), np.empty((0, 2), np.int32), np.empty(0, np.int64))) for s in samples]
+
+
+def guarded(make: Any, *given: Any, failed: str, told: Path | None = None) -> Any:
+    """What fails inside mmsegmentation is mostly the configuration's: one line, and the traceback beside ``told``."""
     try:
         return make(*given)
     except LabelwiseError:
         raise
     except Exception as error:
         line = (str(error).strip().splitlines() or [""])[0]
-        raise ModelError(f"mmsegmentation cannot build the training: {type(error).__name__}: {line}") from error
+        where = ""
+        if told is not None:
+            file = told / TRACEBACK
+            file.write_text(traceback.format_exc(), encoding="utf-8")
+            where = f"; the traceback is in {file}"
+        raise ModelError(f"{failed}: {type(error).__name__}: {line}{where}") from error
 
 
 def _runner(config: Any, round: Round, name: str, progress: Progress) -> RoundRunner:
@@ -140,7 +175,11 @@ def _runner(config: Any, round: Round, name: str, progress: Progress) -> RoundRu
         optim_wrapper=config["optim_wrapper"].to_dict(),
         param_scheduler=trained["param_scheduler"],
         default_hooks={**hooks, "checkpoint": None},
-        custom_hooks=[*(config.get("custom_hooks") or []), Follow(progress, begin)],
+        custom_hooks=[
+            *(config.get("custom_hooks") or []),
+            *(make(config) for make in round.hooks),
+            Follow(progress, begin, "training iterations" if round.stage == "both" else "iterations of the warm-up"),
+        ],
         data_preprocessor=config.get("data_preprocessor"),
         load_from=config.get("load_from"),
         auto_scale_lr=config.get("auto_scale_lr"),
@@ -150,7 +189,7 @@ def _runner(config: Any, round: Round, name: str, progress: Progress) -> RoundRu
             "by_epoch": mmlab.by_epoch(trained["train_cfg"]),
         },
         log_level=config.get("log_level", "INFO"),
-        visualizer={**(config.get("visualizer") or {"type": "Visualizer"}), "name": name},
+        visualizer={**followed(config, round.home or round.out), "name": name},
         default_scope=config.get("default_scope") or "mmseg",
         randomness={**(config.get("randomness") or {}), "seed": round.seed},
         experiment_name=name,
@@ -180,11 +219,15 @@ def training(config: Any, round: Round) -> dict[str, Any]:
     if not epochs and done:
         given["fast_forward_on_resume"] = True  # the loader is another one each round: there is nothing to skip
     model = config["model"].to_dict()
+    if round.stage != "both":
+        model["stage"] = round.stage
     if any(x.target.mask is None for x in round.train):
         _count_labelled_only(model)
+    if round.plan.source is not None:
+        adapted(model, bool(round.plan.source), bool(round.train), round.adaptation)
     factor = (round.whole or here) / own if own and round.length else 1.0
     return {
-        "model": model,
+        "model": ConfigDict(model),  # some networks ask for attributes
         "train_cfg": given,
         "param_scheduler": stretched(config.get("param_scheduler"), factor),
         "ignore_index": int((mmlab.heads(model) or [{}])[-1].get("ignore_index", 255)),
@@ -224,13 +267,24 @@ def _count_labelled_only(model: Any) -> None:
 
 def _loader(config: Any, round: Round, ignore_index: int) -> dict[str, Any]:
     loader = config["train_dataloader"].to_dict()
-    burn = Burn({place_of(x.sample.path): x for x in round.train}, round.plan.classes, ignore_index)
-    dataset = restricted(loader["dataset"], burn)
-    if not len(dataset):
-        raise ModelError("none of the labelled images is in train_dataloader.dataset: look at its data_root")
+    found = [_dataset(loader["dataset"], x, round, ignore_index) for x in (round.plan.source, round.train) if x]
+    if not found:
+        raise ModelError("there is nothing to learn from: no labelled image, and no source")
+    dataset = found[0]
+    if len(found) == 2:
+        dataset, loader["collate_fn"] = Pairs(*found), side_by_side
     if not loader.get("num_workers"):
         loader = {k: v for k, v in loader.items() if k not in ("persistent_workers", "prefetch_factor")}
     return {**loader, "dataset": dataset}
+
+
+def _dataset(dataset: Any, labelled: Sequence[Labelled], round: Round, ignore_index: int) -> Any:
+    """The configured dataset, of the labelled images only."""
+    burn = Burn({place_of(x.sample.path): x for x in labelled}, round.plan.classes, ignore_index, round.keep_points)
+    found = restricted(dataset, burn)
+    if not len(found):
+        raise ModelError("none of the labelled images is in train_dataloader.dataset: look at its data_root")
+    return found
 
 
 def _unshared(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -258,14 +312,3 @@ def _apart() -> Iterator[None]:
             np.random.set_state(before[1])  # noqa: NPY002
             cudnn.benchmark, cudnn.deterministic = before[2:]
             torch.use_deterministic_algorithms(strict)
-
-
-def _forget(name: str) -> None:
-    """Remove what mmengine keeps by the name of an experiment for as long as the process lives."""
-    for kind in (MMLogger, MessageHub, Visualizer, DefaultScope):
-        kept = kind._instance_dict
-        for key in [k for k in kept if k.startswith(name)]:
-            instance = kept.pop(key)
-            for handler in list(getattr(instance, "handlers", ())):
-                handler.close()
-    gc.collect()  # the loader's processes end with it

@@ -18,6 +18,7 @@ from PIL import Image
 
 from labelwise import cli
 from labelwise.embedding.files import write_vectors
+from labelwise.verbs import progress
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def call(work: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixtu
         common = [] if plainly else ["--backbone", "pixels", "--size", "4", "--cache", "cache", "--threads", "2"]
         monkeypatch.setattr(sys, "argv", ["labelwise", "pick", *map(str, words), *common])
         monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
-        monkeypatch.setattr(cli, "_plain_progress", lambda: lambda *_: None)  # which speaks up on a slow machine
+        monkeypatch.setattr(progress, "plain_progress", lambda: lambda *_: None)  # which speaks up on a slow machine
         with pytest.raises(SystemExit) as stop:
             cli.main()
         out, err = capfd.readouterr()
