@@ -24,7 +24,9 @@ KEPT_IN = {
     "jinja2": {"report", "web", "starter"},
     "fastapi": {"web"},
     "typer": {"cli", "verbs"},
-    "yaml": {"config", "data", "starter", "loop", "results", "api", "report", "demo", "tables", "cli"},
+    "yaml": {"config", "data", "starter", "loop", "results", "api", "report", "demo", "tables", "cli", "models"},
+    "transformers": {"models"},
+    "ultralytics": {"models"},
     "pickle": {"engine", "testing"},
     "PIL": {"data", "embedding", "models", "report", "web", "testing", "demo"},
 }

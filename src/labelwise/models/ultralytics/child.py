@@ -64,8 +64,7 @@ def _take_over(job: dict[str, Any], home: Path, out: IO[str]) -> None:
         names = [f"class {i}" for i in range(int(description.get("nc", 1)))]
         network = build(description, len(names), home)
     else:
-        opened = tasks.load_checkpoint if hasattr(tasks, "load_checkpoint") else tasks.attempt_load_one_weight
-        network = opened(weights)[0].float()
+        network = _opened(Path(weights), home)
         description = network.yaml
         names = list(network.names.values() if isinstance(network.names, dict) else network.names)
         # A new one has all arrays under names of this version, and refuses what is no detector.
@@ -73,6 +72,13 @@ def _take_over(job: dict[str, Any], home: Path, out: IO[str]) -> None:
         fresh.load_state_dict(network.state_dict())
         network = fresh
     write(network, Path(job["out"]), {"classes": names, "yaml": _plain(description), "weights": weights})
+
+
+def _opened(file: Path, home: Path) -> Any:
+    """The network in a .pt file, which is a pickle: only this process, which ends soon, ever opens one."""
+    tasks = load("ultralytics.nn.tasks", home)
+    opened = tasks.load_checkpoint if hasattr(tasks, "load_checkpoint") else tasks.attempt_load_one_weight
+    return opened(str(file))[0].float().cpu()
 
 
 def _train(job: dict[str, Any], home: Path, out: IO[str]) -> None:
@@ -93,9 +99,7 @@ def _train(job: dict[str, Any], home: Path, out: IO[str]) -> None:
     trainer.add_callback("on_train_epoch_end", lambda t: _tell(out, t.epoch + 1, t.epochs))
     trainer.train()
     best = trainer.best if job["validate"] and trainer.best.exists() else trainer.last
-    # A file that this process has just written.
-    kept = torch.load(best, map_location="cpu", weights_only=False)
-    learnt = (kept.get("ema") or kept["model"]).float()
+    learnt = _opened(best, home)  # a file that this process has just written
     trained = {"classes": classes, "yaml": about["yaml"], "weights": about["weights"], "trained": True}
     write(learnt, Path(job["out"]), {**trained, "epochs": trainer.epoch + 1})
 
