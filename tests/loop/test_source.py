@@ -56,6 +56,7 @@ def test_round_0_learns_from_the_source_and_later_rounds_from_both(tmp_path: Pat
     assert result.queries[1][0].reason.get("drawn") is None, "the first query already asks the model"
 
 
+@pytest.mark.slow
 def test_a_run_killed_between_rounds_ends_with_the_same_picks(tmp_path: Path) -> None:
     whole = api.run(adapting(tmp_path / "whole"), report=False)
     for _ in range(3):
