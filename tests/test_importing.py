@@ -421,11 +421,11 @@ def test_interrupted_in_the_middle_nothing_is_taken(
     coco.write(tmp_path / "c", samples_of(run), CLASSES)
     real, seen = importing.counted, []
 
-    def counted(query: Query, answer: Any) -> Any:
+    def counted(query: Query, *rest: Any) -> Any:
         seen.append(query)
         if len(seen) == 3:
             raise KeyboardInterrupt
-        return real(query, answer)
+        return real(query, *rest)
 
     monkeypatch.setattr(importing, "counted", counted)
     with pytest.raises(KeyboardInterrupt):
