@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.loop.test_inside import MODEL, answered_points, configuration
+from test_inside import MODEL, answered_points, configuration
 
 from labelwise import api
 from labelwise.errors import LabelwiseError

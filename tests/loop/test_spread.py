@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.loop.test_inside import answered_points, configuration
+from test_inside import answered_points, configuration
 
 from labelwise import api
 from labelwise.data.masks import read_mask
