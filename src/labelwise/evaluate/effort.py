@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelwise.evaluate.boxes import ious
 from labelwise.records import Target
 
 SAME = 0.5  # pixels by which a corner may differ in a box that was left as it was
@@ -140,12 +141,3 @@ def match(proposal: Target, answer: Target) -> list[tuple[int, int]]:
 
     rows, columns = linear_sum_assignment(worth, maximize=True)
     return [(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if worth[i, j] > 0]
-
-
-def ious(one: NDArray[Any], two: NDArray[Any]) -> NDArray[np.float64]:
-    """Intersection over union of boxes ``(n, 4)`` and ``(m, 4)``, x0, y0, x1, y1: ``(n, m)``, 0 to 1."""
-    low, high = np.maximum(one[:, None, :2], two[None, :, :2]), np.minimum(one[:, None, 2:], two[None, :, 2:])
-    shared = (high - low).clip(0).prod(axis=-1)
-    areas = (one[:, 2:] - one[:, :2]).prod(axis=-1)[:, None] + (two[:, 2:] - two[:, :2]).prod(axis=-1)[None]
-    union = areas - shared
-    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared, dtype=np.float64), where=union > 0))

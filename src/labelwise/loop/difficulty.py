@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from labelwise.evaluate import ious
 from labelwise.loop.context import Context, labelled_images
 from labelwise.loop.train import set_apart
 from labelwise.records import Labelled, Prediction, Sample
@@ -51,8 +52,6 @@ def class_quality(
     Of each true box: the highest p^0.6 * overlap^0.4 over the predicted boxes, p the probability of the true class,
     overlap the intersection over union. After Yang, Huang & Crowley 2024 (PPAL), section 3.2, in training.
     """
-    from labelwise.scoring.objects import overlaps  # torch
-
     index = {name: i for i, name in enumerate(classes)}
     by_id = {x.sample.id: x.target for x in truths}
     total, count = np.zeros(len(classes)), np.zeros(len(classes))
@@ -63,10 +62,7 @@ def class_quality(
         labels = np.array([index[name] for name in target.classes])
         best = np.zeros(len(labels))
         if p.boxes is not None and len(p.boxes):
-            import torch
-
-            true, found = (torch.from_numpy(np.asarray(b, np.float64)) for b in (target.geometry, p.boxes))
-            quality = _probability(p, labels, len(classes)) ** XI * overlaps(true, found).numpy() ** (1 - XI)
+            quality = _probability(p, labels, len(classes)) ** XI * ious(target.geometry, p.boxes) ** (1 - XI)
             best = quality.max(axis=1)
         total += np.bincount(labels, best, minlength=len(classes))
         count += np.bincount(labels, minlength=len(classes))

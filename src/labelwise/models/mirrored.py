@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from labelwise.data.images import open_image
+from labelwise.evaluate import ious
 from labelwise.models import Model, Want
 from labelwise.records import Prediction, Sample
 
@@ -42,7 +43,7 @@ def matched(prediction: Prediction, mirrored: Prediction, width: int) -> NDArray
     rows = np.zeros((len(boxes), 5 + _held(prediction.probs).shape[-1]), np.float32)
     if not len(boxes) or not len(back):
         return rows
-    overlap = _overlaps(boxes, back)
+    overlap = ious(boxes, back)
     best = overlap.argmax(axis=1)
     at = overlap[np.arange(len(boxes)), best] > 0
     found = np.concatenate([back, sure[:, None], probs], axis=1)
@@ -60,13 +61,3 @@ def _mirrored(sample: Sample, path: Path) -> Sample:
 def _held(value: NDArray[Any] | None) -> NDArray[Any]:
     assert value is not None, "a model that provides boxes and probs gives both"
     return value
-
-
-def _overlaps(one: NDArray[Any], two: NDArray[Any]) -> NDArray[np.float64]:
-    """Intersection over union of boxes ``(N, 4)`` and ``(M, 4)``: ``(N, M)``."""
-    one, two = np.asarray(one, np.float64), np.asarray(two, np.float64)
-    sides = np.minimum(one[:, None, 2:], two[None, :, 2:]) - np.maximum(one[:, None, :2], two[None, :, :2])
-    shared = sides.clip(min=0).prod(axis=-1)
-    areas = [(b[:, 2:] - b[:, :2]).clip(min=0).prod(axis=-1) for b in (one, two)]
-    union = areas[0][:, None] + areas[1][None] - shared
-    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
