@@ -156,7 +156,7 @@ def _mean(values: Floats) -> float:
 
 
 def ious(one: NDArray[Any], two: NDArray[Any]) -> NDArray[np.float64]:
-    """Intersection over union of boxes ``(n, 4)`` and ``(m, 4)``, x0, y0, x1, y1: ``(n, m)``, 0 to 1; 0 for empty ones."""
+    """Intersection over union of boxes ``(n, 4)`` and ``(m, 4)``, x0, y0, x1, y1: ``(n, m)``; 0 for empty ones."""
     one, two = np.asarray(one, np.float64), np.asarray(two, np.float64)
     low, high = np.maximum(one[:, None, :2], two[None, :, :2]), np.minimum(one[:, None, 2:], two[None, :, 2:])
     shared = (high - low).clip(0).prod(axis=-1)
