@@ -7,6 +7,7 @@ from float32 arithmetic.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numba
@@ -43,13 +44,42 @@ _INDEX, _FLOAT = ir.IntType(64), ir.FloatType()
 _SUMS, _PAIRS = ir.VectorType(_FLOAT, LANES // 2), ir.VectorType(_BFloat(), LANES)
 
 
+def _lanes(numbers: Sequence[int]) -> Any:
+    return ir.Constant(ir.VectorType(ir.IntType(32), len(numbers)), list(numbers))
+
+
+def _added_up(builder: Any, vectors: list[Any]) -> Any:
+    """One vector with the sum of each of as many vectors as it has lanes.
+
+    In each step a vector takes in another: lanes that belong together are halved, and one half is added to the other.
+    """
+    width = len(vectors)
+    while len(vectors) > 1:
+        half = len(vectors) // 2
+        halves = []
+        for x, y in zip(vectors[:half], vectors[half:], strict=True):
+            lanes = [
+                [
+                    who * width + group + second + k
+                    for group in range(0, width, 2 * half)
+                    for who in (0, 1)
+                    for k in range(half)
+                ]
+                for second in (0, half)
+            ]
+            low, high = (builder.shuffle_vector(x, y, _lanes(part)) for part in lanes)
+            halves.append(builder.fadd(low, high))
+        vectors = halves
+    return vectors[0]
+
+
 def _declared(module: Any, name: str, result: Any, given: list[Any]) -> Any:
     return cgutils.get_or_insert_function(module, ir.FunctionType(result, given), name)  # type: ignore[no-untyped-call]
 
 
 @intrinsic
 def tile_fast(_: Any, points: Any, p: Any, q: Any, r: Any, s: Any, centres: Any, first: Any, out: Any) -> Any:
-    """Products of four rows of ``points`` with four of ``centres`` from ``first`` on, into ``out`` ``(4, 4)``."""
+    """Products of four rows of ``points`` with four of ``centres`` from ``first`` on, into the first of ``out``."""
     signature = types.void(points, p, q, r, s, centres, first, out)
 
     def rows(builder: Any, array: Any, numbers: list[Any]) -> list[Any]:
@@ -85,10 +115,12 @@ def tile_fast(_: Any, points: Any, p: Any, q: Any, r: Any, s: Any, centres: Any,
         builder.cbranch(builder.icmp_unsigned("<", following, steps), loop, after)
 
         builder.position_at_end(after)
-        add = _declared(builder.module, "llvm.vector.reduce.fadd.v16f32", _FLOAT, [_FLOAT, _SUMS])
-        for k, value in enumerate(new):
-            total = builder.call(add, [ir.Constant(_FLOAT, 0.0), value], fastmath=("reassoc",))
-            builder.store(total, builder.gep(arrays[7].data, [ir.Constant(_INDEX, k)]))
+        sums, four = _added_up(builder, new), ir.VectorType(_FLOAT, SIDE)
+        start, stride = builder.ptrtoint(arrays[7].data, _INDEX), builder.extract_value(arrays[7].strides, 0)
+        for i in range(SIDE):
+            row = builder.shuffle_vector(sums, sums, _lanes(range(SIDE * i, SIDE * i + SIDE)))
+            place = builder.add(start, builder.mul(stride, ir.Constant(_INDEX, i)))
+            builder.store(row, builder.inttoptr(place, four.as_pointer()), align=4)
         return context.get_dummy_value()
 
     return signature, generate
@@ -124,11 +156,15 @@ def products(points: Any, first: int, centres: Any, start: int, out: Any) -> Non
     count, width = out.shape
     for begin in range(0, count, 64):  # points that stay in the second-level cache while centres pass
         end = min(begin + 64, count)
-        for j in range(0, width, SIDE):
-            at = min(start + j, centres.shape[0] - SIDE)
+        for block in range(0, width, 16):  # centres that stay in the first-level cache while points pass
             for u in range(begin, end, SIDE):
                 v, w, x = min(u + 1, end - 1), min(u + 2, end - 1), min(u + 3, end - 1)
-                tile(points, first + u, first + v, first + w, first + x, centres, at, found)
-                for a in range(min(SIDE, end - u)):
-                    for b in range(start + j - at, min(SIDE, start + width - at)):
-                        out[u + a, at + b - start] = found[a, b]
+                for j in range(block, min(block + 16, width), SIDE):
+                    at = min(start + j, centres.shape[0] - SIDE)
+                    whole = u + SIDE <= end and at == start + j and j + SIDE <= width
+                    place = out[u:, j:] if whole else found
+                    tile(points, first + u, first + v, first + w, first + x, centres, at, place)
+                    if not whole:
+                        for a in range(min(SIDE, end - u)):
+                            for b in range(start + j - at, min(SIDE, start + width - at)):
+                                out[u + a, at + b - start] = found[a, b]

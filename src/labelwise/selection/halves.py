@@ -222,17 +222,18 @@ def _look(
 
 
 @_any_order
-def lowest(product: Any, rounding: Any, own: Any, centres: Any, low: Any) -> Any:
-    """What the squared distances of one point are at least, from its row of products; the least of them.
+def possible(product: Any, rounding: Any, own: Any, centres: Any, limit: Any, low: Any) -> Any:
+    """How many squared distances of one point may be at the limit or below, and in ``low`` what each is at least.
 
-    ``own`` is the point's squared length less its error, ``centres`` the squared lengths of the centres; products are
-    off by at most ``rounding`` / 2 of their size.
+    ``product`` is the point's row of products, off by at most ``rounding`` / 2 of their size; ``own`` its squared
+    length less its error, ``centres`` the squared lengths of the centres.
     """
-    least = np.float32(np.inf)
+    count = np.int32(0)
     for j in range(product.shape[0]):
-        low[j] = own + centres[j] - np.float32(2) * product[j] - abs(product[j]) * rounding
-        least = min(least, low[j])
-    return least
+        least = own + centres[j] - np.float32(2) * product[j] - abs(product[j]) * rounding
+        low[j] = least
+        count = np.int32(count + np.int32(not least > limit))
+    return count
 
 
 @_compiled
@@ -247,7 +248,7 @@ def _meet_product(
         if bound[i] < limit[i] or seen[i] >= first + count:
             continue
         done = first + count
-        if not lowest(product[u], rounding, own[i], squared, low) > bound[i]:
+        if possible(product[u], rounding, own[i], squared, bound[i], low):
             for j in range(max(0, seen[i] - first), count):
                 if not low[j] > bound[i]:
                     found = _rounded(points[i], centres[j])

@@ -114,7 +114,7 @@ def _meet(
     low = np.empty(width, np.float32)
     for u in range(product.shape[0]):
         limit = _limit(u, most, squared)
-        if halves.lowest(product[u], rounding, own[u], others, low) > limit:
+        if not halves.possible(product[u], rounding, own[u], others, limit, low):
             continue
         for j in range(width):
             if low[j] > limit or first_other + j == first + u:
