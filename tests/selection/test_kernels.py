@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelwise.selection import half_products, halves, k_center, nearest
-from labelwise.selection.nearest import Bounds, in_threads
+from labelwise.selection.nearest import Bounds
 from labelwise.selection.spread import most_central
+from labelwise.selection.threads import in_threads
 
 rng = np.random.default_rng
 

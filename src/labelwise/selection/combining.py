@@ -10,10 +10,11 @@ from numba import njit
 from labelwise.selection import potentials
 from labelwise.selection.compose import Inputs
 from labelwise.selection.kernels import TINY
-from labelwise.selection.nearest import Bounds, in_threads
+from labelwise.selection.nearest import Bounds
 from labelwise.selection.picks import Array, Doubles, Picks, Rows, Vectors, check_stored, count
 from labelwise.selection.spread import check_least, coral, ended
 from labelwise.selection.terms import Part, check_parts, class_counts, weights_of
+from labelwise.selection.threads import in_threads
 from labelwise.selection.weighted import grown, selected_from, shares
 
 _FLOOR = 1e-300  # potentials below this count as this: the logarithm of 0 would drown all other parts

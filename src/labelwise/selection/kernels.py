@@ -85,6 +85,21 @@ def exact(x: Any, y: Any) -> Any:
     return ((a + b) + (c + d)) + ((e + f) + (g + h))
 
 
+@_any_order
+def _squared_length(x: Any) -> Any:
+    total = np.float32(0)
+    for k in range(x.shape[0]):
+        total += x[k] * x[k]
+    return total
+
+
+@_compiled
+def squared_lengths(vectors: Any, rows: Any, out: Any) -> None:
+    """Squared length of each of these rows."""
+    for i in range(rows.shape[0]):
+        out[i] = _squared_length(vectors[rows[i]])
+
+
 @_compiled
 def add_up(vectors: Any, rows: Any, total: Any) -> None:
     """Add these rows to ``total`` ``(d,)``, in their order."""

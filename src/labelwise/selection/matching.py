@@ -9,7 +9,6 @@ from threadpoolctl import threadpool_limits
 
 from labelwise.errors import SelectionError
 from labelwise.selection import object_kernels
-from labelwise.selection.nearest import in_threads
 from labelwise.selection.owned import (
     Owned,
     check_object_labels,
@@ -20,6 +19,7 @@ from labelwise.selection.owned import (
     with_objects,
 )
 from labelwise.selection.picks import Array, Doubles, Picks, Rows, Vectors, chunks, count, on_grid, sampled
+from labelwise.selection.threads import in_threads
 
 _CELLS = 2**21  # similarities held at a time
 _FARTHEST = 2.0  # between an object and an image without an object of its class

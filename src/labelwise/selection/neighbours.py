@@ -10,8 +10,8 @@ from threadpoolctl import threadpool_limits
 
 from labelwise.selection import halves
 from labelwise.selection.kernels import TINY, exact, slack
-from labelwise.selection.nearest import in_threads
 from labelwise.selection.picks import Array, Doubles, Rows, Vectors, check_stored, chunks, squared_norms
+from labelwise.selection.threads import in_threads
 
 _POINTS = 1024  # rows of a product
 _OTHERS = 2048  # columns of a product

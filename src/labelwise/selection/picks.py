@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwise.errors import SelectionError
+from labelwise.selection import kernels
+from labelwise.selection.threads import in_threads
 
 Rows = NDArray[np.int64]
 Array = NDArray[Any]
@@ -130,8 +132,7 @@ def check_finite(embeddings: Array, rows: Rows, names: Sequence[str] | None = No
         raise SelectionError(f"expected embeddings of shape (N, d), one vector per row, but found {array.shape}")
     _check_rows("embeddings", len(array), rows)
     with np.errstate(over="ignore", invalid="ignore"):
-        norms = [squared_norms(array[rows[part]].astype(np.float32, copy=False)) for part in chunks(len(rows), _CHUNK)]
-    bad = np.flatnonzero(~np.isfinite(np.concatenate([np.empty(0), *norms])))
+        bad = np.flatnonzero(~np.isfinite(_squared_norms(array, rows)))
     if len(bad):
         finite = np.isfinite(array[rows[bad[0]]]).all()
         what, remedy = (
@@ -143,6 +144,17 @@ def check_finite(embeddings: Array, rows: Rows, names: Sequence[str] | None = No
             f"expected finite embeddings, but {_which(rows, bad, names)} has {what}{_others(bad)}; {remedy}"
         )
     return array
+
+
+def _squared_norms(array: Array, rows: Rows) -> Vectors:
+    """Squared lengths of some rows in float32."""
+    out: Vectors = np.empty(len(rows), np.float32)
+
+    def measure(part: slice) -> None:
+        kernels.squared_lengths(*compiled_rows(array, rows[part]), out[part])
+
+    in_threads(measure, list(chunks(len(rows), _CHUNK)))
+    return out
 
 
 def check_probs(probs: Array, rows: Rows, names: Sequence[str] | None = None) -> Doubles:

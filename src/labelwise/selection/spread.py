@@ -7,7 +7,7 @@ import numpy as np
 from labelwise.errors import SelectionError
 from labelwise.selection.farthest import farthest
 from labelwise.selection.kernels import add_up, distances_to, too_near
-from labelwise.selection.nearest import Bounds, in_threads
+from labelwise.selection.nearest import Bounds
 from labelwise.selection.picks import (
     Array,
     Doubles,
@@ -19,6 +19,7 @@ from labelwise.selection.picks import (
     compiled_rows,
     count,
 )
+from labelwise.selection.threads import in_threads
 from labelwise.selection.weighted import coral_picks, grown, selected_from, shares
 
 _LOT = 2048  # candidates that are handled at a time
