@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from labelwise.data.predictions import read_predictions
     from labelwise.embedding.folder import Embedded, embed
     from labelwise.errors import LabelwiseError
-    from labelwise.exporting import export
-    from labelwise.importing import import_answers
+    from labelwise.exchange.exporting import export
+    from labelwise.exchange.importing import import_answers
     from labelwise.picking import pick
-    from labelwise.picking_images import pick_images
+    from labelwise.picking.images import pick_images
     from labelwise.results import RunResult, open_run
 
 __version__ = "0.1.0"
@@ -32,10 +32,10 @@ _HOMES = {
     "open_run": "labelwise.results",
     "RunResult": "labelwise.results",
     "pick": "labelwise.picking",
-    "pick_images": "labelwise.picking_images",
+    "pick_images": "labelwise.picking.images",
     "read_predictions": "labelwise.data.predictions",
-    "export": "labelwise.exporting",
-    "import_answers": "labelwise.importing",
+    "export": "labelwise.exchange.exporting",
+    "import_answers": "labelwise.exchange.importing",
     "LabelwiseError": "labelwise.errors",
     "scoring": "",
     "selection": "",

@@ -13,11 +13,11 @@ from labelwise.config import Config
 from labelwise.engine import Engine, Work
 from labelwise.engine.local import Local
 from labelwise.errors import ConfigError, RunLocked
+from labelwise.exchange.publishing import write_back
 from labelwise.loop.intake import check_truth
 from labelwise.models import Progress
 from labelwise.ownership import replace_text
 from labelwise.parts import build
-from labelwise.publishing import write_back
 from labelwise.records import UNITS, Unit
 from labelwise.report.fill import compare_report, run_report
 from labelwise.results import COMMON, Comparison, RunResult, compared, open_run, run_folders

@@ -21,8 +21,8 @@ from PIL import Image
 from labelwise import api
 from labelwise.data.masks import read_mask
 from labelwise.errors import ConfigError, DataError
-from labelwise.exporting import export
-from labelwise.publishing import check_prefix, publish
+from labelwise.exchange.exporting import export
+from labelwise.exchange.publishing import check_prefix, publish
 from labelwise.records import Annotation
 from labelwise.results import open_run
 from labelwise.store import Store

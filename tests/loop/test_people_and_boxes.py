@@ -10,8 +10,8 @@ import pytest
 
 from labelwise import api
 from labelwise.data import coco, cvat_xml, voc
-from labelwise.exporting import export
-from labelwise.importing import import_answers
+from labelwise.exchange.exporting import export
+from labelwise.exchange.importing import import_answers
 from labelwise.results import RunResult
 from labelwise.testing import make_boxes
 

@@ -33,7 +33,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write labels, open queries or predictions for other tools; or convert a dataset."""
-    from labelwise.exporting import export as write
+    from labelwise.exchange.exporting import export as write
 
     with progress_of(quiet or as_json) as progress:
         done = write(
@@ -73,7 +73,7 @@ def import_answers(
     as_json: AsJson = False,
 ) -> None:
     """Answer open queries from a file made elsewhere; answers are joined by the images' ids."""
-    from labelwise.importing import import_answers as take
+    from labelwise.exchange.importing import import_answers as take
 
     done = take(run, file, format=format, root=root, new_classes=new_classes, blank=blank, who=who)
     if as_json:

@@ -12,8 +12,8 @@ from labelwise.config import parse_override
 from labelwise.data.listing import shown
 from labelwise.data.name_lists import read_names
 from labelwise.errors import ConfigError
-from labelwise.pick_output import check_outputs, pick_facts, write_outputs
-from labelwise.picking_images import ImagePicks, pick_images
+from labelwise.picking.images import ImagePicks, pick_images
+from labelwise.picking.output import check_outputs, pick_facts, write_outputs
 
 _SHOWN = 10  # names told in full
 _DIRECT = (

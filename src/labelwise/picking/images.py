@@ -10,15 +10,16 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from labelwise import picking, predicted
+from labelwise import picking
 from labelwise.catalog import option_types, resolve, split_spec
 from labelwise.data.listing import Listing
 from labelwise.data.matching import match_names, unknown_names
 from labelwise.data.name_lists import Row, read_names
 from labelwise.embedding.table import default_cache
 from labelwise.errors import ConfigError, DataError, SelectionError
-from labelwise.pool import Pool, folder_pool, list_folder, vectors_pool
-from labelwise.predicted import HeaderSizes, Predicted
+from labelwise.picking import predicted
+from labelwise.picking.pool import Pool, folder_pool, list_folder, vectors_pool
+from labelwise.picking.predicted import HeaderSizes, Predicted
 from labelwise.presets import preset
 from labelwise.records import Problem
 from labelwise.strategies import Recipe, Strategy, assemble

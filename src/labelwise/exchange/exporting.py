@@ -22,10 +22,10 @@ from labelwise.data.guess import guess
 from labelwise.data.masks import class_counts, empty_mask, merged, write_mask
 from labelwise.data.roles import Split
 from labelwise.errors import ConfigError, RunError
+from labelwise.exchange.publishing import PREFIX, publish
 from labelwise.models import Place, Progress
 from labelwise.ownership import replace_text
 from labelwise.parts import Parts, build, cache_folder, threads_of
-from labelwise.publishing import PREFIX, publish
 from labelwise.records import Prediction, Sample, Target, Task
 from labelwise.results import open_run
 from labelwise.store import Store
@@ -87,7 +87,7 @@ def export(
     labelled (boxes from ``confidence`` on). ``images``: copy (the default), link, or leave them where they are. Raises
     LabelwiseError for a format that the task does not have, and for what a format cannot hold at all. The format
     ``fiftyone`` brings the dataset called ``place`` in FiftyOne's database up to date: labels, open queries and rounds,
-    see `labelwise.publishing.publish`, and predictions of all images where these are asked for.
+    see `labelwise.exchange.publishing.publish`, and predictions of all images where these are asked for.
     """
     source, place = Path(source), Path(place)
     run = (source / "run.db").is_file()

@@ -9,9 +9,9 @@ import pytest
 
 from labelwise.data.name_lists import Row
 from labelwise.errors import ConfigError, DataError
-from labelwise.pick_output import check_outputs, pick_facts, write_outputs
-from labelwise.picking_images import ImagePicks
-from labelwise.pool import Pool
+from labelwise.picking.images import ImagePicks
+from labelwise.picking.output import check_outputs, pick_facts, write_outputs
+from labelwise.picking.pool import Pool
 
 
 @pytest.fixture

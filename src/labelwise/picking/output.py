@@ -10,7 +10,7 @@ from typing import Any
 from labelwise.data.name_lists import check_format, list_text
 from labelwise.errors import ConfigError, DataError
 from labelwise.ownership import replace_text
-from labelwise.picking_images import ImagePicks
+from labelwise.picking.images import ImagePicks
 from labelwise.report.sheet import BoxView, CardView, SheetView, sheet_page
 
 SHEETS = (".html", ".htm")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labelwise import predicted
 from labelwise.errors import DataError
-from labelwise.predicted import HeaderSizes, suited
+from labelwise.picking import predicted
+from labelwise.picking.predicted import HeaderSizes, suited
 from labelwise.presets import preset
 from labelwise.records import Sample
 from labelwise.strategies import Recipe, assemble

@@ -15,7 +15,7 @@ import labelwise
 from labelwise.data.name_lists import Row
 from labelwise.embedding.files import write_vectors
 from labelwise.errors import ConfigError, DataError, LabelwiseError, ModelError, SelectionError
-from labelwise.picking_images import ImagePicks
+from labelwise.picking.images import ImagePicks
 
 NAMES = ["a,b.jpg", "größe.png", "line\nbreak.png", "sub/c.png", "sub/deep/d e.png", "日本.png"]
 Pick = Callable[..., ImagePicks]

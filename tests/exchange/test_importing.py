@@ -16,8 +16,8 @@ from PIL import Image
 
 from labelwise.data import coco, cvat_xml, image_masks, label_tables, voc, yolo
 from labelwise.errors import DataError, RunError
-from labelwise.exporting import export
-from labelwise.importing import import_answers
+from labelwise.exchange.exporting import export
+from labelwise.exchange.importing import import_answers
 from labelwise.records import Query, Sample, Target
 from labelwise.store import Store
 
@@ -415,7 +415,7 @@ def test_what_is_no_run_or_no_file(asked_run: MakeRun, tmp_path: Path) -> None:
 def test_interrupted_in_the_middle_nothing_is_taken(
     asked_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from labelwise import importing
+    from labelwise.exchange import importing
 
     run = asked_run("detect")
     coco.write(tmp_path / "c", samples_of(run), CLASSES)

@@ -18,8 +18,8 @@ from labelwise import api, cli
 from labelwise.data import class_folders, coco, csv_table, cvat_xml, image_masks, label_tables, voc, yolo
 from labelwise.data.digits import make_digits
 from labelwise.errors import ConfigError, DataError, RunError
-from labelwise.exporting import export
-from labelwise.importing import import_answers
+from labelwise.exchange.exporting import export
+from labelwise.exchange.importing import import_answers
 from labelwise.records import Annotation, Prediction, Query, Sample, Target
 from labelwise.store import Store
 from labelwise.testing import make_masks
@@ -167,8 +167,8 @@ class Boxes:
 
 
 def test_predictions_of_boxes(asked_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from labelwise import exporting
     from labelwise.engine.local import Local
+    from labelwise.exchange import exporting
     from labelwise.parts import Parts
 
     run = asked_run("detect")

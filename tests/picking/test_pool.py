@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from labelwise.errors import DataError
-from labelwise.pool import Pool, folder_pool, list_folder, vectors_pool
+from labelwise.picking.pool import Pool, folder_pool, list_folder, vectors_pool
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Labels, queries and predictions to other tools, and their answers back."""
