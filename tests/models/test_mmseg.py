@@ -303,7 +303,7 @@ def test_a_workflow_trains_as_long_as_it_says(
     assert sum(amounts) == 48
     assert len(set(amounts)) > 1 or len(amounts) < 9, "the best of the whole pool are not evenly spread"
     pictures = [p for p in (tmp_path / "pictures" / "round1").rglob("*.png") if "_uncertainty" not in p.name]
-    assert len(pictures) == 2
+    assert len(pictures) == min(2, len(amounts)) > 0, "of images in which something was chosen"
     from PIL import Image
 
     assert {Image.open(p).size for p in pictures} == {(96, 32)}, "what was chosen beside the picture"

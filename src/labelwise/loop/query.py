@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -204,7 +205,6 @@ def _choose_inside(context: Context, round: int, wanted: int) -> list[Query]:
             asked.setdefault(earlier.sample_id, []).append(earlier.geometry)
     rng = context.rng(round, "query")
     amounts = _even_amounts(wanted, len(samples), rng) if strategy.recipe.evenly else [wanted] * len(samples)
-    drawn = set(rng.permutation(len(samples))[: context.config.pictures].tolist())
     folder = context.config.folder
     ask = ask_of(context.config, parts.unit)
     items = [
@@ -214,7 +214,6 @@ def _choose_inside(context: Context, round: int, wanted: int) -> list[Query]:
             tuple(asked.get(s.id, ())),
             (context.config.seed, round, i),
             void=parts.annotator.simulated,
-            picture=map_folder(folder, round) / f"{s.content}.png" if i in drawn else None,
             segments=folder / "superpixels" / f"{s.content}.png" if ask.superpixels else None,
         )
         for i, (s, n) in enumerate(zip(samples, amounts, strict=True))
@@ -230,7 +229,8 @@ def _choose_inside(context: Context, round: int, wanted: int) -> list[Query]:
         why = [dict(inside_facts(c, classes)) for c in choices]
     by_id = {item.sample.id: item for item in items}
     outlines = [outlined(ask, by_id[c.sample_id], c.geometry.astype(np.int64)) for c in choices]
-    _draw_chosen(context, round, items, {c.sample_id: g for c, g in zip(choices, outlines, strict=True)})
+    drawn = rng.permutation(len(choices))[: context.config.pictures]
+    _draw(context, round, work, {choices[i].sample_id: outlines[i] for i in drawn}, by_id)
     return [
         Query(
             f"{round:03d}-{rank:05d}",
@@ -254,16 +254,28 @@ def ask_of(config: Config, unit: Literal["region", "pixel"]) -> Ask:
     return Ask(unit, budget.radius, made, budget.compactness, budget.cost)
 
 
-def _draw_chosen(context: Context, round: int, items: Sequence[Item], chosen: Mapping[str, NDArray[np.int32]]) -> None:
-    """Beside the score maps: what was chosen in these images; and both once more where the configuration says."""
-    config = context.config
-    for item in items:
-        if item.picture is not None and item.sample.id in chosen:
-            image = open_image(item.sample.path, name=item.sample.id)[0]
-            place = item.picture.with_name(f"{item.picture.stem}{CHOSEN}.png")
-            write_chosen(place, image, chosen[item.sample.id], beside=config.pictures_style == "beside")
-            if config.pictures_folder is not None:
-                copy_pictures(item.picture, config.pictures_folder / f"round{round}" / item.sample.id)
+def _draw(
+    context: Context,
+    round: int,
+    work: ChooseInside,
+    chosen: Mapping[str, NDArray[np.int32]],
+    items: Mapping[str, Item],
+) -> None:
+    """Pictures of what was chosen in these images, and of their scores; once more where the configuration says.
+
+    The few images are looked at again: before the choice nobody knows which they are.
+    """
+    config, parts = context.config, context.parts
+    places = {id: map_folder(config.folder, round) / f"{items[id].sample.content}.png" for id in chosen}
+    again = [replace(items[id], picture=place) for id, place in places.items()]
+    for _ in parts.engine.map_batches(work, again, batch_size=parts.model.batch_size):
+        pass
+    for id, outline in chosen.items():
+        image = open_image(items[id].sample.path, name=id)[0]
+        place = places[id].with_name(f"{places[id].stem}{CHOSEN}.png")
+        write_chosen(place, image, outline, beside=config.pictures_style == "beside")
+        if config.pictures_folder is not None:
+            copy_pictures(places[id], config.pictures_folder / f"round{round}" / id)
 
 
 def _even_amounts(wanted: int, images: int, rng: np.random.Generator) -> list[int]:
