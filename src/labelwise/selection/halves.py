@@ -119,8 +119,9 @@ class Halves:
 def _on_gpu(points: NDArray[np.uint16], centres: NDArray[np.uint16]) -> Vectors:
     import torch
 
-    left, right = (torch.from_numpy(bits).view(torch.bfloat16).cuda() for bits in (points, centres))
-    found: Vectors = torch.mm(left, right.T).float().cpu().numpy()
+    # Widened before they are multiplied: of bfloat16 torch may add up in bfloat16 too, which no bound here allows for.
+    left, right = (torch.from_numpy(bits).view(torch.bfloat16).cuda().float() for bits in (points, centres))
+    found: Vectors = torch.mm(left, right.T).cpu().numpy()
     return found
 
 
