@@ -58,7 +58,7 @@ TARGETS = [
 def test_samples_there_and_back(store, tmp_path):
     samples = [
         Sample(NAME, tmp_path / NAME, "camera 1", TARGETS[0], "ab" * 16, (640, 480), "rotated"),
-        Sample("b.png", Path("b.png")),
+        Sample("b.png", Path("b.png"), meta={"location": "Höhle 3", "taken": "2026-05-01T06:00:00", "iso": 200.5}),
         *(Sample(f"c{i}", Path("c"), target=t) for i, t in enumerate(TARGETS)),
     ]
     store.add_samples([(s, "test" if s.id == NAME else "pool") for s in samples])

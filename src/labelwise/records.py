@@ -61,6 +61,7 @@ class Sample:
     what must stay on one side of a split (sequence, camera, patient). ``target`` is the truth that came with the data,
     if any. ``content`` is a digest of the file's bytes, ``size`` is (width, height) in pixels as shown; both are filled
     by the scan. ``split`` is "pool", "test" or "unused" where the dataset itself says which images are for testing.
+    ``meta`` is what else is known of it, by name: texts, numbers and truth values, such as ``location`` and ``taken``.
     """
 
     id: str
@@ -71,6 +72,7 @@ class Sample:
     size: tuple[int, int] = (0, 0)
     note: str = ""
     split: Literal["pool", "test", "unused"] | None = None
+    meta: Mapping[str, str | float | bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
