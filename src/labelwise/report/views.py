@@ -9,6 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from labelwise.advice import Outlook
 from labelwise.curves import Curve
 from labelwise.evaluate.effort import Effort
 from labelwise.records import Problem, Task
@@ -102,6 +103,7 @@ class RunView:
     judged: str = "images"
     figure: str = "recall"
     pictures: int = 8
+    outlook: Outlook | None = None
 
 
 @dataclass(frozen=True, slots=True)
