@@ -1,4 +1,4 @@
-"""What annotators on a server share: credentials, retries within bounds, failures as one line, notes of what lies where.
+"""What annotators on a server share: credentials, bounded retries, failures as one line, notes of what lies where.
 
 Nothing here knows a tool. A credential is read when it is needed and kept by nobody: not in a run, not in a message.
 """
