@@ -36,7 +36,7 @@ HEAVY = {
 LAYERS = (
     ("errors",),
     ("records", "catalog", "ownership", "mmlab"),
-    ("data", "scoring", "selection", "evaluate", "store", "engine", "config"),
+    ("data", "scoring", "selection", "evaluate", "store", "engine", "config", "progress"),
     ("units",),
     ("embedding", "curves", "discovery", "reasons", "strategies"),
     ("presets", "forecast"),
