@@ -61,8 +61,8 @@ def compare(images: int, repeat: int) -> tuple[list[str], str, dict[str, Any]]:
             )
     note = (
         f"{images} pictures of {SIZE[0]} x {SIZE[1]}, {len(CLASSES)} classes, fpn on MobileNetV2 on the "
-        f"{'GPU' if torch.cuda.is_available() else 'CPU'}; one thread: processor time, several: wall time (threads that "
-        f"wait spin); most memory during a pass {few:,.0f} MB, with eight times as many pictures {many:,.0f} MB"
+        f"{'GPU' if torch.cuda.is_available() else 'CPU'}; one thread: processor time, several: wall time, as waiting "
+        f"threads spin; most memory during a pass {few:,.0f} MB, with eight times as many pictures {many:,.0f} MB"
     )
     return lines, note, {"times": middle, "memory": few, "memory_of_eight_times": many}
 
