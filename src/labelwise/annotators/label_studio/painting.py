@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -18,11 +19,18 @@ _HALF = 128  # of the opacity 0 to 255: the edge of a brush is soft
 _INSTALL = "Label Studio needs its SDK, which is not installed: pip install 'labelwise[labelstudio]'"
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the warnings of the SDK, which uses what its own dependencies deprecate."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def sdk() -> ModuleType:
     """The SDK. Raises ConfigError saying how to install it."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             import label_studio_sdk
     except ImportError:
         raise ConfigError(_INSTALL) from None
@@ -31,8 +39,7 @@ def sdk() -> ModuleType:
 
 def _brush() -> Any:
     sdk()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         from label_studio_sdk.converter import brush
     return brush
 
@@ -50,7 +57,7 @@ def from_brush(run_lengths: Sequence[int], size: tuple[int, int]) -> Flags:
     """
     width, height = size
     data = np.asarray(run_lengths)
-    if data.ndim != 1 or len(data) < 8 or data.min() < 0 or data.max() > 255 or data.dtype.kind not in "iu":
+    if data.ndim != 1 or len(data) < 8 or data.dtype.kind not in "iu" or data.min() < 0 or data.max() > 255:
         raise ValueError("expected run lengths as bytes")
     count = int.from_bytes(bytes(data[:4].astype(np.uint8)), "big")
     if count != width * height * 4:  # before anything as large as what is claimed is made

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from labelwise.annotators.label_studio.interface import Kind, completed, written
-from labelwise.annotators.label_studio.painting import sdk
+from labelwise.annotators.label_studio.painting import quiet, sdk
 from labelwise.annotators.remote import Patience, Server, asked, read_notes, write_notes
 from labelwise.errors import ServerError
 
@@ -97,12 +97,13 @@ class Studio:
             ) from None
 
     def _sent(self, method: str, path: str, parts: Mapping[str, Any]) -> Any:
-        if self._client is None:
-            self._client = self._library.LabelStudio(
-                base_url=self.server.url, api_key=self._token, httpx_client=self._http
-            )
-        # The typed calls of the SDK refuse answers of servers that are newer than itself, and upload no pictures.
-        return self._client._client_wrapper.httpx_client.request(path, method=method, **parts)
+        with quiet():
+            if self._client is None:
+                self._client = self._library.LabelStudio(
+                    base_url=self.server.url, api_key=self._token, httpx_client=self._http
+                )
+            # The typed calls of the SDK refuse answers of servers that are newer than itself, and upload no pictures.
+            return self._client._client_wrapper.httpx_client.request(path, method=method, **parts)
 
 
 @contextmanager
