@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -334,8 +335,6 @@ def test_work_that_the_server_does_after_the_caller_gave_up(
         tasks = real.tasks(project_of(place.folder, "classify"))
         if len(tasks) == 4:
             break
-        import time
-
         time.sleep(0.25)
     assert [t["data"]["labelwise"] for t in tasks] == [q.id for q in queries] * 2
     annotator.submit(queries, place)

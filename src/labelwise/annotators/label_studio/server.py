@@ -29,7 +29,7 @@ class Studio:
         import httpx
 
         self.server, self.patience = server, patience
-        self._token = token
+        self._token, self._timeout = token, timeout
         self._library = sdk()
         self._http = httpx.Client(timeout=timeout)
         self._client: Any = None
@@ -100,7 +100,7 @@ class Studio:
         with quiet():
             if self._client is None:
                 self._client = self._library.LabelStudio(
-                    base_url=self.server.url, api_key=self._token, httpx_client=self._http
+                    base_url=self.server.url, api_key=self._token, timeout=self._timeout, httpx_client=self._http
                 )
             # The typed calls of the SDK refuse answers of servers that are newer than itself, and upload no pictures.
             return self._client._client_wrapper.httpx_client.request(path, method=method, **parts)
