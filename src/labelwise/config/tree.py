@@ -238,6 +238,11 @@ class StrategyConfig(Node):
         default=None, description="share the budget over predicted classes, the least labelled first"
     )
     per_group: int | None = Field(default=None, ge=1, description="at most this many images of a group in one round")
+    per: dict[str, Annotated[int, Field(ge=1)]] | None = Field(
+        default=None,
+        description="at most so many images of one value of their metadata in one round, by its name: "
+        "`{sequence: 1, location: 10}`",
+    )
     near_duplicates: float | None = Field(
         default=None, ge=0, le=2, description="no two picks closer than this cosine distance"
     )
