@@ -107,13 +107,15 @@ def write(
 
 def whole_image(file: str, classes: Sequence[str], probs: Sequence[float], *, empty: str = EMPTY) -> Recognition:
     """The recognition that a classifier of whole images gives: one detection over all of it, as sure as there is
-    anything at all, or none where ``empty`` is the likeliest class."""
+    anything at all, or none where ``empty`` is the likeliest class. Its category is the likeliest class if that is one,
+    else animal."""
     best = max(range(len(classes)), key=lambda i: (probs[i], -i), default=None)
     if best is None or classes[best] == empty:
         return Recognition(file)
     nothing = sum(float(p) for name, p in zip(classes, probs, strict=True) if name == empty)
     said = tuple((name, float(p)) for name, p in zip(classes, probs, strict=True) if name != empty)
-    return Recognition(file, (Detection(min(1.0, max(0.0, 1.0 - nothing)), None, "animal", said),))
+    category = classes[best] if classes[best] in CATEGORIES else "animal"
+    return Recognition(file, (Detection(min(1.0, max(0.0, 1.0 - nothing)), None, category, said),))
 
 
 def written_names(classes: Sequence[str], categories: Sequence[str] = CATEGORIES) -> tuple[dict[str, str], list[str]]:
