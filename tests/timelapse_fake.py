@@ -100,7 +100,7 @@ class Timelapse:
 
     def show_selected(self, column="Selected"):
         """Select > Custom selection."""
-        self.shown = {id for id, *_ in self._query(f'SELECT Id FROM DataTable WHERE "{column}" = \'true\'')}
+        self.shown = {id for id, *_ in self._query(f"SELECT Id FROM DataTable WHERE \"{column}\" = 'true'")}
 
     def files_shown(self):
         """Paths with /, in order."""

@@ -74,7 +74,12 @@ def test_a_thousand_rows_with_all_that_goes_wrong(tmp_path):
         rows.append((file, folder, "01.05.2024 06:30", species))
         if i < 20 or i >= 60:
             expected[id] = None if 60 <= i < 65 else CLASSES[i % 4]
-    rows += [("gone.JPG", "", "", "fox"), ("gone2.JPG", "", "", ""), ("old.JPG", "x", "", "fox"), ("new.JPG", "x", "", "fox")]
+    rows += [
+        ("gone.JPG", "", "", "fox"),
+        ("gone2.JPG", "", "", ""),
+        ("old.JPG", "x", "", "fox"),
+        ("new.JPG", "x", "", "fox"),
+    ]
     header = ("File", "RelativePath", "DateTime", "Species")
     path = table(tmp_path / "excel.csv", rows, header=header, encoding="utf-8-sig", delimiter=";")
     found, answers = read(path, asked)

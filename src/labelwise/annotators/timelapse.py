@@ -64,8 +64,11 @@ class Timelapse:
         project = find_project(desk.samples, self.root)
         sheet, folder = self._sheet(project), _folder(queries, desk)
         if self.template == "root" and project.template is None and project.data is None:
-            offer_template(project.root / TEMPLATE, desk.classes, sheet)
-            project = find_project(desk.samples, self.root)
+            try:
+                offer_template(project.root / TEMPLATE, desk.classes, sheet)
+                project = find_project(desk.samples, self.root)
+            except DataError as error:  # then it lies in the round's folder
+                project = replace(project, problems=(*project.problems, str(error)))
         hand_off(folder, queries, desk, project, sheet, recognitions=self.recognitions)
 
     def collect(self, open_queries: Sequence[Query], desk: Desk) -> list[Annotation]:
@@ -84,6 +87,8 @@ class Timelapse:
             found |= {answer.query_id: answer for answer in answers.annotations}
             lines += self._lines(file, left, answers, desk)
         _report(folder, lines, desk)
+        if 0 < len(found) < len(open_queries):  # who imports the selection again sees what is left
+            self.submit([query for query in open_queries if query.id not in found], desk)
         return [found[query.id] for query in open_queries if query.id in found]
 
     def advice(self, open_queries: Sequence[Query], desk: Desk) -> str:

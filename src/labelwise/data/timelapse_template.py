@@ -119,10 +119,10 @@ def write_template(
         (FLAG, selected, selected, "false", "", "Pictures that labelwise asks about", "20", False, True),
         (NOTE, note, note, "", "", "Anything worth a word", "100", True, True),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.partial")
-    beside.unlink(missing_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.unlink(missing_ok=True)
         with closing(sqlite3.connect(beside)) as database, database:
             for statement in _TABLES:
                 database.execute(statement)
@@ -134,8 +134,9 @@ def write_template(
                     (order, order, *(_text(value) for value in field)),
                 )
         beside.rename(path)
-    except sqlite3.Error as error:
-        raise DataError(f"{path}: cannot be written: {error}; make room or choose another folder") from None
+    except (OSError, sqlite3.Error) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{path}: cannot be written: {why}; make room or choose another folder") from None
     finally:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
