@@ -34,6 +34,10 @@ TABLES: dict[str, dict[str, str]] = {
         "cvat_xml": "labelwise.data.cvat_xml:read",
         "fiftyone": "labelwise.data.fiftyone:read",
         "mmseg": "labelwise.data.mmseg:read",
+        "megadetector": "labelwise.data.megadetector:read",
+        "coco_camera_traps": "labelwise.data.coco_camera_traps:read",
+        "camtrap_dp": "labelwise.data.camtrap_dp:read",
+        "timelapse": "labelwise.data.timelapse_dataset:read",
         "digits": "labelwise.data.digits:read",
     },
     "model": {

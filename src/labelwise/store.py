@@ -61,6 +61,7 @@ MIGRATIONS = (
     """,
     "ALTER TABLE annotations ADD COLUMN amount REAL",
     "ALTER TABLE samples ADD COLUMN meta TEXT",
+    "ALTER TABLE samples ADD COLUMN crop TEXT",
 )
 
 
@@ -208,21 +209,42 @@ class Store:
     def add_samples(self, samples: Iterable[tuple[Sample, str]]) -> None:
         """Add samples, each with its split: "pool", "test" or "audit"."""
         rows = (
-            (s.id, str(s.path), s.group, s.content, *s.size, s.note, split, _target_json(s.target), _json(dict(s.meta)))
+            (
+                s.id,
+                str(s.path),
+                s.group,
+                s.content,
+                *s.size,
+                s.note,
+                split,
+                _target_json(s.target),
+                _json(dict(s.meta)) if s.meta else None,
+                _json(s.crop) if s.crop else None,
+            )
             for s, split in samples
         )
         self._samples.clear()
-        self._many("INSERT INTO samples VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        self._many("INSERT INTO samples VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def samples(self, split: str | None = None) -> list[Sample]:
         """The samples of one split, or all, in the order of their ids."""
         if split in self._samples:
             return list(self._samples[split])
-        sql = "SELECT id, path, grp, target, content, width, height, note, meta FROM samples"
+        sql = "SELECT id, path, grp, target, content, width, height, note, meta, crop FROM samples"
         rows = self._rows(f"{sql} WHERE ? IN ('', split) ORDER BY id", split or "")
         found = [
-            Sample(i, Path(p), g, _target(t), c, (w, h), n, meta=json.loads(meta) if meta else {})
-            for i, p, g, t, c, w, h, n, meta in rows
+            Sample(
+                i,
+                Path(p),
+                g,
+                _target(t),
+                c,
+                (w, h),
+                n,
+                meta=json.loads(meta) if meta else {},
+                crop=tuple(json.loads(crop)) if crop else None,
+            )
+            for i, p, g, t, c, w, h, n, meta, crop in rows
         ]
         # Samples never change once they are in, and building them costs more than reading them. They are not in before
         # their transaction has ended, and a reader may be here before the run has taken them in.

@@ -140,7 +140,7 @@ def test_other_files_are_refused_in_one_line(tmp_path, name, content, words):
 
 def test_a_template_is_no_data_and_data_without_template_no_template(tmp_path):
     write_template(tmp_path / "t.tdb")
-    with pytest.raises(DataError, match="name the .ddb"):
+    with pytest.raises(DataError, match=r"name the \.ddb"):
         read_rows(tmp_path / "t.tdb")
     with closing(sqlite3.connect(tmp_path / "other.db")) as db, db:
         db.execute("CREATE TABLE x (y)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from datetime import datetime
 
 import pytest
 from hypothesis import given, settings
@@ -43,9 +44,12 @@ def test_a_date_is_understood_or_refused(text, time):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.datetimes(), st.sampled_from(["%d/%m/%Y %H:%M:%S", "%m/%d/%Y %I:%M:%S %p", "%d-%m-%Y %H:%M:%S"]))
+@given(
+    st.datetimes(min_value=datetime(1000, 1, 1)),
+    st.sampled_from(["%d/%m/%Y %H:%M:%S", "%m/%d/%Y %I:%M:%S %p", "%d-%m-%Y %H:%M:%S"]),
+)
 def test_either_order_is_read_back_when_it_is_said(moment, form):
-    moment = moment.replace(microsecond=0, year=max(moment.year, 1000))
+    moment = moment.replace(microsecond=0)
     assert local_time(moment.strftime(form), day_first=form.startswith("%d")) == moment.isoformat()
 
 

@@ -92,7 +92,7 @@ class Data(Node):
 
     format: str = Field(
         description="class_folders, csv_table, images_folder, image_masks, coco, voc, yolo, cvat_xml, fiftyone, mmseg, "
-        "digits, or a reader of your own"
+        "megadetector, coco_camera_traps, camtrap_dp, timelapse, digits, or a reader of your own"
     )
     path: Path = Field(description="folder or file of the dataset")
     test: float = Field(

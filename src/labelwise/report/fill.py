@@ -183,6 +183,7 @@ def _pick(result: RunResult, query: Query) -> PickView:
         proposal=_answer(query.proposal) if query.proposal and query.geometry is None else None,
         answer=_answer(answer.target) if answer and answer.target else None,
         boxes=_boxes(result, query) if result.config.task == "detect" else None,
+        crop=result.samples[query.sample_id].crop,
     )
 
 

@@ -191,7 +191,9 @@ def _picks(rounds: Sequence[RoundView], picture_bytes: int, drawn: int) -> list[
     each = min(drawn, thumbnails.allowance(len(chosen))) if boxes else thumbnails.allowance(len(chosen))
     shown = [r.picks[:each] for r in chosen]
     edge = thumbnails.LARGE if boxes else thumbnails.EDGE
-    pictures = iter(thumbnails.data_uris((p.path for picks in shown for p in picks), picture_bytes, edge=edge))
+    pictures = iter(
+        thumbnails.data_uris(((p.path, p.crop) for picks in shown for p in picks), picture_bytes, edge=edge)
+    )
     return [
         {
             "round": r.round,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from labelwise.curves import Curve
 from labelwise.evaluate.effort import Effort
-from labelwise.records import Problem, Task
+from labelwise.records import Crop, Problem, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class PickView:
 
     ``reason`` is one line for people. ``proposal`` is the model's class before the answer, ``answer`` the annotator's,
     None where there is none (skipped, or not answered yet). ``boxes`` are drawn over the image, for the task detect.
+    ``crop`` is the part that was shown, None for the whole.
     """
 
     sample_id: str
@@ -39,6 +40,7 @@ class PickView:
     proposal: str | None = None
     answer: str | None = None
     boxes: BoxesView | None = None
+    crop: Crop | None = None
 
 
 @dataclass(frozen=True, slots=True)
