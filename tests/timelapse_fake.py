@@ -48,7 +48,8 @@ class Timelapse:
         """The fields of the template by data label."""
         with closing(sqlite3.connect(self.template)) as db:
             rows = db.execute(
-                "SELECT DataLabel, Type, Label, DefaultValue, List, ExportToCSV FROM TemplateTable ORDER BY ControlOrder"
+                "SELECT DataLabel, Type, Label, DefaultValue, List, ExportToCSV FROM TemplateTable "
+                "ORDER BY ControlOrder"
             ).fetchall()
         return {
             name: {

@@ -120,6 +120,29 @@ def test_proposals_are_recognitions_that_timelapse_takes(desk, queries):
     assert not path.exists()
 
 
+def test_boxes_of_a_detector_are_shown_with_the_class_of_the_model(desk, queries):
+    boxed = {"detected": "animal", "confidence": 0.812, "box": "0.1, 0.2, 0.3, 0.4"}
+    of_person = {**boxed, "detected": "person", "file": NAMES[2]}
+    samples = {
+        **desk.samples,
+        NAMES[0]: dataclasses.replace(desk.samples[NAMES[0]], meta=boxed, crop=(0.0, 0.1, 0.5, 0.7)),
+        NAMES[1]: dataclasses.replace(desk.samples[NAMES[1]], meta=boxed),
+        f"{NAMES[2]}#1": Sample(f"{NAMES[2]}#1", desk.samples[NAMES[2]].path, meta=of_person),
+        f"{NAMES[2]}#2": Sample(f"{NAMES[2]}#2", desk.samples[NAMES[2]].path, meta={**boxed, "file": NAMES[2]}),
+    }
+    del samples[NAMES[2]]
+    asked = [*queries[:2], *(dataclasses.replace(queries[2], id=f"q{i}", sample_id=f"{NAMES[2]}#{i}") for i in (1, 2))]
+    Timelapse().submit(asked, dataclasses.replace(desk, samples=samples))
+    data = validate(folder_of(desk) / "recognitions.json")
+    found = {image["file"]: image["detections"] for image in data["images"]}
+    assert found[NAMES[0]] == [
+        {"category": "1", "conf": 0.812, "bbox": [0.1, 0.2, 0.3, 0.4], "classifications": [["2", 0.123]]}
+    ]
+    assert found[NAMES[1]] == [{"category": "1", "conf": 0.812, "bbox": [0.1, 0.2, 0.3, 0.4]}]  # it proposes empty
+    assert [d["category"] for d in found[NAMES[2]]] == ["2", "1"]
+    assert [r["Selected"] for r in selection_of(desk)].count("true") == 3
+
+
 def test_a_round_with_timelapse(desk, queries, root):
     annotator = Timelapse(template="root")
     annotator.submit(queries, desk)
@@ -192,10 +215,11 @@ def test_differences_between_list_and_classes_are_told(desk, queries, root):
     assert "the list of 'Species' lacks 'empty', 'fox': add them in the Template Editor" in text
     assert "also offers 'lynx', which the run does not know" in text
     assert "unknown'," not in text
+    path = folder_of(desk) / "bad.csv"
+    path.write_text("File,RelativePath,Nothing\na,b,c\n", encoding="utf-8")
+    program = Program(root)
     with pytest.raises(Refused):  # what the stand-in does with a column it does not know
-        path = folder_of(desk) / "bad.csv"
-        path.write_text("File,RelativePath,Nothing\na,b,c\n", encoding="utf-8")
-        Program(root).import_csv(path)
+        program.import_csv(path)
 
 
 def test_images_that_timelapse_does_not_know_are_told(desk, queries, root):

@@ -26,12 +26,8 @@ def test_the_schema_is_the_documented_one(tmp_path):
     texts = [(name, "TEXT") for name in COMMON]
     assert columns(path, "TemplateTable") == [*orders, *texts, ("TXTBOXWIDTH", "TEXT"), ("Copyable", "TEXT")]
     assert columns(path, "FolderDataTemplateTable") == [*orders, ("Level", "INTEGER"), *texts]
-    assert columns(path, "FolderDataInfo") == [
-        ("Id", "INTEGER"),
-        ("Level", "INTEGER"),
-        ("Guid", "TEXT"),
-        ("Alias", "TEXT"),
-    ]
+    info = [("Id", "INTEGER"), ("Level", "INTEGER"), ("Guid", "TEXT"), ("Alias", "TEXT")]
+    assert columns(path, "FolderDataInfo") == info
     with closing(sqlite3.connect(path)) as db:
         info = db.execute("SELECT VersionCompatabily, BackwardsCompatibility, Standard FROM TemplateInfo").fetchall()
         rows = db.execute(

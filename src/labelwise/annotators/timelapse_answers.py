@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labelwise.annotators import SKIP
+from labelwise.data.crops import file_of
 from labelwise.data.predictions.joining import listed
 from labelwise.data.timelapse import Rows, read_rows
 from labelwise.errors import DataError
@@ -69,7 +70,7 @@ class Places:
 def _path_from(sample: Sample, root: Path | None, folders: dict[str, str | None]) -> str | None:
     """The path of a sample's image from the root, with ``/``; None if it lies outside."""
     if root is None:
-        return sample.id
+        return file_of(sample)
     folder, name = os.path.split(sample.path)
     if folder not in folders:  # once a folder, since it is slow
         below = os.path.relpath(folder, root).replace(os.sep, "/")

@@ -14,6 +14,7 @@ from typing import Any
 from labelwise.annotators import Desk
 from labelwise.annotators.timelapse_answers import Places, Sheet
 from labelwise.data import megadetector_writing as megadetector
+from labelwise.data.crops import box_of, file_of
 from labelwise.data.megadetector_writing import CATEGORIES, EMPTY, Detection, Recognition
 from labelwise.data.predictions.joining import listed
 from labelwise.data.timelapse import FILE, FOLDER, Control, read_rows, read_template
@@ -64,9 +65,9 @@ def find_project(samples: Mapping[str, Sample], root: Path | None = None) -> Pro
 
 def image_root(samples: Mapping[str, Sample]) -> Path:
     """The folder that the ids of the images are relative to."""
-    for id, sample in samples.items():
+    for sample in samples.values():
         parts = sample.path.absolute().parts
-        below = tuple(Path(id).parts)
+        below = Path(file_of(sample)).parts
         return Path(*parts[: -len(below)]) if parts[-len(below) :] == below else sample.path.absolute().parent
     return Path.cwd()
 
@@ -89,7 +90,7 @@ def hand_off(
     notes += _not_there(asked, selected, files, places, project)
     folder.mkdir(parents=True, exist_ok=True)
     _write_selection(folder / SELECTION, files, selected, _flag(project, sheet))
-    proposals = list(_recognitions(queries, places)) if recognitions else []
+    proposals = list(_recognitions(queries, desk.samples, places)) if recognitions else []
     if proposals:
         notes += megadetector.write(folder / RECOGNITIONS, proposals, classes=_names(desk, queries))
     if not project.known:
@@ -174,18 +175,39 @@ def _write_selection(path: Path, files: Iterable[tuple[str, str, str]], selected
             beside.unlink(missing_ok=True)
 
 
-def _recognitions(queries: Sequence[Query], places: Places) -> Iterator[Recognition]:
-    """What the model proposes for each asked image: nothing in it, or a class over all of it."""
+def _recognitions(queries: Sequence[Query], samples: Mapping[str, Sample], places: Places) -> Iterator[Recognition]:
+    """What is known of each asked image: the detector's boxes, and the class that the model proposes, for the box or
+    for the whole image. An image in which it proposes nothing, and no detector found anything, is empty."""
+    by_path: dict[str, list[Query]] = {}
     for query in queries:
-        path = places.path_of.get(query.sample_id)
-        if path is None or query.proposal is None or not query.proposal.classes:
-            continue
-        name = query.proposal.classes[0]
-        sure = query.reason.get("probability")
-        sure = float(sure) if isinstance(sure, int | float) and 0 <= sure <= 1 else 1.0
-        category = name if name in CATEGORIES else "animal"
-        found = Detection(sure, None, category, () if name == category else ((name, sure),))
-        yield Recognition(path, () if name == EMPTY else (found,))
+        if (path := places.path_of.get(query.sample_id)) is not None:
+            by_path.setdefault(path, []).append(query)
+    for path, asked in by_path.items():
+        found = [_detection(query, samples[query.sample_id]) for query in asked]
+        proposed = any(query.proposal is not None and query.proposal.classes for query in asked)
+        if proposed or any(found):
+            yield Recognition(path, tuple(one for one in found if one is not None))
+
+
+def _detection(query: Query, sample: Sample) -> Detection | None:
+    """What Timelapse is to show of one query; None: nothing."""
+    box = box_of(sample)
+    name = query.proposal.classes[0] if query.proposal is not None and query.proposal.classes else EMPTY
+    if box is None and name == EMPTY:
+        return None
+    sure = _share(query.reason.get("probability"))
+    kind = str(sample.meta.get("detected", ""))
+    category = name if name in CATEGORIES else kind if kind in CATEGORIES else "animal"
+    said = () if name in (*CATEGORIES, EMPTY) else ((name, sure),)
+    if box is None:
+        return Detection(sure, None, category, said)
+    x0, y0, x1, y1 = box
+    return Detection(_share(sample.meta.get("confidence")), (x0, y0, x1 - x0, y1 - y0), category, said)
+
+
+def _share(value: object) -> float:
+    """A confidence, 1 where none is known."""
+    return float(value) if isinstance(value, int | float) and 0 <= value <= 1 else 1.0
 
 
 def _names(desk: Desk, queries: Sequence[Query]) -> list[str]:
