@@ -31,8 +31,8 @@ def test_the_schema_is_the_documented_one(tmp_path):
     with closing(sqlite3.connect(path)) as db:
         info = db.execute("SELECT VersionCompatabily, BackwardsCompatibility, Standard FROM TemplateInfo").fetchall()
         rows = db.execute(
-            "SELECT ControlOrder, SpreadsheetOrder, Type, DataLabel, Label, DefaultValue, Visible, Copyable, ExportToCSV "
-            "FROM TemplateTable ORDER BY Id"
+            "SELECT ControlOrder, SpreadsheetOrder, Type, DataLabel, Label, DefaultValue, Visible, Copyable, "
+            "ExportToCSV FROM TemplateTable ORDER BY Id"
         ).fetchall()
         assert db.execute("PRAGMA quick_check").fetchone() == ("ok",)
     assert info == [("2.3.3.0", "2.3.0.0", "")]

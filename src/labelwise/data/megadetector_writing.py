@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import posixpath
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Any
 
 from labelwise.data.listing import shown
@@ -152,13 +153,16 @@ class _Told:
         self.strange: list[str] = []
         self.count = 0
 
-    def see(self, file: str) -> None:
+    def see(self, file: str) -> bool:
+        """Take note of a file, which must be a new one; whether it is a video."""
         if file in self.files:
             raise DataError(f"{shown(file)}: expected each image once in the recognitions, found it twice")
         self.files.add(file)
-        if PurePosixPath(file).suffix.lower() not in STILLS | VIDEOS:
+        suffix = posixpath.splitext(file)[1].lower()
+        if suffix not in STILLS and suffix not in VIDEOS:
             self.count += 1
             self.strange += [file] if self.count <= _NAMED else []
+        return suffix in VIDEOS
 
     def notes(self) -> list[str]:
         if not self.count:
@@ -201,9 +205,10 @@ def _head(
 def _write_all(file: IO[str], head: Mapping[str, Any], images: Iterator[dict[str, Any]]) -> None:
     text = json.dumps(head, ensure_ascii=False, indent=1)
     file.write(text[: text.rindex("}")].rstrip() + ',\n "images": [')
+    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
     mark = "\n  "
     for image in images:
-        file.write(mark + json.dumps(image, ensure_ascii=False, allow_nan=False))
+        file.write(mark + encode(image))
         mark = ",\n  "
     file.write("\n ]\n}\n")
 
@@ -211,9 +216,8 @@ def _write_all(file: IO[str], head: Mapping[str, Any], images: Iterator[dict[str
 def _image(
     recognition: Recognition, kinds: Mapping[str, str], ids: Mapping[str, str], version: str, top: int, told: _Told
 ) -> dict[str, Any]:
-    told.see(recognition.file)
+    video = told.see(recognition.file)
     image: dict[str, Any] = {"file": recognition.file}
-    video = PurePosixPath(recognition.file).suffix.lower() in VIDEOS
     if video and version >= "1.4":
         if not recognition.frame_rate or not math.isfinite(recognition.frame_rate) or recognition.frame_rate < 0:
             raise DataError(f"{shown(recognition.file)}: expected the frame rate of the video, found none")
