@@ -120,6 +120,7 @@ TABLES: dict[str, dict[str, str]] = {
         "files": "labelwise.annotators.files:Files",
         "cvat": "labelwise.annotators.cvat:Cvat",
         "label_studio": "labelwise.annotators.label_studio:LabelStudio",
+        "timelapse": "labelwise.annotators.timelapse:Timelapse",
     },
     "engine": {
         "local": "labelwise.engine.local:Local",

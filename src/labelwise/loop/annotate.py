@@ -36,7 +36,7 @@ def annotate(context: Context, round: int, goal: int) -> str:
 def _ask(context: Context, round: int, goal: int) -> str:
     """Ask for all that is open, and store what is answered."""
     store, annotator = context.store, context.parts.annotator
-    desk = Desk(context.by_id, store.classes(), context.config.folder / "rounds", context.config.task)
+    desk = _desk(context)
     asked = store.queries(round, open_only=True)
     annotator.submit(asked, desk)
     by_id = {q.id: q for q in asked}
@@ -56,7 +56,7 @@ def _one_by_one(context: Context, round: int, goal: int) -> str:
     The image that reaches it counts whole: what it has more is taken off the next round.
     """
     store, annotator = context.store, context.parts.annotator
-    desk = Desk(context.by_id, store.classes(), context.config.folder / "rounds", context.config.task)
+    desk = _desk(context)
     spent, answers = store.spent(), list[Annotation]()
     asked = store.queries(round, open_only=True)
     for done, query in enumerate(asked):
@@ -71,6 +71,11 @@ def _one_by_one(context: Context, round: int, goal: int) -> str:
         store.add_annotations(answers)
         store.withdraw(q.id for q in asked)
     return ""
+
+
+def _desk(context: Context) -> Desk:
+    store, config = context.store, context.config
+    return Desk(context.by_id, store.classes(), config.folder / "rounds", config.task, store.asked(), context.tell)
 
 
 def counted(query: Query, answer: Annotation, cost: Literal["region", "pixel"] = "region") -> Annotation:
