@@ -43,7 +43,7 @@ LAYERS = (
     ("models", "annotators", "results", "starter"),
     ("parts", "report", "testing"),
     ("loop", "picking", "tables"),
-    ("exchange",),
+    ("exchange", "web"),
     ("api",),
     ("demo", "verbs"),
     ("cli",),

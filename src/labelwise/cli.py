@@ -19,6 +19,7 @@ import typer
 from labelwise.errors import LabelwiseError
 from labelwise.verbs import exchange
 from labelwise.verbs.progress import progress_of, teller
+from labelwise.verbs.serve import serve
 
 INTERRUPTED = 3
 
@@ -369,6 +370,7 @@ def pick(
         typer.echo("\n".join(done.result))
 
 
+app.command()(serve)
 app.command("export")(exchange.export)
 app.command("import")(exchange.import_answers)
 

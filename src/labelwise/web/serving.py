@@ -1,0 +1,78 @@
+"""Serving the page: a free port, a thread that answers, and its orderly end."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+
+from labelwise.errors import ConfigError
+from labelwise.web.app import make_app
+
+HERE = "127.0.0.1"
+PORT = 8470
+_TRIES = 20
+_PATIENCE = 10.0  # seconds for the server to begin and to end
+
+
+@contextmanager
+def serving(folder: Path, *, port: int | None = None, host: str = HERE, token: str = "") -> Iterator[str]:
+    """Serve a run's folder while the block runs, and give the address to open.
+
+    ``port`` None takes the first free one from 8470 on. An address that others can reach needs a token: without one it
+    is drawn. Raises ConfigError if the port is taken, RunError if the folder holds no run.
+    """
+    local = host in (HERE, "localhost", "::1")
+    token = token or ("" if local else secrets.token_urlsafe(24))
+    listener = _listener(host, port)
+    try:
+        number = int(listener.getsockname()[1])
+        app = make_app(folder, port=number, token=token)
+        settings = uvicorn.Config(
+            app, log_level="warning", access_log=False, timeout_graceful_shutdown=3, lifespan="off"
+        )
+        server = uvicorn.Server(settings)
+        thread = threading.Thread(target=server.run, args=([listener],), name="labelwise-page", daemon=True)
+        thread.start()
+        _until(lambda: server.started or not thread.is_alive())
+        try:
+            yield f"http://{host}:{number}/" + (f"?token={token}" if token else "")
+        finally:
+            server.should_exit = True
+            thread.join(_PATIENCE)
+            app.state.served.store.close()
+    finally:
+        listener.close()
+
+
+def _until(happened) -> None:  # type: ignore[no-untyped-def]
+    end = time.monotonic() + _PATIENCE
+    while not happened() and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def _listener(host: str, port: int | None) -> socket.socket:
+    tries = range(PORT, PORT + _TRIES) if port is None else [port]
+    last: OSError | None = None
+    for number in tries:
+        found = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            found.bind((host, number))
+            found.listen(128)
+        except OSError as error:
+            found.close()
+            last = error
+            continue
+        return found
+    assert last is not None
+    what = f"port {port}" if port is not None else f"ports {PORT} to {PORT + _TRIES - 1}"
+    raise ConfigError(
+        f"cannot serve at {host}, {what}: {last.strerror or last}; give another with --port (0: any free one)"
+    )
