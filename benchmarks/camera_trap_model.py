@@ -160,7 +160,7 @@ def _figures(curves: dict[int, Curve], reference: dict[int, Curve]) -> dict[str,
 
 def _table(figures: dict[str, dict[str, float]]) -> str:
     lines = [
-        "| arm | labels to reach the reference's final macro-F1 | share (95 % interval) | macro-F1 at 12.5 % | at 25 % |",
+        "| arm | labels to reach the reference's last macro-F1 | share (95 % interval) | macro-F1 at 12.5 % | 25 % |",
         "|---|---|---|---|---|",
     ]
     for arm, f in figures.items():

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelwise.embedding.metric.batches import balanced, single
@@ -14,6 +14,7 @@ from labelwise.embedding.metric.batches import balanced, single
 LABELS = st.lists(st.integers(0, 6), min_size=1, max_size=60).map(lambda x: np.array(x, np.int64))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 300), st.integers(2, 128), st.integers(0, 5))
 def test_plain_batches_hold_every_image_once_and_are_alike_in_size(n, size, seed):
     batches = single(n, size, np.random.default_rng(seed))
@@ -23,6 +24,7 @@ def test_plain_batches_hold_every_image_once_and_are_alike_in_size(n, size, seed
     assert max(sizes) - min(sizes) <= 1
 
 
+@settings(deadline=None)
 @given(LABELS, st.integers(2, 20), st.integers(2, 10), st.integers(0, 5))
 def test_balanced_batches_have_the_same_number_of_each_of_their_classes(labels, classes, images, seed):
     batches = balanced(labels, classes, images, np.random.default_rng(seed))

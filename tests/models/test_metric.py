@@ -137,7 +137,7 @@ def test_what_cannot_be_trained_is_told_before_anything_runs():
 
 
 def test_a_loss_that_grows_beyond_numbers_is_told(tmp_path, samples):
-    model = prepared(tmp_path, samples, **{**PROJECTION, "lr": 1e36, "epochs": 5}, **HEAD, margin=1000.0)
+    model = prepared(tmp_path, samples, **{**PROJECTION, "lr": 1e25, "epochs": 5}, **HEAD, margin=1000.0)
     with pytest.raises(ModelError, match=r"lower model\.lr"):
         fitted(model, samples, tmp_path / "0")
 

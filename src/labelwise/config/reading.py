@@ -31,6 +31,7 @@ FREE_KEYS = frozenset(
         "out",
         "pictures_folder",
         "pictures_style",
+        "threshold",
     }
     | {"threads"}
 )

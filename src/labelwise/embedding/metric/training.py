@@ -75,7 +75,7 @@ def train(
             vectors = network(given)
             loss = objective(vectors, targets[torch.from_numpy(rows)].to(device()))
             value = 0.0 if loss is None else float(loss.detach())
-            if not math.isfinite(value) or not bool(torch.isfinite(vectors).all()):
+            if not math.isfinite(value) or not bool(torch.isfinite(vectors.detach().square().sum())):
                 raise ModelError(
                     f"the embedding is no longer finite in epoch {epoch + 1}: lower model.lr or finetune_lr"
                 )
