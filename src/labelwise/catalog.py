@@ -43,6 +43,7 @@ TABLES: dict[str, dict[str, str]] = {
     "model": {
         "frozen": "labelwise.models.frozen:Frozen",
         "finetune": "labelwise.models.finetune:Finetune",
+        "metric": "labelwise.models.metric:Metric",
         "fpn": "labelwise.models.fpn:Fpn",
         "smp": "labelwise.models.smp:Smp",
         "detector": "labelwise.models.detectors:Detector",

@@ -36,6 +36,7 @@ FREE_KEYS = frozenset(
         "out",
         "pictures_folder",
         "pictures_style",
+        "threshold",
     }
     | {"threads"}
 )

@@ -298,6 +298,13 @@ class Config(Node):
         default=None,
         description="detection: a model that needs no labels, such as zero_shot, whose boxes are proposed in round 0",
     )
+    threshold: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="classification: a prediction less sure than this is told as `unknown`, in results and in what is "
+        "written; the report shows what each value costs",
+    )
     shown: float = Field(
         default=0.3,
         ge=0,

@@ -60,6 +60,8 @@ def _charts(view: RunView, evaluated: Sequence[RoundView], last: RoundView | Non
         charts["recall"] = figures.recall_by_labels(
             last.recall, last.class_counts, last.support, (view.figure, view.judged)
         )
+    if last and last.abstention:
+        charts["abstention"] = figures.abstention(last.abstention, view.threshold)
     timed = [r for r in view.rounds if r.seconds]
     if timed:
         charts["timings"] = figures.timings([r.round for r in timed], [r.seconds for r in timed])
@@ -166,6 +168,7 @@ def _per_class(view: RunView, last: RoundView | None) -> list[dict[str, Any]]:
             "labels": last.class_counts.get(name, 0),
             "support": last.support.get(name, 0),
             "recall": words.percent(last.recall.get(name, math.nan)),
+            "precision": words.percent(last.precision.get(name, math.nan)),
         }
         for name in view.classes
     ]
