@@ -114,6 +114,7 @@ TABLES: dict[str, dict[str, str]] = {
     "annotator": {
         "oracle": "labelwise.annotators.oracle:Oracle",
         "files": "labelwise.annotators.files:Files",
+        "web": "labelwise.annotators.web:Web",
     },
     "engine": {
         "local": "labelwise.engine.local:Local",

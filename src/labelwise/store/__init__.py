@@ -312,6 +312,11 @@ class Store:
             for i, r, k, s, u, g, c, p, why, aim in rows
         ]
 
+    def open_ids(self) -> list[str]:
+        """Ids of the queries without an annotation, in the order of round and rank."""
+        sql = "SELECT id FROM queries WHERE id NOT IN (SELECT query FROM annotations) ORDER BY round, rank"
+        return [id for (id,) in self._rows(sql)]
+
     def add_annotations(self, annotations: Iterable[Annotation]) -> None:
         """Add answers; one that came twice counts once, the first stays."""
         rows = ((a.query_id, target_text(a.target), a.annotator, a.seconds, time.time(), a.amount) for a in annotations)
