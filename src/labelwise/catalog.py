@@ -122,6 +122,7 @@ TABLES: dict[str, dict[str, str]] = {
         "cvat": "labelwise.annotators.cvat:Cvat",
         "label_studio": "labelwise.annotators.label_studio:LabelStudio",
         "timelapse": "labelwise.annotators.timelapse:Timelapse",
+        "web": "labelwise.annotators.web:Web",
     },
     "engine": {
         "local": "labelwise.engine.local:Local",
