@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from labelwise import config as configuration
+from labelwise.advice import outlook
 from labelwise.curves import Curve
 from labelwise.data.masks import class_counts
 from labelwise.reasons import sentence
@@ -58,6 +59,7 @@ def run_view(result: RunResult) -> RunView:
         problems=tuple(result.problems),
         duplicates=sum("duplicate" in p.code for p in result.problems),
         counts=_counts(result),
+        outlook=outlook(result),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from labelwise.advice import Outlook
 from labelwise.curves import Curve
 from labelwise.evaluate.effort import Effort
 from labelwise.records import Crop, Problem, Task
@@ -109,6 +110,7 @@ class RunView:
     figure: str = "recall"
     pictures: int = 8
     threshold: float = 0.0
+    outlook: Outlook | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,6 +165,10 @@ class Store:
                 what = "if the disk is full make room; then run again to resume"
             raise RunError(f"{self.path}: {text}; {what}") from error
 
+    def changes(self) -> str:
+        """A text that is another one after each change of the file, whoever made it; cheap."""
+        return f"{self._rows('PRAGMA data_version')[0][0]}.{self._db.total_changes}"
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All writes inside happen together or not at all."""
