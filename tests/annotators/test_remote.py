@@ -42,9 +42,6 @@ class Clock:
     def __init__(self):
         self.now, self.pauses = 0.0, []
 
-    def __call__(self):
-        return self.now
-
     def sleep(self, seconds):
         self.pauses.append(seconds)
         self.now += seconds
@@ -60,7 +57,7 @@ def run(outcomes, patience=None, **options):
             raise found
         return found
 
-    return lambda: asked(call, SERVER, patience=patience, sleep=clock.sleep, clock=clock, **options), clock, left
+    return lambda: asked(call, SERVER, patience=patience, sleep=clock.sleep, **options), clock, left
 
 
 def test_a_call_that_works_is_made_once():

@@ -26,12 +26,18 @@ FREE_KEYS = frozenset(
         "budget.total",
         "annotator.blank",
         "annotator.new_classes",
+        "annotator.patience",
+        "annotator.poll",
+        "annotator.stage",
+        "annotator.timeout",
+        "annotator.url",
         "cache",
         "data.write_back",
         "name",
         "out",
         "pictures_folder",
         "pictures_style",
+        "threshold",
     }
     | {"threads"}
 )

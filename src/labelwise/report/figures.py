@@ -190,6 +190,22 @@ def timings(rounds: Sequence[int], seconds: Sequence[Mapping[str, float]]) -> Fi
     return figure([*data], 300, xaxis=below, yaxis=left, **more)
 
 
+def abstention(curve: Sequence[Sequence[float]], threshold: float) -> Figure:
+    """Coverage and accuracy over the threshold, and where it is now; rows of ``curve`` are threshold, coverage and
+    accuracy."""
+    x, coverage, accuracy = (list(column) for column in zip(*curve, strict=True))
+    template = "from %{x:.2f} on: %{y:.1%}"
+    data = [
+        line(x, values, name, paint, mode="lines", hovertemplate=f"{template}<extra>{name}</extra>")
+        for values, name, paint in ((accuracy, "accuracy", "@0"), (coverage, "coverage", "@1"))
+    ]
+    if threshold > 0:
+        data.append(line([threshold] * 2, [0, 1], "threshold", "@grey", mode="lines", hoverinfo="skip"))
+    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
+    below, left = {"title": {"text": "threshold"}, "range": [0, 1]}, {"tickformat": ".0%", "rangemode": "tozero"}
+    return figure(data, 300, xaxis=below, yaxis=left, showlegend=True, legend=legend)
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """The unit on the axis, and each arm's colour: the baseline grey and dashed, the others by the palette."""

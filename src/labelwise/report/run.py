@@ -65,6 +65,8 @@ def _charts(view: RunView, evaluated: Sequence[RoundView], last: RoundView | Non
         charts["recall"] = figures.recall_by_labels(
             last.recall, last.class_counts, last.support, (view.figure, view.judged)
         )
+    if last and last.abstention:
+        charts["abstention"] = figures.abstention(last.abstention, view.threshold)
     timed = [r for r in view.rounds if r.seconds]
     if timed:
         charts["timings"] = figures.timings([r.round for r in timed], [r.seconds for r in timed])
@@ -171,6 +173,7 @@ def _per_class(view: RunView, last: RoundView | None) -> list[dict[str, Any]]:
             "labels": last.class_counts.get(name, 0),
             "support": last.support.get(name, 0),
             "recall": words.percent(last.recall.get(name, math.nan)),
+            "precision": words.percent(last.precision.get(name, math.nan)),
         }
         for name in view.classes
     ]
@@ -196,7 +199,9 @@ def _picks(rounds: Sequence[RoundView], picture_bytes: int, drawn: int) -> list[
     each = min(drawn, thumbnails.allowance(len(chosen))) if boxes else thumbnails.allowance(len(chosen))
     shown = [r.picks[:each] for r in chosen]
     edge = thumbnails.LARGE if boxes else thumbnails.EDGE
-    pictures = iter(thumbnails.data_uris((p.path for picks in shown for p in picks), picture_bytes, edge=edge))
+    pictures = iter(
+        thumbnails.data_uris(((p.path, p.crop) for picks in shown for p in picks), picture_bytes, edge=edge)
+    )
     return [
         {
             "round": r.round,
