@@ -334,6 +334,13 @@ MEANINGS: dict[str, dict[str, str]] = {
         "blank": "an image that the answers name with nothing in it: stays `open`, or that is the `answer`",
         "new_classes": "a name that the run does not know becomes a class, instead of an error",
     },
+    "annotator web": {
+        "annotators": "people that answer a query of the overlap",
+        "overlap": "share of the queries that go to so many `annotators`, to see how far they agree",
+        "port": "port of the page while the run is at work; 0: any free one; default: the first free one from 8470 on",
+        "open": "open the page in a browser, where there is a desktop",
+        "poll": "seconds between two looks at what is answered",
+    },
     "annotator timelapse": {
         "species": "data label of the column that is filled; a Choice, or a Note",
         "selected": "data label of the Flag that marks what is asked",

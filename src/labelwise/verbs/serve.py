@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import webbrowser
 from pathlib import Path
 from typing import Annotated
 
@@ -20,12 +19,12 @@ def serve(
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="open it in the browser")] = True,
 ) -> None:
     """Serve the page of a run: explore, annotate, follow the rounds; Ctrl-C ends it."""
-    from labelwise.web.serving import serving
+    from labelwise.web.serving import open_in_browser, serving
 
     with serving(folder, port=port, host=host, token=token) as address:
         typer.echo(f"{folder}: {address} (Ctrl-C ends)")
         if open_page:
-            webbrowser.open(address)
+            open_in_browser(address)
         try:
             while True:
                 threading.Event().wait(3600)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import socket
+import sys
 import threading
 import time
+import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +31,8 @@ def serving(folder: Path, *, port: int | None = None, host: str = HERE, token: s
     """Serve a run's folder while the block runs, and give the address to open.
 
     ``port`` None takes the first free one from 8470 on. An address that others can reach needs a token: without one it
-    is drawn. Raises ConfigError if the port is taken or the token cannot stand in an address, RunError if the folder holds no run.
+    is drawn. Raises ConfigError if the port is taken or the token cannot stand in an address, RunError if the folder
+    holds no run.
     """
     local = host in (HERE, "localhost", "::1")
     if token and not _TOKEN.fullmatch(token):
@@ -54,6 +58,12 @@ def serving(folder: Path, *, port: int | None = None, host: str = HERE, token: s
             app.state.served.store.close()
     finally:
         listener.close()
+
+
+def open_in_browser(address: str) -> None:
+    """Open an address where there is a desktop; a browser inside the terminal would take it over."""
+    if sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        webbrowser.open(address)
 
 
 def _until(happened) -> None:  # type: ignore[no-untyped-def]
