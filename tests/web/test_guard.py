@@ -248,9 +248,9 @@ def test_a_wrong_token_sets_no_cookie() -> None:
 
 
 def test_with_a_token_other_origins_stay_out() -> None:
-    known = ("cookie", f"labelwise-{PORT}={TOKEN}")
-    assert send(("host", "labels.lan:8470"), known, JSON, ("origin", "http://evil.example"), method="POST", token=TOKEN).status == 403  # fmt: skip
-    assert send(("host", "labels.lan:8470"), known, JSON, ("origin", "http://labels.lan:8470"), method="POST", token=TOKEN).status == 200  # fmt: skip
+    known = [("host", "labels.lan:8470"), ("cookie", f"labelwise-{PORT}={TOKEN}"), JSON]
+    for origin, status in (("http://evil.example", 403), ("http://labels.lan:8470", 200)):
+        assert send(*known, ("origin", origin), method="POST", token=TOKEN).status == status
 
 
 # --- what is no request -------------------------------------------------------------------------------
