@@ -68,7 +68,7 @@ class Web:
 
     def advice(self, open_queries: Sequence[Query], desk: Desk) -> str:
         """Where to answer."""
-        return f"answer them on the page ('labelwise serve {desk.folder.parent}' shows it after the run has ended, too)"
+        return f"answer them on the page; 'labelwise serve {desk.folder.parent}' shows it whenever no run does"
 
 
 def is_closed(store: Store, round: int) -> bool:
