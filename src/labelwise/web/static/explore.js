@@ -35,7 +35,7 @@ const parts = {
   size: element("input", { type: "range", min: 64, max: 320, step: 8, value: 112, "aria-label": "Size of the pictures", id: "size", oninput: (event) => grid.setSide(Number(event.target.value)) }),
   facets: element("div"), tags: element("div", { class: "tags" }),
 };
-const tools = ["lasso", "rect", "pan"].map((tool, i) => button(["Lasso", "Rectangle", "Move"][i], `${["Lasso (L)", "Rectangle (R)", "Move the map (V)"][i]}; Shift adds, Alt takes away`, () => map.setTool(tool), { "data-tool": tool }));
+const tools = ["lasso", "rect", "pan"].map((tool, i) => button(["Lasso", "Rect", "Move"][i], `${["Lasso (L)", "Rectangle (R)", "Move the map (V)"][i]}; Shift adds, Alt takes away`, () => map.setTool(tool), { "data-tool": tool }));
 const views = ["map", "both", "grid"].map((view, i) => button(["Map", "Both", "Grid"][i], `${["Map only (1)", "Map and grid (2)", "Grid only (3)"][i]}`, () => show(view), { "data-view": view }));
 
 let map, grid, image, compare, timer;
@@ -62,9 +62,7 @@ function build() {
   compare = new Compare();
   new Facets(parts.facets);
   new Tags(parts.tags);
-  if (innerWidth < 1000) toggleFilters();
-  map.setTool("lasso");
-  show("both");
+  if (innerWidth <= 1000) toggleFilters();
 }
 
 function listen() {
@@ -85,8 +83,8 @@ function listen() {
 }
 
 function words() {
-  const all = data.ids.length, some = data.onlySelected ? `${count(data.order.length)} selected of ` : data.shownCount < all ? `${count(data.shownCount)} of ` : "";
-  return `${some}${count(all)} images`;
+  const all = data.ids.length, some = data.onlySelected ? data.order.length : data.shownCount;
+  return some < all ? `${count(some)} of ${count(all)}` : `${count(all)} images`;
 }
 
 // --- choices -----------------------------------------------------------------------------------------
@@ -109,7 +107,7 @@ async function colourBy(name) {
   parts.colour.value = name;
   await map.colour();
   emit("colour");
-  if (!data.sortBy) grid.reordered();
+  grid.rebuild();
 }
 
 async function sortBy(name) {
@@ -271,4 +269,6 @@ function key(event) {
 
 build();
 listen();
+map.setTool("lasso");
+show("both");
 look();

@@ -64,28 +64,32 @@ export function rangeOf(own) {
 // One colour a row, and what the legend says of it.
 export async function colouring(name) {
   const plain = packed(rgb(plainColour())), missing = packed(rgb(missingColour()));
-  const colours = new Uint32Array(data.ids.length).fill(plain);
+  const colours = new Uint32Array(data.ids.length).fill(plain), lost = new Uint8Array(data.ids.length);
   const column = data.columns.get(name);
-  if (!column) return { colours, legend: null };
+  if (!column) return { colours, lost, legend: null };
   const own = await values(name);
   if (column.kind === "number") {
     const range = rangeOf(own);
-    if (!range) return { colours: colours.fill(missing), legend: null };
+    if (!range) return { colours: colours.fill(missing), lost: lost.fill(1), legend: null };
     const scale = (STEPS - 1) / (range.to - range.from || 1);
     for (let row = 0; row < own.length; row++) {
       const step = Math.max(0, Math.min(STEPS - 1, Math.round((own[row] - range.from) * scale)));
-      colours[row] = Number.isNaN(own[row]) ? missing : RAMP[step];
+      lost[row] = Number.isNaN(own[row]) ? 1 : 0;
+      colours[row] = lost[row] ? missing : RAMP[step];
     }
     const ends = [range.from, range.to].map((value) => number(value, column.form));
-    return { colours, legend: { column, ends, missing: own.some(Number.isNaN) } };
+    return { colours, lost, legend: { column, ends, missing: own.some(Number.isNaN) } };
   }
-  const { counts, missing: lost } = countsOf(column, own);
+  const { counts, missing: nameless } = countsOf(column, own);
   const named = colourOf(column, counts);
   const table = named.map((colour) => (colour === null ? missing : packed(rgb(colour))));
-  for (let row = 0; row < own.length; row++) colours[row] = own[row] < 0 ? missing : table[own[row]];
+  for (let row = 0; row < own.length; row++) {
+    lost[row] = own[row] < 0 || named[own[row]] === null ? 1 : 0;
+    colours[row] = own[row] < 0 ? missing : table[own[row]];
+  }
   const entries = Array.from(counts.keys()).filter((value) => counts[value] && named[value] !== null)
     .sort((a, b) => (column.classes ? a - b : counts[b] - counts[a])).slice(0, 2 * MOST)
     .map((value) => ({ value, name: column.values[value], colour: named[value], count: count(counts[value]) }));
   const others = Array.from(counts.keys()).filter((value) => counts[value] && named[value] === null).length;
-  return { colours, legend: { column, entries, others, missing: lost > 0 } };
+  return { colours, lost, legend: { column, entries, others, missing: nameless > 0 } };
 }

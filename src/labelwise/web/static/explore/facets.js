@@ -67,11 +67,11 @@ export class Facets {
     const order = Array.from(whole.counts.keys()).filter((value) => whole.counts[value])
       .sort((a, b) => (column.classes ? 0 : whole.counts[b] - whole.counts[a]) || a - b);
     if (whole.missing) order.push(-1);
-    const shown = facet.all ? order.slice(0, MORE) : order.slice(0, FIRST), most = Math.max(1, ...whole.counts, whole.missing);
+    const shown = facet.all ? order.slice(0, MORE) : order.slice(0, FIRST), most = Math.max(1, ...order.slice(0, MORE).map((value) => whole.counts[value] ?? 0));
     const focused = body.contains(document.activeElement) ? document.activeElement.dataset.value : undefined;
     body.replaceChildren(...shown.map((value) => {
       const total = value < 0 ? whole.missing : whole.counts[value], left = value < 0 ? now.missing : now.counts[value];
-      const bar = element("span", { class: "bar" }, element("i", { style: { width: `${(100 * total) / most}%` } }), element("b", { style: { width: `${(100 * left) / most}%` } }));
+      const bar = element("span", { class: "bar" }, element("i", { style: { width: `${Math.min(100, (100 * total) / most)}%` } }), element("b", { style: { width: `${Math.min(100, (100 * left) / most)}%` } }));
       if (colours?.[value]) bar.lastChild.style.background = colours[value];
       return element("button", {
         class: "value", "data-value": value, "aria-pressed": wanted?.has(value) ?? false,

@@ -30,7 +30,7 @@ export class Grid {
   }
 
   async reordered() {
-    const name = data.sortBy || data.colourBy;
+    const name = data.sortBy;
     this.caption = data.columns.has(name) ? { column: data.columns.get(name), own: await values(name) } : null;
     for (const tile of this.tiles.values()) tile.remove();
     this.tiles.clear();
@@ -45,10 +45,14 @@ export class Grid {
   setSide(side) {
     const first = this.first();
     this.side = side;
+    this.rebuild();
+    this.show(first);
+  }
+
+  rebuild() {
     for (const tile of this.tiles.values()) tile.remove();
     this.tiles.clear();
     this.render();
-    this.show(first);
   }
 
   measure() {
@@ -113,12 +117,14 @@ export class Grid {
   tile(place) {
     const row = data.order[place], id = data.ids[row];
     const image = element("img", { alt: "", decoding: "async", draggable: "false" });
-    const words = this.caption ? told(this.caption.column, this.caption.own[row]) : id.slice(id.lastIndexOf("/") + 1);
+    const colour = data.colourBy && data.colours ? data.colours[row] : null;
+    const value = this.caption ? told(this.caption.column, this.caption.own[row]) : "–";
+    const words = value === "–" ? id.slice(id.lastIndexOf("/") + 1) : value;
     const tile = element("div", {
       class: "tile", role: "option", id: `tile-${place}`, "data-id": id, title: id, "aria-label": `${id}, ${words}`,
       onclick: (event) => this.clicked(event, place), ondblclick: () => emit("open", row),
       onpointerenter: () => emit("hover", row), onpointerleave: () => emit("hover", -1),
-    }, image, element("span", { class: "words" }, words));
+    }, image, element("span", { class: "words" }, colour === null ? null : element("i", { class: "swatch", style: { background: css(colour) } }), words));
     tile.style.setProperty("--side", `${this.side}px`);
     image.addEventListener("error", () => { if (image.hasAttribute("src")) { tile.classList.add("broken"); tile.title = `${id}: this image cannot be read`; } });
     return tile;
@@ -179,4 +185,8 @@ export class Grid {
     event.preventDefault();
     event.stopPropagation();
   }
+}
+
+function css(pixel) {
+  return `rgb(${pixel & 255} ${(pixel >> 8) & 255} ${(pixel >> 16) & 255})`;
 }

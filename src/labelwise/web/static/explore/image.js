@@ -8,7 +8,7 @@ const ALIKE = 12;
 
 export class ImageView {
   constructor() {
-    this.stage = element("div", { class: "stage" });
+    this.stage = element("div", { class: "stage", tabindex: 0, autofocus: true, "aria-label": "The image; plus and minus zoom, arrows go to the next" });
     this.facts = element("div", { class: "facts" });
     this.title = element("h2", { id: "image-title" });
     const button = (label, title, act) => element("button", { title, "aria-label": title, onclick: act }, label);
@@ -117,10 +117,10 @@ export class ImageView {
     }
   }
 
-  // Score maps are off until one asks for them; all else is on.
+  // Score maps, and the truth beside something else, are off until one asks for them; all else is on.
   hidden(name) {
-    const kind = name.split(":")[0];
-    return kind === "map" ? !this.off.has("map") : this.off.has(kind);
+    const kind = name.split(":")[0], others = (this.known.layers ?? []).some((layer) => layer.kind !== "class" && !layer.name.startsWith("truth"));
+    return (kind === "map" || (kind === "truth" && others)) !== this.off.has(kind);
   }
 
   boxes(layer) {
@@ -161,7 +161,7 @@ export class ImageView {
     }
     const own = [["size", `${known.width} × ${known.height}`], ["split", known.split], ["note", known.note]];
     for (const column of data.columns.values()) {
-      if (["split", "width", "height", "status"].includes(column.name) || column.group.startsWith("Scores")) continue;
+      if (["split", "width", "height", "status", "truth"].includes(column.name) || column.group.startsWith("Scores")) continue;
       const value = toldValue(column, (await values(column.name))[this.row]);
       if (value !== "–") own.push([column.title, value]);
     }
@@ -194,7 +194,7 @@ export class ImageView {
       onkeydown: (event) => {
         event.stopPropagation();
         if (event.key === "Enter" && input.value.trim()) told(changeTag(input.value.trim(), { add: [this.row] }), "tagged");
-        if (event.key === "Escape") { event.preventDefault(); this.dialog.focus(); }
+        if (event.key === "Escape") { event.preventDefault(); this.stage.focus(); }
       },
     });
     this.tags?.replaceChildren(element("h3", {}, "Tags"), ...own.map((name) => element("button", {

@@ -72,6 +72,8 @@ export class PointMap {
   async colour() {
     const found = await colouring(data.colourBy);
     this.colours = found.colours;
+    this.lost = found.lost;
+    data.colours = found.colours;
     this.draw();
     emit("legend", found.legend);
   }
@@ -106,9 +108,10 @@ export class PointMap {
     const size = Math.max(1.1, Math.min(4.5, 3.6 * Math.sqrt(3000 / (n + 400)) * Math.sqrt(this.zoom.scale) ** 0.7)) * this.ratio;
     if (this.state?.length !== data.ids.length) this.state = new Uint8Array(data.ids.length);
     const { state } = this;
-    for (let row = 0; row < state.length; row++) state[row] = data.selection[row] ? 2 : data.shown[row];
+    for (let row = 0; row < state.length; row++) state[row] = data.selection[row] ? 2 : data.shown[row] && this.lost[row] ? 3 : data.shown[row];
     this.raster.clear(pixelOf(style.getPropertyValue("--ground")));
     if (data.shownCount < data.ids.length) this.raster.points(this.places, this.faint(style), state, 0, view, 0.8 * this.ratio, 110);
+    this.raster.points(this.places, this.colours, state, 3, view, size * 0.8, selecting ? 70 : 190); // nothing known: below
     this.raster.points(this.places, this.colours, state, 1, view, size, selecting ? 90 : 235);
     if (selecting) this.raster.points(this.places, this.colours, state, 2, view, size + 0.4, 256, pixelOf(style.getPropertyValue("--ink")));
     this.raster.show();
