@@ -168,28 +168,33 @@ def open_run(folder: str | Path) -> RunResult:
     if not (folder / "run.db").is_file():
         raise RunError(f"no run in {folder}: expected run.db there; 'labelwise run CONFIG' begins one")
     with Store(folder / "run.db", read_only=True) as store:
-        queries: dict[int, list[Query]] = {}
-        for query in store.queries():
-            queries.setdefault(query.round, []).append(query)
-        seconds: dict[int, dict[str, float]] = {}
-        for step in store.steps():
-            seconds.setdefault(step.round, {})[step.name] = step.seconds
-        return RunResult(
-            folder=folder,
-            config=configuration.load(folder),
-            state=store.setting("state", "running"),
-            message=store.setting("message", "in its first call"),
-            created=store.setting("created"),
-            classes=store.classes(),
-            split_sizes=store.split_sizes(),
-            samples={s.id: s for s in store.samples()},
-            test_ids=frozenset(s.id for s in store.samples("test")),
-            problems=store.problems(),
-            queries=queries,
-            annotations=store.annotations(),
-            evaluations={split: store.evaluations(split) for split in ("test", "audit")},
-            seconds=seconds,
-        )
+        return read_run(folder, store)
+
+
+def read_run(folder: Path, store: Store) -> RunResult:
+    """A run as it stands in its open store."""
+    queries: dict[int, list[Query]] = {}
+    for query in store.queries():
+        queries.setdefault(query.round, []).append(query)
+    seconds: dict[int, dict[str, float]] = {}
+    for step in store.steps():
+        seconds.setdefault(step.round, {})[step.name] = step.seconds
+    return RunResult(
+        folder=folder,
+        config=configuration.load(folder),
+        state=store.setting("state", "running"),
+        message=store.setting("message", "in its first call"),
+        created=store.setting("created"),
+        classes=store.classes(),
+        split_sizes=store.split_sizes(),
+        samples={s.id: s for s in store.samples()},
+        test_ids=frozenset(s.id for s in store.samples("test")),
+        problems=store.problems(),
+        queries=queries,
+        annotations=store.annotations(),
+        evaluations={split: store.evaluations(split) for split in ("test", "audit")},
+        seconds=seconds,
+    )
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from labelwise.data.listing import shown
+from labelwise.data.times import exif_time
 from labelwise.errors import DataError
 
 A = TypeVar("A")
@@ -123,6 +124,15 @@ def header_size(path: Path | str) -> tuple[int, int] | None:
         with _our_rules(), Image.open(path, formats=_formats()) as picture:
             turned = _orientation(picture) >= 5
             return picture.size[::-1] if turned else picture.size
+    except Exception:  # whatever a damaged header makes a decoder raise
+        return None
+
+
+def taken(data: bytes) -> str | None:
+    """When the picture in these bytes was taken, by its EXIF: ISO local time, or None; only its header is looked at."""
+    try:
+        with _our_rules(), Image.open(io.BytesIO(data), formats=_formats()) as picture:
+            return exif_time(picture)
     except Exception:  # whatever a damaged header makes a decoder raise
         return None
 

@@ -16,6 +16,7 @@ from labelwise.config import Config
 from labelwise.data.images import open_image
 from labelwise.loop.acquire import Outputs, acquire
 from labelwise.loop.areas import Ask, Item, outlined
+from labelwise.loop.columns import Columns
 from labelwise.loop.context import Context, labelled_images, last_checkpoint
 from labelwise.loop.detecting import forget, look, proposals
 from labelwise.loop.inside import Choice, ChooseInside, choose
@@ -140,7 +141,7 @@ def _choose(context: Context, round: int, free: Sequence[Sample], wanted: int, f
         # An image of several boxes has no class of its own.
         labels=None if boxes else np.array([classes.index(x.target.classes[0]) for x in labelled], dtype=np.int64),
         groups=_group_numbers(samples),
-        metadata=_metadata(samples),
+        metadata=Columns(samples),
         rewards=_rewards(context, round),
         engine=context.parts.engine,
         **arrays,
@@ -222,7 +223,7 @@ def _choose_inside(context: Context, round: int, wanted: int) -> list[Query]:
     work, classes = ChooseInside(parts.model, checkpoint, strategy.recipe, ask), store.classes()
     if strategy.compares:
         known = {x.sample.id: x.target for x in labelled_images(context)} if "labels" in strategy.uses else {}
-        spread = Spread(items, known, classes, _group_numbers(samples), _metadata(samples))
+        spread = Spread(items, known, classes, _group_numbers(samples), Columns(samples))
         choices, why = choose_spread(parts.engine, work, strategy, spread, wanted, rng, context.progress)
     else:
         choices = choose(parts.engine, work, items, wanted, context.progress)
@@ -319,13 +320,6 @@ def _rewards(context: Context, round: int) -> tuple[dict[str, float], ...]:
                 surprises.setdefault(str(q.reason["arm"]), []).append(not known)
         rounds.append({arm: sum(values) / len(values) for arm, values in surprises.items()})
     return tuple(rounds)
-
-
-def _metadata(samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
-    """What is known of every image without a model: its size in pixels, and the name of its group."""
-    sizes = np.array([s.size for s in samples], dtype=np.int64).reshape(-1, 2)
-    groups = np.array([s.group or "" for s in samples], dtype=np.str_)
-    return {"width": sizes[:, 0], "height": sizes[:, 1], "group": groups}
 
 
 def _proposals(

@@ -58,6 +58,7 @@ MIGRATIONS = (
     """,
     "ALTER TABLE annotations ADD COLUMN amount REAL",
     "ALTER TABLE samples ADD COLUMN meta TEXT",
+    "ALTER TABLE samples ADD COLUMN crop TEXT",
     """
     CREATE TABLE answers (query TEXT NOT NULL REFERENCES queries (id), annotator TEXT NOT NULL, target TEXT,
         seconds REAL, effort TEXT NOT NULL, at REAL NOT NULL, final INTEGER NOT NULL DEFAULT 0,
@@ -164,6 +165,10 @@ class Store:
                 what = "if the disk is full make room; then run again to resume"
             raise RunError(f"{self.path}: {text}; {what}") from error
 
+    def changes(self) -> str:
+        """A text that is another one after each change of the file, whoever made it; cheap."""
+        return f"{self._rows('PRAGMA data_version')[0][0]}.{self._db.total_changes}"
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All writes inside happen together or not at all."""
@@ -232,22 +237,33 @@ class Store:
                 s.note,
                 split,
                 target_text(s.target),
-                as_text(dict(s.meta)),
+                as_text(dict(s.meta)) if s.meta else None,
+                as_text(s.crop) if s.crop else None,
             )
             for s, split in samples
         )
         self._samples.clear()
-        self._many("INSERT INTO samples VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        self._many("INSERT INTO samples VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def samples(self, split: str | None = None) -> list[Sample]:
         """The samples of one split, or all, in the order of their ids."""
         if split in self._samples:
             return list(self._samples[split])
-        sql = "SELECT id, path, grp, target, content, width, height, note, meta FROM samples"
+        sql = "SELECT id, path, grp, target, content, width, height, note, meta, crop FROM samples"
         rows = self._rows(f"{sql} WHERE ? IN ('', split) ORDER BY id", split or "")
         found = [
-            Sample(i, Path(p), g, target_of(t), c, (w, h), n, meta=json.loads(meta) if meta else {})
-            for i, p, g, t, c, w, h, n, meta in rows
+            Sample(
+                i,
+                Path(p),
+                g,
+                target_of(t),
+                c,
+                (w, h),
+                n,
+                meta=json.loads(meta) if meta else {},
+                crop=tuple(json.loads(crop)) if crop else None,
+            )
+            for i, p, g, t, c, w, h, n, meta, crop in rows
         ]
         # Samples never change once they are in, and building them costs more than reading them. They are not in before
         # their transaction has ended, and a reader may be here before the run has taken them in.
@@ -311,6 +327,11 @@ class Store:
             Query(i, r, k, s, u, array_of(g), c, target_of(p), json.loads(why), aim)
             for i, r, k, s, u, g, c, p, why, aim in rows
         ]
+
+    def open_ids(self) -> list[str]:
+        """Ids of the queries without an annotation, in the order of round and rank."""
+        sql = "SELECT id FROM queries WHERE id NOT IN (SELECT query FROM annotations) ORDER BY round, rank"
+        return [id for (id,) in self._rows(sql)]
 
     def add_annotations(self, annotations: Iterable[Annotation]) -> None:
         """Add answers; one that came twice counts once, the first stays."""

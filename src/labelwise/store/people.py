@@ -181,6 +181,10 @@ class People:
         )
         return [_answer(row) for row in rows]
 
+    def answered_by(self, annotator: str) -> int:
+        """How many queries an annotator has answered in all."""
+        return int(self._store._rows("SELECT count(*) FROM answers WHERE annotator = ?", annotator)[0][0])
+
     def answer_counts(self) -> dict[str, int]:
         """The number of answers to each open query that has some."""
         return dict(
@@ -192,12 +196,17 @@ class People:
     def take(self, ids: Sequence[str], ready: Callable[[Mapping[str, int]], bool]) -> dict[str, list[Answer]]:
         """The answers to these queries, final from now on, if ``ready`` of the number of answers to each; else none.
 
-        May come again after an interruption: what is final is given again.
+        Queries that were withdrawn meanwhile are not among them. It may come again after an interruption: what is
+        final is given again.
         """
         db = self._store
-        with db.transaction():
+        with db._together():
+            there = {
+                id
+                for (id,) in db._rows("SELECT id FROM queries WHERE id IN (SELECT value FROM json_each(?))", _list(ids))
+            }
             found = self.answers(ids)
-            if not ready({id: len(answers) for id, answers in found.items()}):
+            if not ready({id: len(found.get(id, ())) for id in ids if id in there}):
                 return {}
             db._many("UPDATE answers SET final = 1 WHERE query = ?", ((id,) for id in found))
         return found
