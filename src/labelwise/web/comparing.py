@@ -1,4 +1,4 @@
-"""Two selections beside each other: how many, how much in common, of which classes, and how well each covers the rest."""
+"""Two selections beside each other: how many, what they share, of which classes, and how well each covers the rest."""
 
 from __future__ import annotations
 

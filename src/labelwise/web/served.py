@@ -180,6 +180,6 @@ def opened(folder: Path, beside: Beside | None = None) -> Served | ServedFolder:
         return ServedFolder(folder, beside)
     except DataError as error:
         raise RunError(
-            f"no run and no images in {folder}: expected run.db there ('labelwise run CONFIG' begins one), or pictures: "
-            f"{error}"
+            f"no run and no images in {folder}: expected run.db there ('labelwise run CONFIG' begins one), or "
+            f"pictures: {error}"
         ) from None
