@@ -52,9 +52,9 @@ def test_labels_made_wrong_come_first():
     labels = truth.copy()
     wrong = rng.choice(300, 20, replace=False)
     labels[wrong] = (truth[wrong] + 1) % 3
-    assert set(suspects(labels, probs)[:20]) >= set(wrong[:1])
-    assert set(wrong) <= set(suspects(labels, probs))
-    assert len(suspects(labels, probs)) < 30
+    found = suspects(labels, probs)
+    assert set(found) <= set(wrong)
+    assert len(found) >= 12
 
 
 def test_edges():

@@ -1,4 +1,4 @@
-"""Whole runs that people answer on the page: classes, boxes, pixels, regions; second looks, and a class added midway."""
+"""Whole runs that people answer on the page: classes, boxes, pixels, regions; second looks; a class added midway."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_several_annotators_and_their_agreement_in_the_report(plan: dict[str, An
     assert result.agreement.queries == 12
     assert result.agreement.annotators == ("<b>ben</b>", "ann")
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert "Cohen's kappa" in page
+    assert "Cohen&#39;s kappa" in page
     assert "<b>ben</b>" not in page
 
 
@@ -153,7 +153,8 @@ def test_boxes(tmp_path: Path) -> None:
     make_boxes(tmp_path / "truth", 20)
     truth = {s.id: s.target for s in coco.read(tmp_path / "truth").samples}
     plan = {
-        "name": "r", "task": "detect", "data": {"format": "images_folder", "path": str(tmp_path / "truth" / "images"), "test": 0},
+        "name": "r", "task": "detect",
+        "data": {"format": "images_folder", "path": str(tmp_path / "truth" / "images"), "test": 0},
         "model": SQUARES, "annotator": "web", "strategy": "random", "audit": 4, "out": str(tmp_path / "runs"),
         "budget": {"initial": 6, "per_round": 4, "rounds": 2, "unit": "box"},
     }  # fmt: skip

@@ -18,7 +18,7 @@ from labelwise.embedding.backbone import NetworkSpec, create_network
 from labelwise.embedding.extractor import Extractor, fill, make_extractor
 from labelwise.embedding.table import Table
 from labelwise.models import Place, Plan, Progress, Want
-from labelwise.models.heads import Fitted, Head, Scaling, fit_calibrated, head_predictions, read_fitted
+from labelwise.models.heads import Fitted, Head, Scaling, fit_calibrated, head_predictions, probabilities, read_fitted
 from labelwise.ownership import replace_text
 from labelwise.records import Labelled, Prediction, Sample, Task
 
