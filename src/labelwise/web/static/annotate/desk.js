@@ -93,6 +93,7 @@ export class Desk {
       await this.refill();
       if (!this.question) await this.open();
     }, question);
+    say("");
     this.open();
   }
 
@@ -186,6 +187,7 @@ export class Desk {
     ask("/api/annotate/heartbeat", { annotator: this.annotator, queries }).then(({ held }) => {
       const kept = new Set(held);
       this.ahead = this.ahead.filter((q) => kept.has(q.id) || q === this.question);
+      if (this.question && this.at === null && !kept.has(this.question.id)) say("this question may be with somebody else by now", true);
     }).catch((error) => say(error.message, true));
   }
 
