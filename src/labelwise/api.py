@@ -85,17 +85,24 @@ def run(
     report: bool = True,
     progress: Progress = _quiet,
     tell: Tell = _quiet,
+    wait: bool | float | None = None,
 ) -> RunResult:
     """Begin a run or continue it; returns it as it stands when its budget is spent or people must answer.
 
     ``source`` is a YAML file, an mmengine configuration (.py), a run's folder or a dictionary, ``overrides`` change it
-    by dotted keys. Raises LabelwiseError.
+    by dotted keys. ``wait``: stay until people have answered, and look every so many seconds (True: at the annotator's
+    own pace); None: as the annotator wants. Raises LabelwiseError.
     """
     config = configuration.load(source, overrides)
     for note in configuration.notes(source, overrides):
         tell(f"note: {note}")
     outcome = loop.run(
-        config, rounds=rounds, progress=progress, tell=tell, after_round=lambda: write_back(config, tell, progress)
+        config,
+        rounds=rounds,
+        progress=progress,
+        tell=tell,
+        after_round=lambda: write_back(config, tell, progress),
+        wait=wait,
     )
     tell(outcome.message)
     result = open_run(outcome.folder)

@@ -114,6 +114,7 @@ TABLES: dict[str, dict[str, str]] = {
     "annotator": {
         "oracle": "labelwise.annotators.oracle:Oracle",
         "files": "labelwise.annotators.files:Files",
+        "cvat": "labelwise.annotators.cvat:Cvat",
         "label_studio": "labelwise.annotators.label_studio:LabelStudio",
     },
     "engine": {

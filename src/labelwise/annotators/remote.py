@@ -1,4 +1,4 @@
-"""What annotators on a server share: credentials, retries within bounds, failures as one line, notes of what lies where.
+"""What annotators on a server share: credentials, bounded retries, failures as one line, notes of what lies where.
 
 Nothing here knows a tool. A credential is read when it is needed and kept by nobody: not in a run, not in a message.
 """
@@ -48,7 +48,7 @@ class Server:
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How often and how long a call is tried again: ``tries`` in all, pauses that double from ``first`` seconds up to
-    ``longest``, each shortened at random by up to a half, and no pause that would end after ``total`` seconds."""
+    ``longest``, each shortened at random by up to a half, all of them together at most ``total`` seconds."""
 
     tries: int = 6
     first: float = 0.5
@@ -115,7 +115,6 @@ def asked(
     patience: Patience | None = None,
     doing: str = "",
     sleep: Callable[[float], None] = time.sleep,
-    clock: Callable[[], float] = time.monotonic,
 ) -> T:
     """What ``call`` returns; tried again while the server may come back, and every failure of it told in one line.
 
@@ -125,7 +124,7 @@ def asked(
     network or the server passes through.
     """
     limits = patience or Patience()
-    until = clock() + limits.total
+    left = limits.total
     for attempt in range(1, limits.tries + 1):
         try:
             return call()
@@ -137,8 +136,9 @@ def asked(
             asked_for = _wished(error)
             if asked_for is not None:
                 pause = max(pause, min(asked_for, limits.longest))
-            if kind not in _MAY_PASS or attempt == limits.tries or clock() + pause > until:
+            if kind not in _MAY_PASS or attempt == limits.tries or pause > left:
                 raise explained(error, kind, server, doing) from None
+        left -= pause
         sleep(pause)
     raise AssertionError("patience has at least one try")
 

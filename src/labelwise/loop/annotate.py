@@ -43,6 +43,8 @@ def _ask(context: Context, round: int, goal: int) -> str:
     cost = context.config.budget.cost
     answers = {a.query_id: counted(by_id[a.query_id], a, cost) for a in annotator.collect(asked, desk)}
     left = [q for q in asked if q.id not in answers]
+    for line in getattr(annotator, "remarks", list)():
+        context.tell(f"note: {line}")
     with store.transaction():
         store.add_annotations(answers[q.id] for q in asked if q.id in answers)
     return f"waiting for {len(left)} annotations of round {round}: {annotator.advice(left, desk)}" if left else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +31,7 @@ class Studio:
         self.server, self.patience = server, patience
         self._token, self._timeout = token, timeout
         self._library = sdk()
+        self.missing: type[Exception] = _missing(self._library)
         self._http = httpx.Client(timeout=timeout)
         self._client: Any = None
 
@@ -79,6 +80,8 @@ class Studio:
         if response.status_code == 401:  # an access token that the server holds for expired: refreshed once
             self._client = None
             response = self._sent(method, path, parts)
+        if response.status_code == 404:
+            raise self.missing(status_code=404, body=response.text)
         if response.status_code >= 400:
             raise self._library.core.api_error.ApiError(status_code=response.status_code, body=response.text)
         if response.status_code >= 300:
@@ -106,6 +109,11 @@ class Studio:
             return self._client._client_wrapper.httpx_client.request(path, method=method, **parts)
 
 
+def _missing(library: Any) -> type[Exception]:
+    """The error of a thing that is not there, as one of the SDK's errors."""
+    return type("Missing", (library.core.api_error.ApiError,), {})
+
+
 @contextmanager
 def connected(server: Server, token: str, timeout: float, patience: Patience) -> Iterator[Studio]:
     """A connection that is closed at the end."""
@@ -125,19 +133,25 @@ def key_of(notes: Path) -> str:
     return str(known["key"])
 
 
-def find_project(studio: Studio, key: str) -> dict[str, Any] | None:
-    """The project with this key in its description, if there is one: of several the oldest."""
-    found = [p for p in _projects(studio) if key in (p.get("description") or "").split()]
+def find_project(studio: Studio, key: str, hint: int | None = None) -> dict[str, Any] | None:
+    """The project with this key in its description, if there is one: of several the oldest; looked for first at the
+    number ``hint``. One call that fails makes it fail as a whole."""
+    with suppress(studio.missing):
+        if hint is not None and _has(project := studio.once("GET", f"api/projects/{hint}/"), key):
+            return project
+    found = [
+        project for project in _paged(studio, "api/projects/", {"page_size": PAGE}, "results") if _has(project, key)
+    ]
     return min(found, key=lambda project: int(project["id"]), default=None)
 
 
 def ensured_project(
-    studio: Studio, key: str, title: str, kind: Kind, classes: Sequence[str], overlap: int
+    studio: Studio, key: str, hint: int | None, title: str, kind: Kind, classes: Sequence[str], overlap: int
 ) -> dict[str, Any]:
     """The run's project for a kind of question: found by its key, or made; with all classes among its labels."""
 
     def find() -> Mapping[str, dict[str, Any]]:
-        found = find_project(studio, key)
+        found = find_project(studio, key, hint)
         return {} if found is None else {key: found}
 
     def make(_: Sequence[str]) -> None:
@@ -188,8 +202,8 @@ def people(studio: Studio) -> dict[int, str]:
     return {int(user["id"]): user.get("email") or user.get("username") or f"user {user['id']}" for user in users}
 
 
-def _projects(studio: Studio) -> Iterator[dict[str, Any]]:
-    return _paged(studio, "api/projects/", {"page_size": PAGE}, "results")
+def _has(project: Mapping[str, Any], key: str) -> bool:
+    return key in (project.get("description") or "").split()
 
 
 def _paged(studio: Studio, path: str, params: Mapping[str, Any], key: str) -> Iterator[dict[str, Any]]:
