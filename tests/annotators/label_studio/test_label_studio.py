@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Fault, Proxy, Real, project_of
 from PIL import Image
+from real_label_studio import EMAIL, Fault, Proxy, Real, project_of
 
 from labelwise.annotators import Desk
 from labelwise.annotators.label_studio import LabelStudio
@@ -23,7 +23,7 @@ from labelwise.errors import ConfigError, DataError, ServerAway, ServerError
 from labelwise.records import Query, Target, Task
 from labelwise.testing import check_annotator, make_images, make_queries
 
-pytestmark = pytest.mark.labelstudio
+pytestmark = [pytest.mark.labelstudio, pytest.mark.usefixtures("token_in_environment")]
 CLASSES = ("cat", 'dog "q" <x>', "夜, ü")
 QUICK = {"timeout": 20.0, "patience": 30.0}
 
@@ -85,7 +85,7 @@ def test_classes_as_people_gave_them(real: Real, desk: Callable[..., Desk]) -> N
     assert (found[queries[0].id].target, found[queries[0].id].seconds) == (Target((CLASSES[1],)), 3.25)
     assert found[queries[1].id].skipped
     assert found[queries[4].id].target == Target((CLASSES[2],))
-    assert {a.annotator for a in found.values()} == {"ann@example.org"}
+    assert {a.annotator for a in found.values()} == {EMAIL}
     advice = annotator.advice([queries[2], queries[3]], place)
     assert f"{real.url}/projects/{project}" in advice
     assert "unknown class 'cow'" in advice

@@ -7,19 +7,19 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from conftest import TOKEN, Fault, Proxy, Real, project_of
+from real_label_studio import EMAIL, TOKEN, Fault, Proxy, Real, project_of
 
 from labelwise import api
 from labelwise.results import RunResult, open_run
 from labelwise.testing import make_images
 
-pytestmark = pytest.mark.labelstudio
+pytestmark = [pytest.mark.labelstudio, pytest.mark.usefixtures("token_in_environment")]
 
 
 def plan(tmp_path: Path, url: str, **annotator: Any) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def test_a_whole_run_with_faults_in_every_round(real: Real, proxy: Proxy, tmp_pa
     for query in asked:
         expected = ("blue", "red")[int(query.sample_id[:3]) % 2]
         assert answers[query.id].target.classes == (expected,)
-        assert (answers[query.id].annotator, answers[query.id].seconds) == ("ann@example.org", 1.5)
+        assert (answers[query.id].annotator, answers[query.id].seconds) == (EMAIL, 1.5)
     tasks = real.tasks(project_of(finished.folder / "rounds", "classify"))
     assert sorted(task["data"]["labelwise"] for task in tasks) == sorted(answers)
     text = (
@@ -100,18 +100,25 @@ def test_a_run_that_is_killed_while_it_asks_goes_on(real: Real, proxy: Proxy, tm
     assert sorted(task["data"]["labelwise"] for task in tasks) == sorted(q.id for q in queries)
 
 
-def test_a_run_waits_and_takes_answers_as_they_come(real: Real, tmp_path: Path) -> None:
-    tree = plan(tmp_path, real.url)
-    tree["budget"] = {"initial": 4, "per_round": 2, "rounds": 1}
-    api.run(tree, report=False)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "labelwise.cli", "run", str(tmp_path / "plan.yaml"), "--wait", "--poll", "1"],
-        cwd=tmp_path,
-        env=os.environ | {"LABEL_STUDIO_API_KEY": TOKEN},
-    )
+def test_a_run_that_waits_takes_answers_as_they_come(
+    real: Real, proxy: Proxy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = plan(tmp_path, proxy.url)
+    tree["budget"] = {"initial": 4, "per_round": 4, "rounds": 2}
+    waiting = api.run(tree, report=False)
+    stop = threading.Event()
+
+    def person() -> None:
+        while not stop.wait(0.5):
+            label_all(real, waiting)
+            proxy.faults = [Fault("after", r"/import$"), Fault("503", r"^/api/tasks", "GET", times=2)]
+
+    thread = threading.Thread(target=person)
+    thread.start()
     try:
-        time.sleep(1)
-        assert process.poll() is None
+        finished = api.run(tree, report=False, wait=0.5)
     finally:
-        process.kill()
-        process.wait()
+        stop.set()
+        thread.join()
+    assert finished.state == "finished"
+    assert len(finished.annotations) == sum(len(asked) for asked in finished.queries.values())
