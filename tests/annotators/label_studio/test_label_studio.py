@@ -351,7 +351,7 @@ def test_a_server_that_stays_away_is_told_in_one_line_and_then_gone_on_with(
     place = desk()
     queries = queries_of(place)
     proxy.faults = [Fault("after", r"/import$"), Fault("503", r"^/api/tasks", "GET", times=1000)]
-    with pytest.raises(ServerAway, match="Label Studio at .*run again") as caught:
+    with pytest.raises(ServerAway, match=r"Label Studio at .*run again") as caught:
         LabelStudio(proxy.url, timeout=5.0, patience=2.0).submit(queries, place)
     assert "\n" not in str(caught.value)
     proxy.faults = []
@@ -374,7 +374,7 @@ def test_a_personal_access_token_is_refreshed(
     real.answer(by_query(real, place)[queries[0].id], choice("cat"))
     assert len(annotator.collect(queries, place)) == 1
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", token[:-4] + "AAAA")
-    with pytest.raises(ServerError, match="refuses the credentials.*LABEL_STUDIO_API_KEY") as caught:
+    with pytest.raises(ServerError, match=r"refuses the credentials.*LABEL_STUDIO_API_KEY") as caught:
         annotator.collect(queries, place)
     assert token[:20] not in str(caught.value)
 
@@ -384,7 +384,7 @@ def test_a_wrong_token_is_told_in_one_line(
     real: Real, desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch, token: str
 ) -> None:
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", token)
-    with pytest.raises(ServerError, match="refuses the credentials.*LABEL_STUDIO_API_KEY") as caught:
+    with pytest.raises(ServerError, match=r"refuses the credentials.*LABEL_STUDIO_API_KEY") as caught:
         LabelStudio(real.url, **QUICK).submit(queries_of(desk()), desk())
     assert token not in str(caught.value)
     assert "\n" not in str(caught.value)

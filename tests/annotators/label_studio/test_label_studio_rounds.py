@@ -110,8 +110,8 @@ def test_a_run_that_waits_takes_answers_as_they_come(
 
     def person() -> None:
         while not stop.wait(0.5):
-            label_all(real, waiting)
-            proxy.faults = [Fault("after", r"/import$"), Fault("503", r"^/api/tasks", "GET", times=2)]
+            if label_all(real, waiting):
+                proxy.faults = [Fault("after", r"/import$"), Fault("503", r"^/api/tasks", "GET", times=2)]
 
     thread = threading.Thread(target=person)
     thread.start()

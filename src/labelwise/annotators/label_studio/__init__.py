@@ -42,10 +42,11 @@ class LabelStudio:
 
     ``images`` says how pictures get there: "upload", "local" (it serves ``document_root``, in which they lie) or "url"
     (``images_url`` and their ids). A task is finished with ``overlap`` annotations, of which the one set as ground
-    truth ``counts``, else the "latest" or "first". Without ``proposals`` no class is shown before a person chose it. With ``new_classes`` a label that the run does not know becomes a
+    truth ``counts``, else the "latest" or "first". With ``new_classes`` a label that the run does not know becomes a
     class; without, its task stays open and is reported. ``background`` is the class of what is left unpainted in a
-    mask. ``title`` is the project's, the run's name if not said. A run that waits looks every ``poll`` seconds; a call
-    may take ``timeout`` seconds and is tried again for ``patience`` seconds in all. Nothing is removed there.
+    mask. Without ``proposals`` people see no class that they did not choose. ``title`` is the project's, the run's name
+    if not said. A run that waits looks every ``poll`` seconds; a call may take ``timeout`` seconds and is tried again
+    for ``patience`` seconds in all. Nothing is removed there.
     """
 
     url: str = ""
