@@ -18,6 +18,7 @@ from labelwise.loop.intake import check_truth
 from labelwise.models import Progress
 from labelwise.ownership import replace_text
 from labelwise.parts import build
+from labelwise.progress import ProgressFile
 from labelwise.records import UNITS, Unit
 from labelwise.report.fill import compare_report, run_report
 from labelwise.results import COMMON, Comparison, RunResult, compared, open_run, run_folders
@@ -96,14 +97,18 @@ def run(
     config = configuration.load(source, overrides)
     for note in configuration.notes(source, overrides):
         tell(f"note: {note}")
-    outcome = loop.run(
-        config,
-        rounds=rounds,
-        progress=progress,
-        tell=tell,
-        after_round=lambda: write_back(config, tell, progress),
-        wait=wait,
-    )
+    kept = ProgressFile(config.folder, progress)
+    try:
+        outcome = loop.run(
+            config,
+            rounds=rounds,
+            progress=kept,
+            tell=tell,
+            after_round=lambda: write_back(config, tell, kept),
+            wait=wait,
+        )
+    finally:
+        kept.close()
     tell(outcome.message)
     result = open_run(outcome.folder)
     write_outputs(result, report=report)

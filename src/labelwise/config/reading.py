@@ -20,6 +20,7 @@ CFG_OPTIONS = "model.cfg_options."  # before the keys of mmengine's own configur
 # What may change between two calls of `run` without changing any pick.
 FREE_KEYS = frozenset(
     {
+        "advice",
         "engine",
         "budget.rounds",
         "budget.total",
@@ -36,6 +37,7 @@ FREE_KEYS = frozenset(
         "out",
         "pictures_folder",
         "pictures_style",
+        "threshold",
     }
     | {"threads"}
 )
