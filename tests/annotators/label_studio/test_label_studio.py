@@ -225,7 +225,7 @@ def test_the_notes_may_be_lost_but_not_the_key(real: Real, desk: Callable[..., D
     key = json.loads(notes.read_text())["key"]
     project = project_of(place.folder, "classify")
     notes.write_text(json.dumps({"key": key}))
-    annotator.submit(queries, place)
+    LabelStudio(real.url, **QUICK).submit(queries, place)
     assert project_of(place.folder, "classify") == project
     assert len(by_query(real, place)) == 5
     real.call("DELETE", f"projects/{project}/")

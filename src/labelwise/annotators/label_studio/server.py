@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from labelwise.annotators.label_studio.interface import Kind, completed, written
-from labelwise.annotators.label_studio.painting import quiet, sdk
+from labelwise.annotators.label_studio.library import failure, quiet, sdk
 from labelwise.annotators.remote import Patience, Server, asked, read_notes, write_notes
 from labelwise.errors import ServerError
 
@@ -31,7 +31,7 @@ class Studio:
         self.server, self.patience = server, patience
         self._token, self._timeout = token, timeout
         self._library = sdk()
-        self.missing: type[Exception] = _missing(self._library)
+        self._failure = failure()
         self._http = httpx.Client(timeout=timeout)
         self._client: Any = None
 
@@ -74,16 +74,16 @@ class Studio:
             self.ask_for(once, doing)
         return self.ask_for(find, doing) if lacking else known
 
-    def once(self, method: str, path: str, **parts: Any) -> Any:
-        """What the server answers to one call, not tried again."""
+    def once(self, method: str, path: str, *, absent: bool = False, **parts: Any) -> Any:
+        """What the server answers to one call, not tried again; None if it is ``absent``, where that may be."""
         response = self._sent(method, path, parts)
         if response.status_code == 401:  # an access token that the server holds for expired: refreshed once
             self._client = None
             response = self._sent(method, path, parts)
-        if response.status_code == 404:
-            raise self.missing(status_code=404, body=response.text)
+        if response.status_code == 404 and absent:
+            return None
         if response.status_code >= 400:
-            raise self._library.core.api_error.ApiError(status_code=response.status_code, body=response.text)
+            raise self._failure(status_code=response.status_code, body=response.text)
         if response.status_code >= 300:
             raise ServerError(
                 f"{self.server.tool} at {self.server.url}: it redirects to {response.headers.get('location', '?')}; "
@@ -109,11 +109,6 @@ class Studio:
             return self._client._client_wrapper.httpx_client.request(path, method=method, **parts)
 
 
-def _missing(library: Any) -> type[Exception]:
-    """The error of a thing that is not there, as one of the SDK's errors."""
-    return type("Missing", (library.core.api_error.ApiError,), {})
-
-
 @contextmanager
 def connected(server: Server, token: str, timeout: float, patience: Patience) -> Iterator[Studio]:
     """A connection that is closed at the end."""
@@ -136,8 +131,9 @@ def key_of(notes: Path) -> str:
 def find_project(studio: Studio, key: str, hint: int | None = None) -> dict[str, Any] | None:
     """The project with this key in its description, if there is one: of several the oldest; looked for first at the
     number ``hint``. One call that fails makes it fail as a whole."""
-    with suppress(studio.missing):
-        if hint is not None and _has(project := studio.once("GET", f"api/projects/{hint}/"), key):
+    if hint is not None:
+        project: dict[str, Any] | None = studio.once("GET", f"api/projects/{hint}/", absent=True)
+        if project is not None and _has(project, key):
             return project
     found = [
         project for project in _paged(studio, "api/projects/", {"page_size": PAGE}, "results") if _has(project, key)
