@@ -2,10 +2,11 @@
 
     python benchmarks/camera_traps.py [--images 200000] [--picks 200] [--quick]
 
-A MegaDetector JSON and empty files are made in a temporary folder: 200 locations, bursts of three. Measured are reading the JSON beside its files, sequences and groups, the test split, taking all into a run's
-store, and one round's query from features that the table already has, under the caps that ``labelwise init`` writes.
-Memory is the largest resident set of a process of its own that does only this; empty files are no pictures, so that
-nothing is scanned: digests are made up.
+A MegaDetector JSON and empty files are made in a temporary folder: 200 locations, bursts of three. Measured are reading
+the JSON beside its files, sequences and groups, the test split, taking all into a run's store, and one round's query
+from features that the table already has, under caps like those that ``labelwise init`` writes. Memory is the largest
+resident set of a process of its own that does only this; empty files are no pictures, so that nothing is scanned:
+digests are made up.
 """
 
 from __future__ import annotations

@@ -168,13 +168,8 @@ def load(path: Path) -> Results:
         why = str(failure) if failure else "" if isinstance(detections, list) else "no detections"
         taken = local_time(moment) if isinstance(moment, str) else None
         entries.append(Entry(name, tuple(found), why, taken))
-    return Results(
-        str(info.get("format_version", "")),
-        own if own is not None and 0 <= own <= 1 else None,
-        tuple(entries),
-        raw.strange,
-        bad,
-    )
+    version = str(info.get("format_version", ""))
+    return Results(version, recommended, tuple(entries), raw.strange, bad)
 
 
 def is_megadetector(path: Path) -> bool:
