@@ -24,6 +24,7 @@ from labelwise.loop.inside import facts as inside_facts
 from labelwise.loop.ready import first_proposals, known_checkpoint
 from labelwise.loop.spread import Spread, choose_spread
 from labelwise.records import UNITS, Annotation, Query, Sample, Target, Unit
+from labelwise.results import CANDIDATES
 from labelwise.report.maps import CHOSEN, copy_pictures, map_folder, write_chosen
 from labelwise.selection.compose import Inputs
 from labelwise.strategies import Strategy
@@ -334,11 +335,15 @@ def _proposals(
 def _keep_scores(
     context: Context, round: int, ids: Sequence[str], candidates: NDArray[np.int64], arrays: Outputs
 ) -> None:
-    """Keep the candidates' scores beside the round, for those who want to look at what was not chosen."""
-    if "scores" not in arrays:
+    """Keep the candidates' scores and classes beside the round, to look at what was not chosen too."""
+    kept: dict[str, NDArray[Any]] = {"scores": arrays["scores"][candidates]} if "scores" in arrays else {}
+    if "probs" in arrays and arrays["probs"].ndim == 2:
+        probs = arrays["probs"][candidates]
+        kept |= {"predicted": probs.argmax(axis=1), "confidences": probs.max(axis=1, initial=0).astype(np.float32)}
+    if not kept:
         return
     folder = context.folder(round)
     folder.mkdir(parents=True, exist_ok=True)
     beside = folder / "candidates.partial.npz"
-    np.savez(beside, ids=np.array(ids), scores=arrays["scores"][candidates])
-    beside.replace(folder / "candidates.npz")
+    np.savez(beside, ids=np.array(ids, dtype=np.str_), **kept)  # type: ignore[arg-type]
+    beside.replace(folder / CANDIDATES)
