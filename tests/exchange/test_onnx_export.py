@@ -138,7 +138,7 @@ def test_what_cannot_be_exported_is_told(tmp_path, images, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(ConfigError, match=r"pip install 'labelwise\[onnx\]'"):
         export(result.folder, tmp_path / "m.onnx", format="onnx")
-    with pytest.raises(ConfigError, match="did you mean .onnx."):
+    with pytest.raises(ConfigError, match="did you mean"):
         export(result.folder, tmp_path / "m.onnx", format="onx")
     assert not (tmp_path / "m.onnx").exists()
 
