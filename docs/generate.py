@@ -334,6 +334,15 @@ MEANINGS: dict[str, dict[str, str]] = {
         "blank": "an image that the answers name with nothing in it: stays `open`, or that is the `answer`",
         "new_classes": "a name that the run does not know becomes a class, instead of an error",
     },
+    "annotator timelapse": {
+        "species": "data label of the column that is filled; a Choice, or a Note",
+        "selected": "data label of the Flag that marks what is asked",
+        "root": "folder that Timelapse opens; default: that of the images, or the nearest above it with a template",
+        "template": "where a template is written if there is none: `hand_off` (the round's folder), or `root`",
+        "skip": "species that mean nobody can tell, in any letter case; a class of the run of that name is a class",
+        "new_classes": "a species that the run does not know becomes a class (true), or only those that are listed",
+        "recognitions": "write the model's proposals as recognitions, for Timelapse to show",
+    },
     "engine local": {
         "workers": "processes; 0 works in this one",
     },
@@ -733,7 +742,17 @@ def _recipe(recipe: strategies.Recipe) -> str:
     parts += [f"reduce {_spec(recipe.reduce)}"] if recipe.reduce else []
     parts += [f"empty `{recipe.empty}`"] if recipe.reduce else []
     parts += [f"unit `{recipe.unit}`"] if recipe.unit else []
-    for rule in ("rescale", "shortlist", "balance", "per_group", "near_duplicates", "threshold", "share", "apart"):
+    for rule in (
+        "rescale",
+        "shortlist",
+        "balance",
+        "per_group",
+        "per",
+        "near_duplicates",
+        "threshold",
+        "share",
+        "apart",
+    ):
         value = getattr(recipe, rule)
         parts += [f"{rule} {_shown(value)}"] if value else []
     return ", ".join(parts)

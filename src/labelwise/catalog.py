@@ -34,6 +34,10 @@ TABLES: dict[str, dict[str, str]] = {
         "cvat_xml": "labelwise.data.cvat_xml:read",
         "fiftyone": "labelwise.data.fiftyone:read",
         "mmseg": "labelwise.data.mmseg:read",
+        "megadetector": "labelwise.data.megadetector:read",
+        "coco_camera_traps": "labelwise.data.coco_camera_traps:read",
+        "camtrap_dp": "labelwise.data.camtrap_dp:read",
+        "timelapse": "labelwise.data.timelapse_dataset:read",
         "digits": "labelwise.data.digits:read",
     },
     "model": {
@@ -115,6 +119,10 @@ TABLES: dict[str, dict[str, str]] = {
     "annotator": {
         "oracle": "labelwise.annotators.oracle:Oracle",
         "files": "labelwise.annotators.files:Files",
+        "cvat": "labelwise.annotators.cvat:Cvat",
+        "label_studio": "labelwise.annotators.label_studio:LabelStudio",
+        "timelapse": "labelwise.annotators.timelapse:Timelapse",
+        "web": "labelwise.annotators.web:Web",
     },
     "engine": {
         "local": "labelwise.engine.local:Local",

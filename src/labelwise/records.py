@@ -16,6 +16,7 @@ Task = Literal["classify", "detect", "segment"]
 Unit = Literal["image", "box", "region", "pixel"]
 UNITS: Mapping[Unit, str] = {"image": "images", "box": "boxes", "region": "regions", "pixel": "pixels"}
 Floats = NDArray[np.floating[Any]]
+Crop = tuple[float, float, float, float]  # x0, y0, x1, y1 as shares of an image's width and height, as shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,8 @@ class Sample:
     if any. ``content`` is a digest of the file's bytes, ``size`` is (width, height) in pixels as shown; both are filled
     by the scan. ``split`` is "pool", "test" or "unused" where the dataset itself says which images are for testing.
     ``meta`` is what else is known of it, by name: texts, numbers and truth values, such as ``location`` and ``taken``.
+    ``crop`` is the part of the picture that the sample is about, None for the whole; ``content`` and ``size`` are then
+    those of the part. Raises DataError for a crop that is no part of a picture.
     """
 
     id: str
@@ -73,6 +76,13 @@ class Sample:
     note: str = ""
     split: Literal["pool", "test", "unused"] | None = None
     meta: Mapping[str, str | float | bool] = field(default_factory=dict)
+    crop: Crop | None = None
+
+    def __post_init__(self) -> None:
+        if self.crop is not None and not (
+            len(self.crop) == 4 and 0 <= self.crop[0] < self.crop[2] <= 1 and 0 <= self.crop[1] < self.crop[3] <= 1
+        ):
+            raise DataError(f"{self.id}: expected a crop of x0 < x1 and y0 < y1 from 0 to 1, but found {self.crop}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,3 +152,16 @@ def test_bad_shapes_and_radii_are_refused():
         ripu(np.ones((3, 4)))
     with pytest.raises(SelectionError, match="radius of 0 or more"):
         ripu(np.ones((3, 4, 2)), radius=-1)
+
+
+def test_every_way_in_which_nine_pixels_share_classes():
+    def ways(left, most=9):
+        return [[m, *rest] for m in range(min(left, most), 0, -1) for rest in ways(left - m, m)] if left else [[]]
+
+    assert len(ways(9)) == 30
+    random = np.random.default_rng(0)
+    for way in ways(9):
+        window = random.permutation(np.repeat(np.arange(len(way)), way)).reshape(3, 3)
+        found = region_impurity(np.eye(9, dtype=np.float32)[window])[1, 1]
+        shares = np.array(way) / 9
+        assert found == pytest.approx(-(shares * np.log(shares + 1e-6)).sum() / np.log(9), abs=1e-6), way

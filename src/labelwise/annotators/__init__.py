@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from labelwise.records import Annotation, Query, Sample, Task
 
+SKIP = "-"  # instead of a class: the image is skipped, or a pixel shows no class
+
+
+def _say_nothing(line: str) -> None:
+    """Nobody listens."""
+
 
 @dataclass(frozen=True)
 class Desk:
-    """What an annotator works with: the run's samples by id, its classes, the folder of its rounds, and its task."""
+    """What an annotator works with: the run's samples by id, its classes, the folder of its rounds, and its task.
+
+    ``ever`` are the images that were asked in any round, None if that is not known; ``tell`` says a line to people.
+    """
 
     samples: Mapping[str, Sample]
     classes: tuple[str, ...]
     folder: Path
     task: Task = "classify"
+    ever: Collection[str] | None = None
+    tell: Callable[[str], None] = _say_nothing
 
 
 class Annotator(Protocol):
     """The seam to people and their tools. Calls are idempotent by query id: they may come again after an interruption.
 
     ``simulated`` says that answers come from the data's own truth, which is then hidden from everything else.
+
+    It may also have ``tasks`` and ``units``, what it can ask for (absent: everything), ``waits``, true if a run is to
+    wait for its people without being told to, ``poll``, the seconds between two looks at whether they are done, and a
+    method ``remarks() -> list[str]``: lines that tell what was odd in the answers collected last, each once.
     """
 
     @property

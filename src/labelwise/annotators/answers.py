@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,19 +10,23 @@ from typing import Literal
 
 import numpy as np
 
+from labelwise.annotators import SKIP
+from labelwise.annotators.timelapse_answers import Sheet, read_timelapse
 from labelwise.catalog import suggest
 from labelwise.data.box_writing import stem_of
 from labelwise.data.image_masks import class_names
 from labelwise.data.label_tables import Row, read_rows, target_of
 from labelwise.data.listing import shown
-from labelwise.data.masks import class_counts, empty_mask, points_of, read_mask, void_of, write_mask
+from labelwise.data.masks import Mask, class_counts, empty_mask, points_of, read_mask, void_of, write_mask
+from labelwise.data.painted import painted
 from labelwise.data.predictions.joining import Join, listed
 from labelwise.data.renamed import BOXES, guess_format, pictures_below, read_renamed, tags_in, unpacked
+from labelwise.data.timelapse import is_database, is_timelapse_csv
 from labelwise.errors import DataError
 from labelwise.records import Annotation, Problem, Query, Sample, Target, Task
 
-SKIP = "-"  # instead of a class: the image is skipped, or a pixel shows no class
-FORMATS = ("csv", "coco", "voc", "yolo", "cvat_xml", "class_folders", "masks")
+SKIP_TAG = "skip"  # in CVAT's XML: a tag with this label skips the image, unless it is a class
+FORMATS = ("csv", "coco", "voc", "yolo", "cvat_xml", "class_folders", "masks", "timelapse")
 Blank = Literal["open", "answer"]
 HALF = "an annotation that cannot be used"
 _HALF = frozenset({"unknown_class", "no_box", "crowd", "bad_annotation"})  # what was meant is not known in full
@@ -34,7 +39,8 @@ class Answers:
     Of the names in the file, ``unmatched`` mean no image of the run (or several), ``settled`` one without an open
     query, ``duplicates`` repeat an image (the first counts). ``unknown_classes`` maps names to the images where they
     occur, ``empty`` are images that are named without anything in them; ``open`` says why the answer of others
-    cannot be used. ``problems`` say what was wrong, one line each.
+    cannot be used. ``problems`` say what was wrong, one line each. ``rows`` counts those of Timelapse that mean an
+    image of the run, and those that mean none.
     """
 
     annotations: tuple[Annotation, ...] = ()
@@ -45,6 +51,7 @@ class Answers:
     empty: tuple[str, ...] = ()
     open: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    rows: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,7 @@ class Asked:
     """What answers are read for: the open queries, all samples of the run by id, its classes and task.
 
     ``ever`` are the images that were asked in any round, among which names without folder are looked for; None: all.
+    ``sheet`` says how a Timelapse project calls things.
     """
 
     queries: Sequence[Query]
@@ -59,6 +67,7 @@ class Asked:
     classes: tuple[str, ...]
     task: Task
     ever: Collection[str] | None = None
+    sheet: Sheet | None = None
 
     @property
     def sizes(self) -> Mapping[str, tuple[int, int]]:
@@ -67,14 +76,16 @@ class Asked:
 
 
 @dataclass(slots=True)
-class _Found:
+class Found:
     """What has been read so far: the target of each image (None: skipped), and what went wrong with others."""
 
     targets: dict[str, Target | None] = field(default_factory=dict)
     empty: list[str] = field(default_factory=list)
     open: dict[str, str] = field(default_factory=dict)  # why an image's answer cannot be used
+    scratch: Path = Path()  # where masks are painted
     unknown: dict[str, list[str]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    rows: tuple[int, int] = (0, 0)
 
     def refuse(self, id: str, why: str) -> None:
         """Leave an image open."""
@@ -82,7 +93,7 @@ class _Found:
         self.problems.append(Problem(id, "not_taken", f"{shown(id)}: {why}; stays open"))
 
 
-class _Names:
+class Names:
     """Finds the image with an open query that a name means, and remembers the names that mean none.
 
     A name is looked for among all images that were ever asked, so that a file read again, in a later round, means the
@@ -112,8 +123,12 @@ class _Names:
         id = None if self._other(name) else self.join.find(name)[0]
         return id if id in self.open else None
 
+    def cut(self, name: str) -> str:
+        """The name without the root that is to be cut off."""
+        return name.removeprefix(f"{self.join.root.rstrip('/')}/") if self.join.root else name
+
     def _other(self, name: str) -> bool:
-        return (name.removeprefix(f"{self.join.root.rstrip('/')}/") if self.join.root else name) in self.others
+        return self.cut(name) in self.others
 
 
 def read_answers(
@@ -122,23 +137,25 @@ def read_answers(
     *,
     format: str | None = None,
     root: str = "",
-    new_classes: bool = False,
+    new_classes: bool | Collection[str] = False,
     blank: Blank = "open",
     who: str = "import",
     masks: Path | None = None,
 ) -> Answers:
     """Read answers to open queries from a file or folder.
 
-    ``format``: csv, coco, voc, yolo, cvat_xml (also zipped), class_folders or masks; guessed if it is not said. A name
-    means the image whose id it is; a name without folder the one with that file name, if only one such was asked;
-    ``root`` is cut off the names first. Classes that the run does not know leave their images open, or with
-    ``new_classes`` become classes. An image that is named with nothing in it stays open, or is an answer (``blank``).
-    Masks of whole images are copied to ``masks``. Raises DataError for a file that cannot be read.
+    ``format``: csv, coco, voc, yolo, cvat_xml (also zipped), class_folders, masks or timelapse (a .ddb, or a CSV that
+    Timelapse exported: see `labelwise.annotators.timelapse_answers`); guessed if it is not said. A name means the image
+    whose id it is; a name without folder the one with that file name, if only one such was asked; ``root`` is cut off
+    the names first. Classes that the run does not know leave their images open, or with ``new_classes`` (all, or those
+    it names) become classes. An image that is named with nothing in it stays open, or is an answer (``blank``). Masks
+    of whole images are copied to ``masks``. Raises DataError for a file that cannot be read.
     """
     if not path.exists():
         raise DataError(f"{path}: expected answers to read, found nothing there; check the path")
-    names, found = _Names(asked, root), _Found()
-    with unpacked(path) as place:
+    names, found = Names(asked, root), Found()
+    with unpacked(path) as place, tempfile.TemporaryDirectory(prefix="labelwise-") as scratch:
+        found.scratch = Path(scratch)
         kind = format or _folder_format(place, asked.task)
         if kind not in FORMATS:
             raise DataError(f"{path}: unknown format {kind!r}: {suggest(kind, FORMATS)}")
@@ -146,8 +163,8 @@ def read_answers(
             _READERS[kind](place, asked, names, found)
         except DataError as error:
             raise DataError(str(error).replace(str(place), str(path))) from None
-        if not new_classes and asked.classes:
-            _drop_unknown(asked, found)
+        if new_classes is not True and asked.classes:
+            _drop_unknown(asked, found, {*asked.classes, *(new_classes or ())})
         annotations = [
             Annotation(query.id, _kept(query, found.targets[query.sample_id], asked, masks), who)
             for query in asked.queries
@@ -169,6 +186,7 @@ def read_answers(
         tuple(id for id in found.empty if id in left),
         dict(found.open),
         tuple(found.problems),
+        found.rows,
     )
 
 
@@ -191,6 +209,8 @@ def told(answers: Answers, classes: Sequence[str], way_out: str) -> list[str]:
 
 
 def _folder_format(place: Path, task: Task) -> str:
+    if task == "classify" and place.is_file() and (is_database(place) or is_timelapse_csv(place)):
+        return "timelapse"
     if task == "classify" and place.is_dir():
         xml = (place / "annotations.xml").is_file()
         return "cvat_xml" if xml else "class_folders"
@@ -199,9 +219,8 @@ def _folder_format(place: Path, task: Task) -> str:
     return guess_format(place)
 
 
-def _drop_unknown(asked: Asked, found: _Found) -> None:
+def _drop_unknown(asked: Asked, found: Found, known: Collection[str]) -> None:
     """Leave the images open in which a class occurs that the run does not know: half an answer is none."""
-    known = set(asked.classes)
     for id, target in list(found.targets.items()):
         strange = [name for name in _used(target) if name not in known] if target is not None else []
         for name in strange:
@@ -229,10 +248,13 @@ def _used(target: Target) -> list[str]:
     return list(dict.fromkeys(target.classes if target.mask is None else class_counts(target)))
 
 
-def _boxes(format: str) -> Callable[[Path, Asked, _Names, _Found], None]:
-    def read(place: Path, asked: Asked, names: _Names, found: _Found) -> None:
+def _boxes(format: str) -> Callable[[Path, Asked, Names, Found], None]:
+    def read(place: Path, asked: Asked, names: Names, found: Found) -> None:
         if asked.task == "classify" and format == "cvat_xml":
-            _tags(place, names, found)
+            _tags(place, asked, names, found)
+            return
+        if asked.task == "segment" and format in ("cvat_xml", "coco"):
+            _shapes(place, format, asked, names, found)
             return
         if asked.task != "detect":
             raise DataError(f"{place}: {format} holds boxes, but the task is {asked.task}; give another format")
@@ -249,15 +271,45 @@ def _boxes(format: str) -> Callable[[Path, Asked, _Names, _Found], None]:
                 found.targets[sample.id] = sample.target
             else:
                 found.empty.append(sample.id)
+        if format == "cvat_xml":
+            _skip_tagged(place, asked, names, found)
 
     return read
 
 
-def _tags(place: Path, names: _Names, found: _Found) -> None:
+def _skip_tagged(place: Path, asked: Asked, names: Names, found: Found) -> None:
+    """Images with the tag "skip" are skipped, whatever else is in them."""
+    for name, labels in tags_in(place):
+        if SKIP_TAG in labels and SKIP_TAG not in asked.classes and (id := names.find(name)) is not None:
+            found.targets[id] = None
+            found.open.pop(id, None)
+            found.empty = [other for other in found.empty if other != id]
+            found.problems = [problem for problem in found.problems if problem.id != id]
+
+
+def _shapes(place: Path, format: str, asked: Asked, names: Names, found: Found) -> None:
+    """What is drawn in images, as masks: polygons, masks, ellipses and boxes."""
+    by_image = {query.sample_id: query for query in asked.queries}
+    for number, drawn in enumerate(painted(place, format, names, asked.sizes, asked.classes)):
+        if drawn.wrong:
+            found.refuse(drawn.id, drawn.wrong)
+        elif drawn.mask is None:
+            found.empty.append(drawn.id)
+        else:
+            file = found.scratch / f"{number}.png"
+            write_mask(file, drawn.mask)
+            _take_mask(by_image[drawn.id], drawn.mask, Target(drawn.classes, mask=file), found)
+    if format == "cvat_xml":
+        _skip_tagged(place, asked, names, found)
+
+
+def _tags(place: Path, asked: Asked, names: Names, found: Found) -> None:
     for name, labels in tags_in(place):
         if (id := names(name)) is None:
             continue
-        if len(set(labels)) == 1:
+        if SKIP_TAG in labels and SKIP_TAG not in asked.classes:
+            found.targets[id] = None
+        elif len(set(labels)) == 1:
             found.targets[id] = Target((labels[0],))
         elif labels:
             found.refuse(id, f"expected one tag, found {', '.join(map(repr, labels[:3]))}")
@@ -265,7 +317,7 @@ def _tags(place: Path, names: _Names, found: _Found) -> None:
             found.empty.append(id)
 
 
-def _class_folders(place: Path, asked: Asked, names: _Names, found: _Found) -> None:
+def _class_folders(place: Path, asked: Asked, names: Names, found: Found) -> None:
     """A class a folder; the pictures in it by their ids, or by their file names."""
     if asked.task != "classify":
         raise DataError(f"{place}: class folders hold a class an image, but the task is {asked.task}")
@@ -287,7 +339,7 @@ def _class_folders(place: Path, asked: Asked, names: _Names, found: _Found) -> N
             found.targets[claimed] = Target((label,))
 
 
-def _table(place: Path, asked: Asked, names: _Names, found: _Found) -> None:
+def _table(place: Path, asked: Asked, names: Names, found: Found) -> None:
     kind, rows = read_rows(place)
     wanted = {"classify": "image", "detect": "box", "segment": "point"}[asked.task]
     if kind != wanted:
@@ -353,7 +405,7 @@ def _points(rows: Sequence[Row], query: Query) -> Target:
     return Target(names, np.array(kept, np.int32).reshape(-1, 2), codes)
 
 
-def _masks(place: Path, asked: Asked, names: _Names, found: _Found) -> None:
+def _masks(place: Path, asked: Asked, names: Names, found: Found) -> None:
     if asked.task != "segment":
         raise DataError(f"{place}: masks are for the task segment, but it is {asked.task}; give another format")
     base = place / "masks" if (place / "masks").is_dir() else place
@@ -370,28 +422,33 @@ def _masks(place: Path, asked: Asked, names: _Names, found: _Found) -> None:
         except DataError as error:
             found.refuse(id, str(error))
             continue
-        query = by_image[id][0]
-        if query.geometry is None:
-            found.targets[id] = Target(classes, mask=base / name)
-            continue
-        inside = np.zeros(mask.shape, bool)
-        if query.geometry.shape[1] == 2:
-            inside[query.geometry[:, 1], query.geometry[:, 0]] = True
-        for x0, y0, x1, y1 in query.geometry.tolist() if query.geometry.shape[1] == 4 else ():
-            inside[int(y0) : int(y1), int(x0) : int(x1)] = True
-        target = points_of(mask, inside, classes)
-        assert target.codes is not None
-        used = np.unique(target.codes)
-        if len(used):
-            codes = np.searchsorted(used, target.codes).astype(np.int32)
-            found.targets[id] = Target(tuple(classes[i] for i in used), target.geometry, codes)
-        else:
-            found.empty.append(id)
+        _take_mask(by_image[id][0], mask, Target(classes, mask=base / name), found)
 
 
-_READERS: Mapping[str, Callable[[Path, Asked, _Names, _Found], None]] = {
+def _take_mask(query: Query, mask: Mask, target: Target, found: Found) -> None:
+    """Take a mask as the answer: whole, or the pixels that were asked."""
+    if query.geometry is None:
+        found.targets[query.sample_id] = target
+        return
+    inside = np.zeros(mask.shape, bool)
+    if query.geometry.shape[1] in (2, 3):
+        inside[query.geometry[:, 1], query.geometry[:, 0]] = True
+    for x0, y0, x1, y1 in query.geometry.tolist() if query.geometry.shape[1] == 4 else ():
+        inside[int(y0) : int(y1), int(x0) : int(x1)] = True
+    points = points_of(mask, inside, target.classes)
+    assert points.codes is not None
+    used = np.unique(points.codes)
+    if len(used):
+        codes = np.searchsorted(used, points.codes).astype(np.int32)
+        found.targets[query.sample_id] = Target(tuple(target.classes[i] for i in used), points.geometry, codes)
+    else:
+        found.empty.append(query.sample_id)
+
+
+_READERS: Mapping[str, Callable[[Path, Asked, Names, Found], None]] = {
     "csv": _table,
     "class_folders": _class_folders,
     "masks": _masks,
+    "timelapse": read_timelapse,
     **{format: _boxes(format) for format in BOXES},
 }

@@ -18,23 +18,40 @@ from labelwise.records import Problem, Sample
 JPEG_AND_PNG = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png")
 OTHERS = (".gif", ".tif", ".tiff", ".webp", ".bmp", ".ppm", ".pgm", ".jp2", ".avif")
 EXTENSIONS = frozenset((*JPEG_AND_PNG, *OTHERS))
-SKIPPED_FOLDERS = frozenset({"Backups"})  # Timelapse keeps copies of its tables and pictures there
+# Timelapse keeps copies of its tables there, and pictures that people deleted.
+SKIPPED_FOLDERS = frozenset({"Backups", "DeletedFiles"})
 RUN_MARK = "run.db"  # a folder with this file is a run of labelwise: its thumbnails are no data
 
 Found = list[tuple[str, Path]]
 
 
 @dataclass(frozen=True, slots=True)
+class Camera:
+    """What is settled for pictures of cameras that stand somewhere, once their files have been looked at.
+
+    Pictures of one location with at most ``minutes`` between one and the next are one sequence, unless the data name
+    sequences. ``group``: "location" or "sequence" becomes the samples' group; None: their groups stay. ``square``:
+    crops are made square, for which the pictures' sizes must be known.
+    """
+
+    minutes: float = 1.0
+    group: str | None = "location"
+    square: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Listing:
     """The samples of a dataset (sorted by id, each id once), its class names, and the files left out or worth a word.
 
-    ``root`` is the folder that ids are relative to. Raises DataError if ids repeat or are not sorted.
+    ``root`` is the folder that ids are relative to; ``camera`` what is still to be settled, for pictures of cameras.
+    Raises DataError if ids repeat or are not sorted.
     """
 
     root: Path
     samples: tuple[Sample, ...]
     classes: tuple[str, ...]
     problems: tuple[Problem, ...]
+    camera: Camera | None = None
 
     def __post_init__(self) -> None:
         for one, two in pairwise(self.samples):
@@ -43,18 +60,24 @@ class Listing:
                 raise DataError(f"{self.root}: expected each id once, in order, {found}; rename one")
 
 
-def make_listing(root: Path, samples: Iterable[Sample], classes: Iterable[str], problems: Iterable[Problem]) -> Listing:
+def make_listing(
+    root: Path,
+    samples: Iterable[Sample],
+    classes: Iterable[str],
+    problems: Iterable[Problem],
+    camera: Camera | None = None,
+) -> Listing:
     """Sort samples and problems by id and make the Listing."""
     by_id = sorted(samples, key=lambda sample: sample.id)
-    return Listing(root, tuple(by_id), tuple(classes), tuple(sorted(problems, key=lambda problem: problem.id)))
+    return Listing(root, tuple(by_id), tuple(classes), tuple(sorted(problems, key=lambda problem: problem.id)), camera)
 
 
 def list_images(root: Path | str) -> tuple[Found, list[Problem]]:
     """Find the pictures under a folder, by extension in any case: (id, path) sorted by id, and what had to be left out.
 
-    Ids are paths relative to ``root`` with ``/``. Hidden folders, ``Backups`` and run folders are skipped; hidden
-    files are not. Links are followed, each folder once. Files without a known extension count only where a table
-    names them. Raises DataError if ``root`` is no folder.
+    Ids are paths relative to ``root`` with ``/``. Hidden folders, those that Timelapse keeps copies in (``Backups``,
+    ``DeletedFiles``) and run folders are skipped; hidden files are not. Links are followed, each folder once. Files
+    without a known extension count only where a table names them. Raises DataError if ``root`` is no folder.
     """
     root = checked_folder(root)
     found: Found = []

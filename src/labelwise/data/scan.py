@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from labelwise.data.images import MAX_PIXELS, UnreadableImage, inspect_image, read_ahead, read_bytes
-from labelwise.data.listing import shown
+from labelwise.data.crops import content_of, pixel_box, squared
+from labelwise.data.images import MAX_PIXELS, UnreadableImage, inspect_image, read_ahead, read_bytes, taken
+from labelwise.data.listing import Camera, shown
 from labelwise.data.masks import read_mask
 from labelwise.errors import DataError
 from labelwise.records import Problem, Sample, Target
@@ -21,19 +23,26 @@ def scan(
     threads: int = 2,
     progress: Callable[[int], object] | None = None,
     max_pixels: int = MAX_PIXELS,
+    camera: Camera | None = None,
 ) -> Iterator[Sample | Problem]:
     """Yield for each sample, in order, the sample with content, size and note filled, or the Problem that keeps it out.
 
     ``content`` is the BLAKE2b digest (32 hex digits) of the file's bytes, ``size`` (width, height) in pixels after
     EXIF rotation. Codes are those of UnreadableImage, ``bad_mask``, or ``size_differs`` for an image whose
     boxes were drawn at another size. ``progress`` is called with the number of samples done so far.
+
+    Of a sample with a crop both are those of the crop; samples of one file that follow each other cost one look at it.
+    With ``camera``, ``meta.taken`` comes from the EXIF where it is not known, and crops become square if it says so.
     """
 
-    def look(sample: Sample) -> Sample | Problem:
+    def look(alike: list[Sample]) -> list[Sample | Problem]:
         try:
-            seen = _look(sample, max_pixels)
+            seen = _look(alike[0], max_pixels, camera)
         except UnreadableImage as error:
-            return Problem(sample.id, error.code, str(error))
+            return [Problem(sample.id, error.code, str(error)) for sample in alike]
+        return [judge(sample, seen.of(sample, camera)) for sample in alike]
+
+    def judge(sample: Sample, seen: Sample) -> Sample | Problem:
         if sample.target is not None and sample.target.geometry is not None and sample.size not in ((0, 0), seen.size):
             return _other_size(sample, seen.size)
         if sample.target is None or sample.target.mask is None:
@@ -44,10 +53,13 @@ def scan(
             return Problem(sample.id, "bad_mask", str(error))
         return seen
 
-    for done, verdict in enumerate(read_ahead(samples, look, threads=threads, window=4 * threads), start=1):
-        if progress is not None:
-            progress(done)
-        yield verdict
+    done = 0
+    for verdicts in read_ahead(_by_file(samples), look, threads=threads, window=4 * threads):
+        for verdict in verdicts:
+            done += 1
+            if progress is not None:
+                progress(done)
+            yield verdict
 
 
 def digest_of(data: bytes) -> str:
@@ -72,10 +84,38 @@ def find_duplicates(samples: Iterable[Sample]) -> list[Problem]:
     return problems
 
 
-def _look(sample: Sample, max_pixels: int) -> Sample:
+@dataclass(frozen=True, slots=True)
+class _File:
+    """What a file is, whichever part of it a sample shows."""
+
+    digest: str
+    size: tuple[int, int]
+    note: str
+    taken: str | None
+
+    def of(self, sample: Sample, camera: Camera | None) -> Sample:
+        """The sample with what is known of it now."""
+        meta, crop, size = sample.meta, sample.crop, self.size
+        if self.taken is not None and "taken" not in meta:
+            meta = {**meta, "taken": self.taken}
+        if crop is not None:
+            crop = squared(crop, size) if camera is not None and camera.square else crop
+            x0, y0, x1, y1 = pixel_box(crop, size)
+            size = x1 - x0, y1 - y0
+        return replace(sample, content=content_of(self.digest, crop), size=size, note=self.note, meta=meta, crop=crop)
+
+
+def _by_file(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
+    """The samples, those of one file that follow each other together."""
+    for _, alike in itertools.groupby(samples, key=lambda sample: sample.path):
+        yield list(alike)
+
+
+def _look(sample: Sample, max_pixels: int, camera: Camera | None) -> _File:
     data = read_bytes(sample.path, name=sample.id)
     size, note = inspect_image(data, name=sample.id, max_pixels=max_pixels)
-    return replace(sample, content=digest_of(data), size=size, note=note)
+    time = taken(data) if camera is not None and "taken" not in sample.meta else None
+    return _File(digest_of(data), size, note, time)
 
 
 def _other_size(sample: Sample, size: tuple[int, int]) -> Problem:

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from labelwise.data.images import open_image, read_ahead
+from labelwise.data.crops import open_sample
+from labelwise.data.images import read_ahead
 from labelwise.errors import DataError, ModelError
 from labelwise.records import Sample
 
@@ -224,7 +225,7 @@ def read_pixels(
 
     def load(sample: Sample) -> Pixels:
         try:
-            return prepare(open_image(sample.path)[0])
+            return prepare(open_sample(sample)[0])
         except DataError as error:
             raise DataError(f"{sample.id} could be read before, but not now: {error}") from error
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from labelwise.data.crops import content_of, cropped
 from labelwise.data.images import UnreadableImage, decode_image, read_ahead, read_bytes
 from labelwise.data.scan import digest_of
 from labelwise.embedding.backbone import Pixels
@@ -34,10 +35,11 @@ def take_in(
     def look(sample: Sample) -> Look:
         try:
             data = read_bytes(sample.path, name=sample.id)
-            found = replace(sample, content=digest_of(data))
+            found = replace(sample, content=content_of(digest_of(data), sample.crop))
             if found.content in table:
                 return found, None
-            image, note = decode_image(data, name=sample.id)
+            whole, note = decode_image(data, name=sample.id)
+            image = cropped(whole, sample.crop)
             return replace(found, size=image.size, note=note), extractor.prepare(image)
         except UnreadableImage as error:
             return Problem(sample.id, error.code, str(error)), None

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from labelwise import catalog
 from labelwise import config as configuration
 from labelwise.annotators.answers import FORMATS as FORMATS
 from labelwise.annotators.answers import Answers, Asked, Blank, read_answers, told
+from labelwise.annotators.timelapse import Timelapse
+from labelwise.annotators.timelapse_answers import Sheet
+from labelwise.config import Config
 from labelwise.errors import RunError
 from labelwise.loop.annotate import counted
+from labelwise.records import Sample
 from labelwise.store import Store
 
 
@@ -63,7 +68,8 @@ def import_answers(
     config = configuration.load(folder)
     with Store(folder / "run.db") as store:
         samples = {sample.id: sample for sample in store.samples()}
-        asked = Asked(store.queries(open_only=True), samples, store.classes(), config.task, store.asked())
+        queries = store.queries(open_only=True)
+        asked = Asked(queries, samples, store.classes(), config.task, store.asked(), _sheet(config, samples, root))
         by_id = {query.id: query for query in asked.queries}
         masks = folder / "rounds" / f"{max((q.round for q in asked.queries), default=0):03d}" / "masks"
         answers = read_answers(
@@ -75,3 +81,12 @@ def import_answers(
     lines = told(answers, asked.classes, "give --new-classes")
     skipped = sum(a.skipped for a in answers.annotations)
     return Imported(len(answers.annotations), skipped, left, answers, tuple(lines))
+
+
+def _sheet(config: Config, samples: Mapping[str, Sample], root: str) -> Sheet | None:
+    """How the run's Timelapse project calls things, if it asks there; a ``root`` to cut off is all that counts then."""
+    if config.annotator.name != "timelapse":
+        return None
+    annotator: Timelapse = catalog.make("annotator", {"name": "timelapse", **config.annotator.options})
+    sheet = annotator.sheet(samples)
+    return replace(sheet, root=None) if root else sheet

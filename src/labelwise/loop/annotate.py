@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Literal
 
 from labelwise.annotators import Desk
+from labelwise.annotators.web import is_closed
 from labelwise.loop.context import Context
 from labelwise.loop.detecting import forget
 from labelwise.loop.query import ask_more
@@ -22,13 +23,17 @@ def annotate(context: Context, round: int, goal: int) -> str:
         waiting = (_one_by_one if boxes and context.parts.annotator.simulated else _ask)(context, round, goal)
         if waiting:
             return waiting
-        if not boxes or store.spent() >= goal or not ask_more(context, round, goal):
+        if not boxes or store.spent() >= goal or is_closed(store, round) or not ask_more(context, round, goal):
             break
     if boxes:
         forget(context, round)
     with store.transaction():
         # Once a round, so that the class axis does not depend on how often it was asked whether people are done.
-        store.add_classes(sorted(_answered_classes(store, round)))
+        store.people.apply_checks(round)
+        used = _answered_classes(store, round)
+        # Classes that people named on the page come first, in their order: they have kept their keys so far.
+        store.add_classes([name for name in store.people.new_classes() if name in used])
+        store.add_classes(sorted(used))
         store.finish_step(round, "annotate", time.perf_counter() - began)
     return ""
 
@@ -36,13 +41,15 @@ def annotate(context: Context, round: int, goal: int) -> str:
 def _ask(context: Context, round: int, goal: int) -> str:
     """Ask for all that is open, and store what is answered."""
     store, annotator = context.store, context.parts.annotator
-    desk = Desk(context.by_id, store.classes(), context.config.folder / "rounds", context.config.task)
+    desk = _desk(context)
     asked = store.queries(round, open_only=True)
     annotator.submit(asked, desk)
     by_id = {q.id: q for q in asked}
     cost = context.config.budget.cost
     answers = {a.query_id: counted(by_id[a.query_id], a, cost) for a in annotator.collect(asked, desk)}
     left = [q for q in asked if q.id not in answers]
+    for line in getattr(annotator, "remarks", list)():
+        context.tell(f"note: {line}")
     with store.transaction():
         store.add_annotations(answers[q.id] for q in asked if q.id in answers)
     return f"waiting for {len(left)} annotations of round {round}: {annotator.advice(left, desk)}" if left else ""
@@ -54,7 +61,7 @@ def _one_by_one(context: Context, round: int, goal: int) -> str:
     The image that reaches it counts whole: what it has more is taken off the next round.
     """
     store, annotator = context.store, context.parts.annotator
-    desk = Desk(context.by_id, store.classes(), context.config.folder / "rounds", context.config.task)
+    desk = _desk(context)
     spent, answers = store.spent(), list[Annotation]()
     asked = store.queries(round, open_only=True)
     for done, query in enumerate(asked):
@@ -69,6 +76,11 @@ def _one_by_one(context: Context, round: int, goal: int) -> str:
         store.add_annotations(answers)
         store.withdraw(q.id for q in asked)
     return ""
+
+
+def _desk(context: Context) -> Desk:
+    store, config = context.store, context.config
+    return Desk(context.by_id, store.classes(), config.folder / "rounds", config.task, store.asked(), context.tell)
 
 
 def counted(query: Query, answer: Annotation, cost: Literal["region", "pixel"] = "region") -> Annotation:
@@ -86,5 +98,6 @@ def counted(query: Query, answer: Annotation, cost: Literal["region", "pixel"] =
 
 def _answered_classes(store: Store, round: int) -> set[str]:
     found = store.annotations()
-    targets = [found[q.id].target for q in store.queries(round)]
+    targets = [found[q.id].target for q in store.queries(round) if q.id in found]
+    targets += [check.new for check in store.people.checks() if check.round == round]
     return {name for target in targets if target is not None for name in target.classes}

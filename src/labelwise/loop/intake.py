@@ -11,6 +11,7 @@ import numpy as np
 from labelwise.config import Config
 from labelwise.data.listing import Listing
 from labelwise.data.scan import find_duplicates, scan
+from labelwise.data.sequences import settle
 from labelwise.data.splits import choose_test
 from labelwise.errors import DataError
 from labelwise.models import Progress
@@ -40,7 +41,7 @@ def check_truth(samples: Sequence[Sample]) -> None:
 def take_in(config: Config, listing: Listing, *, progress: Progress) -> Intake:
     """Scan and split a listing. Raises DataError if no image can be used, or for the first bad one where the
     configuration says so."""
-    good, bad = _scanned(config, [s for s in listing.samples if s.split != "unused"], progress)
+    good, bad = _scanned(config, listing, [s for s in listing.samples if s.split != "unused"], progress)
     if bad and config.data.on_bad_image == "error":
         raise DataError(f"{bad[0].message} ({len(bad)} such files; data.on_bad_image=skip leaves them out)")
     copies = find_duplicates(good)
@@ -50,8 +51,11 @@ def take_in(config: Config, listing: Listing, *, progress: Progress) -> Intake:
     if not good:
         first = f"; the first: {bad[0].message}" if bad else ""
         raise DataError(f"{listing.root}: expected images, found none that can be read ({len(bad)} cannot{first})")
+    settled: list[Problem] = []
+    if listing.camera is not None:
+        good, settled = settle(good, listing.camera)
     notes = [Problem(s.id, s.note.split(":")[0], f"{s.id}: used, {s.note}") for s in good if s.note]
-    return Intake(_split(config, good), [*listing.problems, *bad, *copies, *notes], listing.classes)
+    return Intake(_split(config, good), [*listing.problems, *bad, *copies, *settled, *notes], listing.classes)
 
 
 def take_in_source(config: Config, listing: Listing, classes: Sequence[str], *, progress: Progress) -> Intake:
@@ -59,7 +63,7 @@ def take_in_source(config: Config, listing: Listing, classes: Sequence[str], *, 
     if odd := [c for c in listing.classes if c not in classes]:
         raise DataError(f"source: expected classes of the pool ({', '.join(classes)}), found {odd[0]!r}; rename it")
     known = [replace(s, id=f"source/{s.id}") for s in listing.samples if s.target is not None and s.split != "unused"]
-    good, bad = _scanned(config, known, progress)
+    good, bad = _scanned(config, listing, known, progress)
     if not good:
         first = f"; the first: {problems[0].message}" if (problems := [*listing.problems, *bad]) else ""
         raise DataError(f"source: expected labelled images in {listing.root}, found none that can be used{first}")
@@ -77,11 +81,19 @@ def summary(intake: Intake) -> str:
     return f"images: {images}" + (f"; {left.total()} left out ({why}), listed in the report" if left else "")
 
 
-def _scanned(config: Config, samples: Sequence[Sample], progress: Progress) -> tuple[list[Sample], list[Problem]]:
+def _scanned(
+    config: Config, listing: Listing, samples: Sequence[Sample], progress: Progress
+) -> tuple[list[Sample], list[Problem]]:
     good: list[Sample] = []
     bad: list[Problem] = []
     total = len(samples)
-    for verdict in scan(samples, threads=threads_of(config), progress=lambda done: progress(done, total, "images")):
+    looked = scan(
+        samples,
+        threads=threads_of(config),
+        progress=lambda done: progress(done, total, "images"),
+        camera=listing.camera,
+    )
+    for verdict in looked:
         if isinstance(verdict, Problem):
             bad.append(verdict)
         else:

@@ -19,9 +19,11 @@ from labelwise.embedding.plain import FEATURES
 from labelwise.embedding.table import Table
 from labelwise.models import Place, Plan, Progress, Want
 from labelwise.models.heads import Fitted, Head, Scaling, fit_calibrated, head_predictions, read_fitted
+from labelwise.ownership import replace_text
 from labelwise.records import Labelled, Prediction, Sample, Task
 
 Array = NDArray[np.float32]
+VECTORS = "vectors.json"  # in the model's folder: where the table of the run's vectors lies
 
 
 @dataclass
@@ -86,6 +88,10 @@ class Frozen:
                 engine=place.engine,
                 make=self._own_extractor,
             )
+        # Who looks at the run finds the vectors by this, without building the network.
+        replace_text(
+            place.home / VECTORS, json.dumps({"folder": str(self._table_at[0].absolute()), "dim": self._table_at[1]})
+        )
         moments = place.home / "standard.npz"
         if not moments.exists():
             features = self._table.lookup([s.content for s in pool])

@@ -67,8 +67,16 @@ def ribbon(x: Sequence[float], low: Sequence[float], high: Sequence[float], pain
     return {"type": "scatter", "mode": "lines", "showlegend": False, **outline, **look, **more}
 
 
-def learning_curve(labels: Sequence[int], metrics: Mapping[str, Sequence[float | None]], unit: str) -> Figure:
-    """Metrics over labels, one at a time; ``x_low`` and ``x_high`` become the band of ``x``."""
+def learning_curve(
+    labels: Sequence[int],
+    metrics: Mapping[str, Sequence[float | None]],
+    unit: str,
+    beyond: Sequence[dict[str, Any]] = (),
+) -> Figure:
+    """Metrics over labels, one at a time; ``x_low`` and ``x_high`` become the band of ``x``.
+
+    ``beyond`` are traces shown with the first metric.
+    """
     shown = [m for m in metrics if not m.endswith(("_low", "_high"))]
     chart = figure([], 380, xaxis={"title": {"text": f"labelled {text(unit)}"}, "rangemode": "tozero"})
     owner: list[str] = []
@@ -84,6 +92,8 @@ def learning_curve(labels: Sequence[int], metrics: Mapping[str, Sequence[float |
         look = {"hovertemplate": template, "visible": metric == shown[0]}
         chart["data"].append(line(labels, metrics[metric], words.title(metric), "@0", **look))
         owner.append(metric)
+    chart["data"] += beyond
+    owner += shown[:1] * len(beyond)
     chart["choices"] = [
         {"label": words.title(m), "visible": [o == m for o in owner], "layout": {"yaxis": value_axis(m)}} for m in shown
     ]

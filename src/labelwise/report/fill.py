@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from labelwise import config as configuration
+from labelwise.advice import outlook
 from labelwise.curves import Curve
 from labelwise.data.masks import class_counts
 from labelwise.reasons import sentence
@@ -58,6 +59,7 @@ def run_view(result: RunResult) -> RunView:
         problems=tuple(result.problems),
         duplicates=sum("duplicate" in p.code for p in result.problems),
         counts=_counts(result),
+        outlook=outlook(result),
     )
 
 
@@ -186,6 +188,7 @@ def _pick(result: RunResult, query: Query) -> PickView:
         proposal=_answer(query.proposal) if query.proposal and query.geometry is None else None,
         answer=_answer(answer.target) if answer and answer.target else None,
         boxes=_boxes(result, query) if result.config.task == "detect" else None,
+        crop=result.samples[query.sample_id].crop,
     )
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from labelwise.advice import Outlook
 from labelwise.curves import Curve
 from labelwise.evaluate.effort import Effort
-from labelwise.records import Problem, Task
+from labelwise.records import Crop, Problem, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class PickView:
 
     ``reason`` is one line for people. ``proposal`` is the model's class before the answer, ``answer`` the annotator's,
     None where there is none (skipped, or not answered yet). ``boxes`` are drawn over the image, for the task detect.
+    ``crop`` is the part that was shown, None for the whole.
     """
 
     sample_id: str
@@ -39,6 +41,7 @@ class PickView:
     proposal: str | None = None
     answer: str | None = None
     boxes: BoxesView | None = None
+    crop: Crop | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,7 @@ class RunView:
     figure: str = "recall"
     pictures: int = 8
     threshold: float = 0.0
+    outlook: Outlook | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ from labelwise.scoring.vector_math import compiled, exp, log
 BLOCK = 128  # elements side by side: their classes stay in the first or second level of cache
 _ZERO, _ONE = np.float32(0), np.float32(1)
 _INFINITY, _NAN = np.float32(np.inf), np.float32(np.nan)
+_LOWEST = np.float32(-87)  # exp is as good as 0 there, and its product with minus infinity must be too
+_H1, _H2, _H3 = np.float32(0.14300452), np.float32(0.61876591), np.float32(0.02866364)  # minimax fit, 1e-6 to 1e7
 
 
 @compiled
@@ -98,7 +100,7 @@ def classes_and_entropies(
     The numbers are probabilities, or ``logits``, whose softmax is taken here. NaN shows in ``out`` ``(M,)``.
     """
     block, best = np.zeros((number, BLOCK), np.float32), np.empty(BLOCK, np.float32)
-    which, total = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.float32)
+    which, total, other = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     for start in range(first, stop, BLOCK):
         n = _load(flat, steps, start, stop, block)
         best[:], which[:] = block[0], 0
@@ -109,17 +111,54 @@ def classes_and_entropies(
                 best[j] = value if value > high else high
                 which[j] = this if value > high else so_far
         if logits:
-            _softmax(block, best, total)
-        total[:] = _ZERO
-        for c in range(block.shape[0]):
-            row = block[c]
-            for j in range(BLOCK):
-                shifted = row[j] + small
-                term = row[j] * log(shifted)
-                total[j] -= _NAN if shifted < _ZERO else term
+            _entropies_of_logits(block, best, small, total, other)
+        else:
+            _entropies_of_probs(block, small, total)
         for j in range(n):
             out[start + j] = total[j] * scale
             classes[start + j] = which[j]
+
+
+@compiled
+def _entropies_of_probs(block: Any, small: Any, total: Any) -> None:
+    """-sum p log(p + small) of each element of a block; NaN where p + small is below 0."""
+    total[:] = _ZERO
+    for c in range(block.shape[0]):
+        row = block[c]
+        for j in range(BLOCK):
+            shifted = row[j] + small
+            term = row[j] * log(shifted)
+            total[j] -= _NAN if shifted < _ZERO else term
+
+
+@compiled
+def _entropies_of_logits(block: Any, best: Any, small: Any, total: Any, other: Any) -> None:
+    """-sum p log(p + small) of the softmax of each element, with one logarithm an element; the block is overwritten.
+
+    With d a logit below the best and Z = sum exp d it is log Z - sum p d - small sum h(p / small), where
+    h(x) = x log(1 + 1 / x). h is 0 at 0 and 1 far out; a quotient fitted to it is within 0.0033 everywhere. An element
+    with NaN, or no finite maximum, becomes NaN.
+    """
+    total[:], other[:] = _ZERO, _ZERO
+    for c in range(block.shape[0]):
+        row = block[c]
+        for j in range(BLOCK):
+            below = row[j] - best[j]
+            power = exp(below) if below <= _ZERO else _NAN
+            row[j] = power
+            total[j] += power
+            other[j] += power * max(below, _LOWEST)
+    for j in range(BLOCK):
+        log_z = log(total[j]) - other[j] / total[j]
+        best[j] = _ONE / (total[j] * small)
+        total[j], other[j] = log_z, _ZERO
+    for c in range(block.shape[0]):
+        row = block[c]
+        for j in range(BLOCK):
+            x = row[j] * best[j]
+            other[j] += x * (x + _H1) / ((x + _H2) * x + _H3)
+    for j in range(BLOCK):
+        total[j] -= small * other[j]
 
 
 @compiled

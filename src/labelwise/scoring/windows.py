@@ -36,6 +36,8 @@ def window_scores(
     height, width = classes.shape
     full = (2 * radius + 1) ** 2
     table = np.array([term(m, full, small) for m in range(full + 1)])
+    mixtures = _mixtures(table) if radius == 1 else table
+    marks = np.empty(width, np.uint16)
     impurity = np.empty(width)
     columns = np.zeros((width, number if radius != 1 else 0), np.int32)
     sums, prefix = np.zeros(width), np.zeros(width + 1)
@@ -48,7 +50,7 @@ def window_scores(
         if y > first and y - radius - 1 >= 0:
             _enter(classes[y - radius - 1], doubts[y - radius - 1], -1, columns, sums)
         if radius == 1:
-            _three_by_three(classes, y, table, small, impurity)
+            _three_by_three(classes, y, mixtures, small, marks, impurity)
         else:
             _slide(columns, high - low, radius, table, small, impurity)
         _multiply(impurity, doubts[y], kind, number, high - low, radius, sums, prefix, out[y])
@@ -66,41 +68,94 @@ def _enter(classes: Any, doubts: Any, sign: int, columns: Any, sums: Any) -> Non
 
 
 @compiled
-def _three_by_three(classes: Any, y: int, table: Any, small: float, impurity: Any) -> None:
-    """Entropy of the classes in the windows of row y, radius 1: most windows hold one class and are seen at once."""
-    height, width = classes.shape
-    above, here, below = classes[max(0, y - 1)], classes[y], classes[min(height - 1, y + 1)]
-    same, one = np.empty(width, np.bool_), np.empty(width, np.bool_)
-    for x in range(width):
-        same[x] = (above[x] == here[x]) & (below[x] == here[x])
-    one[0], one[width - 1] = same[0], same[width - 1]  # a column that is not there is the same
-    for x in range(1, width):
-        one[x] = same[x] & same[x - 1] & (here[x] == here[x - 1])
-    for x in range(width - 1):
-        one[x] &= same[x + 1] & (here[x] == here[x + 1])
-    low, high = max(0, y - 1), min(height, y + 2)
-    found, members = np.empty(9, np.int64), np.empty(9, np.int64)
-    for x in range(width):
-        left, right = max(0, x - 1), min(width, x + 2)
-        size = (high - low) * (right - left)
-        if one[x]:
-            impurity[x] = table[9] if size == 9 else term(size, size, small)
-            continue
-        n = 0
-        for v in range(low, high):
-            for u in range(left, right):
-                value = np.int64(classes[v, u])
-                i = 0
-                while i < n and found[i] != value:
-                    i += 1
-                if i == n:
-                    found[n], members[n] = value, 0
-                    n += 1
-                members[i] += 1
-        total = 0.0
+def _mixtures(table: Any) -> Any:
+    """The entropy of nine pixels' classes by their mark, the sum of m^2 (m + 1) over the classes' members m.
+
+    No two ways to write 9 as a sum have the same mark.
+    """
+    found, parts = np.zeros(9 * 9 * 10 + 1), np.empty(9, np.int64)
+    # All partitions of 9, each with its parts in falling order: the next one takes 1 from the last part above 1.
+    parts[0], n = 9, 1
+    while True:
+        mark, total = 0, 0.0
         for i in range(n):
-            total += table[members[i]] if size == 9 else term(members[i], size, small)
-        impurity[x] = total
+            mark += parts[i] * parts[i] * (parts[i] + 1)
+            total += table[parts[i]]
+        found[mark] = total
+        last, rest = n - 1, 1
+        while last >= 0 and parts[last] == 1:
+            last -= 1
+            rest += 1
+        if last < 0:
+            return found
+        parts[last] -= 1
+        n = last + 1
+        while rest > 0:
+            parts[n] = min(rest, parts[last])
+            rest -= parts[n]
+            n += 1
+
+
+@compiled
+def _three_by_three(classes: Any, y: int, mixtures: Any, small: float, marks: Any, impurity: Any) -> None:
+    """Entropy of the classes in the windows of row y, radius 1."""
+    height, width = classes.shape
+    inner = 0 < y < height - 1
+    if inner:
+        _mark(classes[y - 1], classes[y], classes[y + 1], marks)
+        for x in range(1, width - 1):
+            impurity[x] = mixtures[marks[x]]
+    for x in range(width):
+        if not inner or x == 0 or x == width - 1:
+            impurity[x] = _clipped(classes[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2], small)
+
+
+@compiled
+def _clipped(window: Any, small: float) -> float:
+    """Entropy of the classes in a window of at most nine pixels."""
+    found, members = np.empty(9, np.int64), np.empty(9, np.int64)
+    n = 0
+    for v in range(window.shape[0]):
+        for u in range(window.shape[1]):
+            value = np.int64(window[v, u])
+            i = 0
+            while i < n and found[i] != value:
+                i += 1
+            if i == n:
+                found[n], members[n] = value, 0
+                n += 1
+            members[i] += 1
+    total = 0.0
+    for i in range(n):
+        total += term(members[i], window.size, small)
+    return total
+
+
+@compiled
+def _mark(above: Any, here: Any, below: Any, marks: Any) -> None:
+    """For each pixel but the first and the last the sum of m (m + 1) over its nine, m as many as have their class.
+
+    A class with m members gives m of these: the mark of ``_mixtures``. Written out, for then compilers look at 16 or
+    more pixels at once.
+    """
+    for x in range(1, here.shape[0] - 1):
+        a, b, c = above[x - 1], above[x], above[x + 1]
+        d, e, f = here[x - 1], here[x], here[x + 1]
+        g, h, i = below[x - 1], below[x], below[x + 1]
+        ab, ac, ad, ae, af, ag, ah, ai = a == b, a == c, a == d, a == e, a == f, a == g, a == h, a == i
+        bc, bd, be, bf, bg, bh, bi = b == c, b == d, b == e, b == f, b == g, b == h, b == i
+        cd, ce, cf, cg, ch, ci = c == d, c == e, c == f, c == g, c == h, c == i
+        de, df, dg, dh, di = d == e, d == f, d == g, d == h, d == i
+        ef, eg, eh, ei = e == f, e == g, e == h, e == i
+        fg, fh, fi, gh, gi, hi = f == g, f == h, f == i, g == h, g == i, h == i
+        of_a, of_b = 1 + ab + ac + ad + ae + af + ag + ah + ai, 1 + ab + bc + bd + be + bf + bg + bh + bi
+        of_c, of_d = 1 + ac + bc + cd + ce + cf + cg + ch + ci, 1 + ad + bd + cd + de + df + dg + dh + di
+        of_e, of_f = 1 + ae + be + ce + de + ef + eg + eh + ei, 1 + af + bf + cf + df + ef + fg + fh + fi
+        of_g, of_h = 1 + ag + bg + cg + dg + eg + fg + gh + gi, 1 + ah + bh + ch + dh + eh + fh + gh + hi
+        of_i = 1 + ai + bi + ci + di + ei + fi + gi + hi
+        corners = of_a * (of_a + 1) + of_c * (of_c + 1) + of_g * (of_g + 1) + of_i * (of_i + 1)
+        edges = of_b * (of_b + 1) + of_d * (of_d + 1) + of_f * (of_f + 1) + of_h * (of_h + 1)
+        marks[x] = corners + edges + of_e * (of_e + 1)
 
 
 @compiled
@@ -141,12 +196,17 @@ def _multiply(
     if kind == MEAN:
         for x in range(width):
             prefix[x + 1] = prefix[x] + sums[x]
+        size = rows * min(width, 2 * radius + 1)
+        for x in range(radius, width - radius):
+            impurity[x] *= (prefix[x + radius + 1] - prefix[x - radius]) / (GRID * size)
+        for x in range(width):
+            if x < radius or x >= width - radius:
+                left, right = max(0, x - radius), min(width, x + radius + 1)
+                impurity[x] *= (prefix[right] - prefix[left]) / (GRID * (rows * (right - left)))
+    elif kind == OWN:
+        for x in range(width):
+            impurity[x] *= doubts[x]
     for x in range(width):
-        value = impurity[x] / most
-        if kind == MEAN:
-            left, right = max(0, x - radius), min(width, x + radius + 1)
-            value *= (prefix[right] - prefix[left]) / (GRID * (rows * (right - left)))
-        elif kind == OWN:
-            value *= doubts[x]
         trace = doubts[x] - doubts[x]  # 0, or NaN where the doubt is not finite
-        out[x] = np.float32(max(value, 0.0)) + trace  # the small term makes one class a little less than 0
+        # the small term makes one class a little less than 0
+        out[x] = np.float32(max(impurity[x] / most, 0.0)) + trace

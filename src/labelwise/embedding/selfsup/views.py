@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from labelwise.data.images import open_image
+from labelwise.data.crops import open_sample
 from labelwise.errors import DataError
 from labelwise.records import Sample
 
@@ -28,7 +28,7 @@ class Views:
         epoch, index = key
         sample = self.samples[index]
         try:
-            picture = open_image(sample.path)[0]
+            picture = open_sample(sample)[0]
         except DataError as error:  # as a value: an error of a worker process would arrive with its traceback
             return f"{sample.id} could be read before, but not now: {error}"
         with _random_numbers(self.seed, epoch, index):
