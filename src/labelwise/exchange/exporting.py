@@ -22,6 +22,7 @@ from labelwise.data.guess import guess
 from labelwise.data.masks import class_counts, empty_mask, merged, write_mask
 from labelwise.data.roles import Split
 from labelwise.errors import ConfigError, RunError
+from labelwise.evaluate.abstaining import UNKNOWN, answered
 from labelwise.exchange.publishing import PREFIX, publish
 from labelwise.models import Place, Progress
 from labelwise.ownership import replace_text
@@ -245,8 +246,12 @@ def _predictions(config: Config, store: Store, confidence: float, progress: Prog
     with tempfile.TemporaryDirectory(prefix="labelwise-") as folder:
         for done, (sample, prediction) in enumerate(predicted(config, store, samples, progress), start=1):
             target, sure = proposed(config.task, prediction, classes, confidence, Path(folder) / f"{done}.png")
+            if config.task == "classify" and not answered(np.array([sure]), config.threshold)[0]:
+                target = Target((UNKNOWN,))
             told.append(replace(sample, target=target, split=None))
             confidences[sample.id] = sure
+        if config.threshold > 0:
+            classes = tuple(dict.fromkeys((*classes, UNKNOWN)))
         yield _Content(config.task, told, classes, (), None if config.task == "segment" else confidences)
 
 

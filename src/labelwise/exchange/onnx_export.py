@@ -8,16 +8,18 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from labelwise.config import Config
 from labelwise.errors import ConfigError, ModelError, RunError
 from labelwise.evaluate.abstaining import UNKNOWN
-from labelwise.models.whole import Whole, whole_of
 from labelwise.ownership import replace_text
 from labelwise.parts import build
+
+if TYPE_CHECKING:
+    from labelwise.models.whole import Whole
 
 KEY = "labelwise"  # of the metadata: one JSON text
 OPSET = 18
@@ -63,6 +65,8 @@ def export_onnx(
     temperature and how pictures become pixels. Raises ConfigError for a missing package or another task, RunError if
     there is something in the place already, ModelError for a model that is no network.
     """
+    from labelwise.models.whole import whole_of
+
     need_onnx()
     if config.task != "classify":
         raise ConfigError(f"format onnx is for the task classify, found {config.task}: choose another format")
@@ -76,6 +80,7 @@ def export_onnx(
         "threshold": config.threshold if threshold is None else threshold,
         "temperature": whole.temperature,
         "input": whole.entry.as_dict(),
+        "crops": crops_of(config),
         "run": config.name,
         "round": round,
     }
@@ -89,6 +94,12 @@ def export_onnx(
         beside.unlink(missing_ok=True)
     replace_text(example, EXAMPLE.format(name=place.name, example=example.name))
     return [*notes, f"an example of its use: {example}"]
+
+
+def crops_of(config: Config) -> dict[str, Any]:
+    """How boxes become crops in a run, by the words of the readers that make crops."""
+    options = config.data.options
+    return {"margin": float(options.get("margin", 0.1)), "square": bool(options.get("square", True))}
 
 
 def need_onnx() -> None:

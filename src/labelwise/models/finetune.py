@@ -143,7 +143,8 @@ class Finetune:
         """A checkpoint as one network, see `labelwise.models.whole`."""
         from torch import nn
 
-        from labelwise.models.whole import Entry, FromPixels, Pooled, Whole
+        from labelwise.models.entry import Entry
+        from labelwise.models.whole import FromPixels, Pooled, Whole
 
         about = json.loads((checkpoint / "about.json").read_text(encoding="utf-8"))
         network = self._create(len(about["classes"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -163,7 +164,8 @@ class Frozen:
 
     def whole_with(self, top: Any, fitted: Fitted) -> Any:
         """The backbone under a torch module that takes its features."""
-        from labelwise.models.whole import Entry, FromPixels, GreyPixels, Whole, plain_entry
+        from labelwise.models.entry import Entry, plain_entry
+        from labelwise.models.whole import FromPixels, GreyPixels, Whole
 
         temperature = float(fitted.state["temperature"][0])
         if self.backbone in FEATURES:

@@ -151,8 +151,9 @@ class Metric:
         """A checkpoint as one network, see `labelwise.models.whole`."""
         from torch import nn
 
+        from labelwise.models.entry import Entry
         from labelwise.models.head_networks import calibrated
-        from labelwise.models.whole import Entry, FromPixels, Whole
+        from labelwise.models.whole import FromPixels, Whole
 
         fitted = read_fitted(checkpoint)
         network = self._embedded.create(checkpoint / NETWORK).cpu()
