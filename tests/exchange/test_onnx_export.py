@@ -73,6 +73,8 @@ def ran(folder, images, model="pixels", **more):
         "model": MODELS[model],
         "budget": {"initial": 15, "per_round": 5, "rounds": 2},
         "threshold": 0.6,
+        "strategy": "margin",
+        "cold_start": "random",  # they compile nothing
         **more,
     }
     return labelwise.run(config, report=False)

@@ -63,6 +63,8 @@ def test_a_run_writes_them_for_every_round(tmp_path):
         "model": {"name": "frozen", "backbone": "pixels", "size": 2},
         "budget": {"initial": 9, "per_round": 9, "rounds": 2},
         "threshold": 0.9999,
+        "strategy": "margin",
+        "cold_start": "random",  # they compile nothing
     }
     result = labelwise.run(config)
     for round in (0, 1):

@@ -14,6 +14,7 @@ from labelwise.config import Config
 from labelwise.data.crops import box_of, file_of
 from labelwise.data.megadetector_writing import CATEGORIES, EMPTY, About
 from labelwise.errors import ConfigError
+from labelwise.evaluate.abstaining import checked_threshold
 from labelwise.exchange.exporting import last_model, predicted
 from labelwise.exchange.predicting import TOP, Predicted, check_place, predict_images
 from labelwise.exchange.told import Thing, Told, write_told
@@ -79,7 +80,7 @@ def finish_pool(
         raise ConfigError(
             f"{run}: expected a run that classifies, found task={config.task}: use export --what predictions"
         )
-    limit = config.threshold if threshold is None else threshold
+    limit = config.threshold if threshold is None else checked_threshold(threshold)
     said = human_labels(result)
     counts: dict[str, int] = {}
     with Store(config.folder / "run.db", read_only=True) as store:

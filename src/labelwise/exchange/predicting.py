@@ -19,6 +19,7 @@ from labelwise.data.joined_files import folder_of
 from labelwise.data.listing import checked_folder, list_images, shown
 from labelwise.data.megadetector_writing import CATEGORIES, EMPTY, About
 from labelwise.errors import ConfigError, DataError, RunError
+from labelwise.evaluate.abstaining import checked_threshold
 from labelwise.exchange.classifiers import Classifier, open_classifier
 from labelwise.exchange.told import FORMATS, Thing, Told, write_told
 from labelwise.models import Progress
@@ -85,7 +86,7 @@ def predict_images(
     check_place(place, format)
     root = checked_folder(images)
     classifier = open_classifier(model, threads=threads)
-    limit = classifier.threshold if threshold is None else threshold
+    limit = classifier.threshold if threshold is None else checked_threshold(threshold)
     files, low, notes = _files(root, Path(detections) if detections is not None else None, least)
     if not files:
         raise DataError(f"{root}: expected pictures below this folder, found none; check the path")
