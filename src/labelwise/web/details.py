@@ -69,7 +69,9 @@ def score_map(served: Served, id: str, round: int) -> Path:
     """The picture of an image's score map in a round. Raises DataError where none was drawn."""
     path = map_folder(served.folder, round) / f"{served.sample(id).content}.png"
     if not path.is_file():
-        raise DataError("no score map of this image was drawn in this round; 'pictures' in the configuration draws them")
+        raise DataError(
+            "no score map of this image was drawn in this round; 'pictures' in the configuration draws them"
+        )
     return path
 
 
@@ -96,7 +98,9 @@ def _of_run(served: Served, sample: Sample) -> dict[str, Any]:
         target = None if answer is None else answer.target
         when = f"round {query.round}"
         layers += [] if target is None else [_layer(f"label:{query.id}", f"annotation, {when}", target)]
-        layers += [] if query.proposal is None else [_layer(f"proposal:{query.id}", f"prediction, {when}", query.proposal)]
+        layers += (
+            [] if query.proposal is None else [_layer(f"proposal:{query.id}", f"prediction, {when}", query.proposal)]
+        )
         asked = _asked(query)
         layers += [] if asked is None else [_layer(f"asked:{query.id}", f"asked, {when}", asked)]
         queries.append(
@@ -165,7 +169,10 @@ def _scores(served: Served, id: str) -> list[dict[str, Any]]:
             one["of"] = len(found.ids)
         if found.predicted is not None and found.confidences is not None:
             index = int(found.predicted[at])
-            one |= {"class": classes[index] if 0 <= index < len(classes) else "", "confidence": float(found.confidences[at])}
+            one |= {
+                "class": classes[index] if 0 <= index < len(classes) else "",
+                "confidence": float(found.confidences[at]),
+            }
         told.append(one)
     return told
 

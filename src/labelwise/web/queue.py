@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from labelwise import catalog
-from labelwise.annotators.answers import SKIP
+from labelwise.annotators import SKIP
 from labelwise.annotators.web import CLOSED, Web, consolidated, is_closed
 from labelwise.errors import DataError
 from labelwise.loop.annotate import counted

@@ -61,9 +61,7 @@ def _of_arrow(path: Path, suffix: str) -> Mapping[str, Sequence[Any]]:
     try:
         if suffix == ".parquet":
             schema = pq.read_schema(path)
-            wanted = [
-                f.name for f in schema if not pa.types.is_nested(f.type) and _VECTORS.fullmatch(f.name) is None
-            ]
+            wanted = [f.name for f in schema if not pa.types.is_nested(f.type) and _VECTORS.fullmatch(f.name) is None]
             table = pq.read_table(path, columns=wanted[:_MOST_COLUMNS])
         else:
             parse = text.ParseOptions(delimiter="\t" if suffix == ".tsv" else ",", newlines_in_values=True)
@@ -83,7 +81,9 @@ def _of_picks(path: Path) -> Mapping[str, Sequence[Any]]:
         picks = tree["picks"] if isinstance(tree, dict) else tree
         rows = [{**{k: v for k, v in pick.items() if k != "facts"}, **pick.get("facts", {})} for pick in picks]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise DataError(f"{path}: expected the JSON that 'labelwise pick' writes; give a CSV or Parquet table") from None
+        raise DataError(
+            f"{path}: expected the JSON that 'labelwise pick' writes; give a CSV or Parquet table"
+        ) from None
     names = list(dict.fromkeys(name for row in rows for name in row))[:_MOST_COLUMNS]
     return {name: [_plain(row.get(name)) for row in rows] for name in names}
 
