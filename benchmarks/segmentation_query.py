@@ -52,7 +52,7 @@ def main() -> None:
     if not given.pass_only:
         tables["segmentation-query"], figures = steps(given)
     lines, note, passes = query_pass.compare(given.pictures, given.repeat)
-    turns = f"{torch.get_num_threads()} threads; `python benchmarks/segmentation_query.py --repeat {given.repeat}`"
+    turns = f"`python benchmarks/segmentation_query.py --repeat {given.repeat}`"
     tables["query-pass"] = ("\n".join(lines), f"{note}; {turns}")
     for name, (table, note) in tables.items():
         if not given.quick:

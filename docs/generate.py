@@ -742,7 +742,17 @@ def _recipe(recipe: strategies.Recipe) -> str:
     parts += [f"reduce {_spec(recipe.reduce)}"] if recipe.reduce else []
     parts += [f"empty `{recipe.empty}`"] if recipe.reduce else []
     parts += [f"unit `{recipe.unit}`"] if recipe.unit else []
-    for rule in ("rescale", "shortlist", "balance", "per_group", "near_duplicates", "threshold", "share", "apart"):
+    for rule in (
+        "rescale",
+        "shortlist",
+        "balance",
+        "per_group",
+        "per",
+        "near_duplicates",
+        "threshold",
+        "share",
+        "apart",
+    ):
         value = getattr(recipe, rule)
         parts += [f"{rule} {_shown(value)}"] if value else []
     return ", ".join(parts)

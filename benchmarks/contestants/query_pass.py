@@ -38,24 +38,31 @@ PIXELS = 10
 
 def compare(images: int, repeat: int) -> tuple[list[str], str, dict[str, Any]]:
     """The table of all passes, the note below it, and the figures."""
+    clocks = {1: time.process_time, torch.get_num_threads(): time.perf_counter}  # one entry where there is one core
     with tempfile.TemporaryDirectory() as folder:
         model, checkpoint, samples = made(Path(folder), images)
         passes = {"bare forward pass": bare(model, checkpoint, samples)}
         passes |= {name: query(model, checkpoint, samples, name) for name in STRATEGIES}
-        seconds = measure(passes, repeat)
+        seconds = {threads: measure(passes, repeat, threads, clock) for threads, clock in clocks.items()}
         few, many = (most_memory(query(model, checkpoint, samples * times, "pixelpick")) for times in (1, 8))
-    bases = seconds["bare forward pass"]
-    ratios = {name: [a / b for a, b in zip(values, bases, strict=True)] for name, values in seconds.items()}
-    middle = {name: statistics.median(values) for name, values in ratios.items()}
-    lines = ["| pass | ms a picture, median (range) | times the bare pass, median of pairs |", "|---|---|---|"]
-    for name, values in seconds.items():
-        low, half, high = (f(values) * 1e3 / images for f in (min, statistics.median, max))
-        times = f"{middle[name]:.2f}" if name in STRATEGIES else ""
-        lines.append(f"| {name} | {half:.1f} ({low:.1f} to {high:.1f}) | {times} |")
+    lines = [
+        "| threads | pass | ms a picture, median (range) | times the bare pass, median of pairs |",
+        "|---|---|---|---|",
+    ]
+    middle: dict[str, float] = {}
+    for threads, found in seconds.items():
+        for name, values in found.items():
+            low, half, high = (f(values) * 1e3 / images for f in (min, statistics.median, max))
+            times = statistics.median(a / b for a, b in zip(values, found["bare forward pass"], strict=True))
+            middle[f"{name}, {threads} threads"] = times
+            lines.append(
+                f"| {threads} | {name} | {half:.1f} ({low:.1f} to {high:.1f}) | "
+                f"{f'{times:.2f}' if name in STRATEGIES else ''} |"
+            )
     note = (
         f"{images} pictures of {SIZE[0]} x {SIZE[1]}, {len(CLASSES)} classes, fpn on MobileNetV2 on the "
-        f"{'GPU' if torch.cuda.is_available() else 'CPU'}, processor time; most memory during a pass {few:,.0f} MB, "
-        f"with eight times as many pictures {many:,.0f} MB"
+        f"{'GPU' if torch.cuda.is_available() else 'CPU'}; one thread: processor time, several: wall time, as waiting "
+        f"threads spin; most memory during a pass {few:,.0f} MB, with eight times as many pictures {many:,.0f} MB"
     )
     return lines, note, {"times": middle, "memory": few, "memory_of_eight_times": many}
 
@@ -107,15 +114,22 @@ def query(model: Fpn, checkpoint: Path, samples: list[Sample], name: str) -> Cal
     return lambda progress=quiet: choose(Local(), work, items, PIXELS * len(items), progress)
 
 
-def measure(passes: dict[str, Callable[[], Any]], repeat: int) -> dict[str, list[float]]:
-    """Processor seconds of each pass, in turn; the first turn, in which code is compiled, does not count."""
+def measure(
+    passes: dict[str, Callable[[], Any]], repeat: int, threads: int, clock: Callable[[], float]
+) -> dict[str, list[float]]:
+    """Seconds of each pass, in turn; the first turn, in which code is compiled, does not count."""
     seconds: dict[str, list[float]] = {name: [] for name in passes}
-    for turn in range(repeat + 1):
-        for name, run in passes.items():
-            began = time.process_time()
-            run()
-            if turn:
-                seconds[name].append(time.process_time() - began)
+    usual = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for turn in range(repeat + 1):
+            for name, run in passes.items():
+                began = clock()
+                run()
+                if turn:
+                    seconds[name].append(clock() - began)
+    finally:
+        torch.set_num_threads(usual)
     return seconds
 
 

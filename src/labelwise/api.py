@@ -18,6 +18,7 @@ from labelwise.loop.intake import check_truth
 from labelwise.models import Progress
 from labelwise.ownership import replace_text
 from labelwise.parts import build
+from labelwise.progress import ProgressFile
 from labelwise.records import UNITS, Unit
 from labelwise.report.fill import compare_report, run_report
 from labelwise.results import COMMON, Comparison, RunResult, compared, open_run, run_folders
@@ -85,18 +86,29 @@ def run(
     report: bool = True,
     progress: Progress = _quiet,
     tell: Tell = _quiet,
+    wait: bool | float | None = None,
 ) -> RunResult:
     """Begin a run or continue it; returns it as it stands when its budget is spent or people must answer.
 
     ``source`` is a YAML file, an mmengine configuration (.py), a run's folder or a dictionary, ``overrides`` change it
-    by dotted keys. Raises LabelwiseError.
+    by dotted keys. ``wait``: stay until people have answered, and look every so many seconds (True: at the annotator's
+    own pace); None: as the annotator wants. Raises LabelwiseError.
     """
     config = configuration.load(source, overrides)
     for note in configuration.notes(source, overrides):
         tell(f"note: {note}")
-    outcome = loop.run(
-        config, rounds=rounds, progress=progress, tell=tell, after_round=lambda: write_back(config, tell, progress)
-    )
+    kept = ProgressFile(config.folder, progress)
+    try:
+        outcome = loop.run(
+            config,
+            rounds=rounds,
+            progress=kept,
+            tell=tell,
+            after_round=lambda: write_back(config, tell, kept),
+            wait=wait,
+        )
+    finally:
+        kept.close()
     tell(outcome.message)
     result = open_run(outcome.folder)
     write_outputs(result, report=report)

@@ -43,6 +43,7 @@ TABLES: dict[str, dict[str, str]] = {
     "model": {
         "frozen": "labelwise.models.frozen:Frozen",
         "finetune": "labelwise.models.finetune:Finetune",
+        "metric": "labelwise.models.metric:Metric",
         "fpn": "labelwise.models.fpn:Fpn",
         "smp": "labelwise.models.smp:Smp",
         "detector": "labelwise.models.detectors:Detector",
@@ -120,7 +121,10 @@ TABLES: dict[str, dict[str, str]] = {
     "annotator": {
         "oracle": "labelwise.annotators.oracle:Oracle",
         "files": "labelwise.annotators.files:Files",
+        "cvat": "labelwise.annotators.cvat:Cvat",
+        "label_studio": "labelwise.annotators.label_studio:LabelStudio",
         "timelapse": "labelwise.annotators.timelapse:Timelapse",
+        "web": "labelwise.annotators.web:Web",
     },
     "engine": {
         "local": "labelwise.engine.local:Local",

@@ -159,6 +159,12 @@ def run(
     changes: Changes = None,
     quiet: Quiet = False,
     report: Annotated[bool, typer.Option(help="write report.html at the end")] = True,
+    wait: Annotated[
+        bool | None, typer.Option("--wait/--no-wait", help="stay until people have answered", show_default=False)
+    ] = None,
+    poll: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="wait, and look every so many seconds", show_default=False)
+    ] = None,
     cfg_options: CfgOptions = None,
     work_dir: WorkDir = None,
 ) -> None:
@@ -167,7 +173,8 @@ def run(
 
     changes = _changes(changes, cfg_options, work_dir)
     with progress_of(quiet) as progress:
-        result = api.run(config, changes, report=report, progress=progress, tell=teller(quiet))
+        waits = poll if poll is not None and wait is not False else wait
+        result = api.run(config, changes, report=report, progress=progress, tell=teller(quiet), wait=waits)
     teller(quiet)(f"report: {result.folder / 'report.html'}" if report else f"run: {result.folder}")
 
 

@@ -5,6 +5,8 @@ LabelwiseError            every error that is the user's to mend; the command li
 ├── DataError             a folder, table, image or annotation file
 ├── ModelError            a network, weight file or checkpoint
 ├── SelectionError        scores or vectors that cannot be selected from
+├── ServerError           an annotation server that refuses, or holds what cannot be used
+│   └── ServerAway        one that gives no answer now: running again goes on
 └── RunError              a run's folder or state
     ├── RunLocked         another process owns the run
     └── RunChanged        the configuration differs from the one the run began with
@@ -31,6 +33,14 @@ class ModelError(LabelwiseError):
 
 class SelectionError(LabelwiseError):
     """Scores, vectors or counts from which nothing sensible can be selected."""
+
+
+class ServerError(LabelwiseError):
+    """An annotation server refuses what is asked, or holds something that cannot be used."""
+
+
+class ServerAway(ServerError):
+    """An annotation server gives no answer for now; what was done is kept, and running again goes on."""
 
 
 class RunError(LabelwiseError):

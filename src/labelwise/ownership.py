@@ -45,6 +45,23 @@ def owned(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def owner(folder: Path) -> int | None:
+    """The process that works on a run now, as far as can be told; None if there is none on this machine."""
+    try:
+        pid = int((folder / ".owner").read_text().strip())
+    except (OSError, ValueError):
+        return None
+    if os.name == "nt":  # there a signal cannot merely ask
+        return pid
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:  # killed: it had no time to take its number away
+        return None
+    except (OSError, OverflowError):
+        pass
+    return pid
+
+
 def _read_owner(folder: Path) -> str:
     # The owner writes its number just after it took the lock: give it a moment.
     for _ in range(20):

@@ -61,6 +61,11 @@ def build(config: Config) -> Parts:
             f"annotator {config.annotator.name!r} cannot ask for task={config.task}: it can {', '.join(sorted(able))}; "
             "choose another annotator"
         )
+    if unit not in (units := getattr(annotator, "units", {unit})):
+        raise ConfigError(
+            f"annotator {config.annotator.name!r} cannot ask for budget.unit={unit}, only for "
+            f"{', '.join(sorted(units))}; ask for whole images, or set annotator=files"
+        )
     return Parts(
         partial(reader, config.data.path, **options),
         model,

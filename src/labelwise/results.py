@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from labelwise import config as configuration
 from labelwise.catalog import suggest
@@ -24,6 +26,7 @@ from labelwise.records import UNITS, Annotation, Problem, Query, Sample
 from labelwise.store import SETUP, STEPS, Store
 
 _DEEDS = ("accepted", "moved", "renamed", "added", "deleted")
+CANDIDATES = "candidates.npz"  # beside a round: what its choice was made from
 COMMON = "data"  # beside the arms of a simulation: what they all begin from, no run of its own
 
 
@@ -165,28 +168,33 @@ def open_run(folder: str | Path) -> RunResult:
     if not (folder / "run.db").is_file():
         raise RunError(f"no run in {folder}: expected run.db there; 'labelwise run CONFIG' begins one")
     with Store(folder / "run.db", read_only=True) as store:
-        queries: dict[int, list[Query]] = {}
-        for query in store.queries():
-            queries.setdefault(query.round, []).append(query)
-        seconds: dict[int, dict[str, float]] = {}
-        for step in store.steps():
-            seconds.setdefault(step.round, {})[step.name] = step.seconds
-        return RunResult(
-            folder=folder,
-            config=configuration.load(folder),
-            state=store.setting("state", "running"),
-            message=store.setting("message", "in its first call"),
-            created=store.setting("created"),
-            classes=store.classes(),
-            split_sizes=store.split_sizes(),
-            samples={s.id: s for s in store.samples()},
-            test_ids=frozenset(s.id for s in store.samples("test")),
-            problems=store.problems(),
-            queries=queries,
-            annotations=store.annotations(),
-            evaluations={split: store.evaluations(split) for split in ("test", "audit")},
-            seconds=seconds,
-        )
+        return read_run(folder, store)
+
+
+def read_run(folder: Path, store: Store) -> RunResult:
+    """A run as it stands in its open store."""
+    queries: dict[int, list[Query]] = {}
+    for query in store.queries():
+        queries.setdefault(query.round, []).append(query)
+    seconds: dict[int, dict[str, float]] = {}
+    for step in store.steps():
+        seconds.setdefault(step.round, {})[step.name] = step.seconds
+    return RunResult(
+        folder=folder,
+        config=configuration.load(folder),
+        state=store.setting("state", "running"),
+        message=store.setting("message", "in its first call"),
+        created=store.setting("created"),
+        classes=store.classes(),
+        split_sizes=store.split_sizes(),
+        samples={s.id: s for s in store.samples()},
+        test_ids=frozenset(s.id for s in store.samples("test")),
+        problems=store.problems(),
+        queries=queries,
+        annotations=store.annotations(),
+        evaluations={split: store.evaluations(split) for split in ("test", "audit")},
+        seconds=seconds,
+    )
 
 
 @dataclass(frozen=True)
@@ -227,6 +235,30 @@ class Comparison:
             if not unit:
                 raise
             return None  # budgets in one unit need have no range in common in another
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """What a round's choice was made from: ``ids`` (N), and for each its score, and the index and the probability of
+    its most probable class, where the strategy had them."""
+
+    ids: list[str]
+    scores: NDArray[np.floating[Any]] | None = None
+    predicted: NDArray[np.integer[Any]] | None = None
+    confidences: NDArray[np.floating[Any]] | None = None
+
+
+def kept_candidates(folder: Path) -> dict[int, Candidates]:
+    """The candidates of a run's rounds, as far as they were kept; a damaged file counts as none."""
+    found = {}
+    for file in sorted((folder / "rounds").glob(f"[0-9]*/{CANDIDATES}")):
+        try:
+            with np.load(file, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            found[int(file.parent.name)] = Candidates([str(id) for id in arrays.pop("ids").tolist()], **arrays)
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+            continue
+    return found
 
 
 def run_folders(folders: Iterable[str | Path]) -> list[Path]:

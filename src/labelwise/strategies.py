@@ -16,7 +16,7 @@ from labelwise.scoring.images import Empty, Scored, element_scores, image_score,
 from labelwise.selection.compose import OBJECT_WORDS, SCORE_VOCABULARY, Selector, bind, checked, name_of, needs, wrap
 from labelwise.selection.conditions import condition, threshold
 from labelwise.selection.picks import Picks
-from labelwise.selection.wrappers import apart, balanced, empty_quota, per_group, shortlist
+from labelwise.selection.wrappers import apart, balanced, empty_quota, per_group, per_value, shortlist
 
 Spec = str | Mapping[str, Any]  # "name", or {"name": ..., option: value, ...}
 
@@ -44,9 +44,10 @@ class Recipe:
 
     ``score`` and ``select`` are a catalogue name, an import path, or a mapping with ``name`` and options.
     ``shortlist`` lets only that many times n of the best-scored candidates reach the selection; ``balance`` shares n
-    over the predicted classes; ``per_group`` is the most picks of one group in a round; ``near_duplicates`` the least
-    cosine distance between picks; ``threshold`` conditions that every candidate must meet, such as ``score >= 0.5``.
-    None (or False) leaves a rule out. They apply in this order, from the inside out.
+    over the predicted classes; ``near_duplicates`` is the least cosine distance between picks; ``per_group`` the most
+    picks of one group in a round; ``per`` the same for values of metadata, by name, such as ``{sequence: 1}``;
+    ``threshold`` conditions that every candidate must meet, such as ``score >= 0.5``. None (or False) leaves a rule
+    out. They apply in this order, from the inside out.
 
     ``reduce`` makes one score of those of an image's boxes or pixels, each times its class's weight in
     ``class_weights`` (by name, 1 if not named; "difficulty": a run weighs classes by how hard the model finds them on
@@ -69,6 +70,7 @@ class Recipe:
     shortlist: float | None = None
     balance: bool = False
     per_group: int | None = None
+    per: Mapping[str, int] | None = None
     near_duplicates: float | None = None
     share: float | None = None
     apart: int | None = None
@@ -260,6 +262,8 @@ def _rules(recipe: Recipe) -> list[tuple[Callable[..., Picks], dict[str, Any]]]:
         rules.append((apart, {"distance": recipe.near_duplicates}))
     if recipe.per_group is not None:
         rules.append((per_group, {"cap": recipe.per_group}))
+    if recipe.per:
+        rules.append((per_value, {"caps": dict(recipe.per)}))
     if recipe.threshold:
         texts = [recipe.threshold] if isinstance(recipe.threshold, str) else recipe.threshold
         rules.append((threshold, {"conditions": tuple(condition(text) for text in texts)}))
@@ -279,6 +283,9 @@ def _check_numbers(recipe: Recipe) -> None:
         raise ConfigError(
             f"strategy.class_weights: expected weights by name, or difficulty, but found {recipe.class_weights!r}"
         )
+    for name, cap in (recipe.per or {}).items():
+        if cap < 1:
+            raise ConfigError(f"strategy.per.{name}: expected a cap of 1 or more, but found {cap}")
     named = {} if isinstance(recipe.class_weights, str) else recipe.class_weights or {}
     for name, value in named.items():
         if not 0 <= value < math.inf:

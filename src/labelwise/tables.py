@@ -7,15 +7,18 @@ import math
 import re
 import shutil
 import textwrap
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labelwise import catalog
+from labelwise.advice import Outlook, outlook
 from labelwise.config import strategy_text
 from labelwise.curves import area_under, mean_curve, paired_difference
 from labelwise.errors import ConfigError
 from labelwise.presets import PRESETS
 from labelwise.report import words
+from labelwise.report.outlook import sentences
 from labelwise.report.statements import saving
 from labelwise.results import Comparison, RunResult
 from labelwise.store import STEPS
@@ -56,7 +59,23 @@ def status_facts(result: RunResult) -> dict[str, Any]:
         "left_out": sum(p.id not in result.samples for p in result.problems),
         "waiting_for": len(waiting),
         "rounds": rounds,
+        "outlook": outlook_facts(outlook(result)),
     }
+
+
+def outlook_facts(found: Outlook) -> dict[str, Any]:
+    """What a run lets expect, as plain data; None where nothing can be said."""
+    facts: dict[str, Any] = {"advice": found.advice, "reason": found.reason, "metric": found.metric}
+    if found.forecast is not None and found.gain is not None:
+        labels = found.forecast.last + found.step
+        facts["next"] = {"labels": labels, **asdict(found.forecast.at(labels)), "level": found.forecast.level}
+        facts["gain"] = asdict(found.gain)
+    if found.needed is not None:
+        needed = {key: _finite(value) for key, value in asdict(found.needed).items()}
+        facts["target"] = {"figure": found.target, **needed}
+    if found.discovery is not None:
+        facts["classes"] = {"images": found.discovery.units, **asdict(found.discovery.richness())}
+    return facts
 
 
 def print_status(result: RunResult) -> None:
@@ -77,6 +96,8 @@ def print_status(result: RunResult) -> None:
     ]
     if rows:
         _print_table(["round", "labels", *map(words.title, result.metrics[:3]), "steps done"], rows)
+        for sentence in sentences(outlook(result)):
+            print(sentence)
 
 
 def comparison_facts(comparison: Comparison) -> dict[str, Any]:

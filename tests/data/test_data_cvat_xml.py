@@ -74,7 +74,8 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
             "",
             box("owl", 1, 2, 11, 12)
             + box("cat", 10, 10, 30, 20, more=' rotation="90.0"')
-            + '<polygon label="dog" points="1,1;2,2;3,1"/><tag label="dog"/>',
+            + '<polygon label="dog" points="1,1;2,2;3,1"/><tag label="dog"/>'
+            + '<polyline label="dog" points="1,1;2,2"/>',
         ),
         ("b.png", "", box("cat", 1, "", 11, 12)),
         ("gone.png", "", ""),
@@ -85,6 +86,7 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
         ("a.png", "unknown_class"),
         ("a.png", "rotated_boxes"),
         ("a.png", "no_box"),
+        ("a.png", "polygons"),
         ("a.png", "repeated"),
         ("b.png", "bad_annotation"),
         ("gone.png", "missing"),
@@ -92,7 +94,7 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     a, b = (s.target for s in listing.samples)
     assert b is None
     assert a is not None
-    np.testing.assert_allclose(a.geometry, [[15, 5, 25, 25]])
+    np.testing.assert_allclose(a.geometry, [[15, 5, 25, 25], [1, 1, 3, 2]])
 
 
 @pytest.mark.parametrize(

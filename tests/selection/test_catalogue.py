@@ -18,9 +18,10 @@ RULES = {
     "balance": {"balance": True},
     "near_duplicates": {"near_duplicates": 0.05},
     "per_group": {"per_group": 2},
+    "per": {"per": {"place": 3}},
     "threshold": {"threshold": ["score >= 0.2", "place != bog"]},
 }
-HARD = {"near_duplicates", "per_group", "threshold"}
+HARD = {"near_duplicates", "per_group", "per", "threshold"}
 CASES = {
     "plain": {},
     "nothing labelled": {"labelled": np.array([], int), "labels": None, "candidates": np.arange(26)},
@@ -81,6 +82,9 @@ def test_every_selection_under_every_rule(select, rules, case):
     if "per_group" in rules:
         groups = inputs.groups[rows]
         assert np.bincount(groups[groups >= 0], minlength=1).max() <= 2
+    if "per" in rules:
+        places = inputs.metadata["place"][rows]
+        assert max(np.unique(places[places != ""], return_counts=True)[1], default=0) <= 3
     if "threshold" in rules:
         assert (inputs.scores[rows] >= 0.2).all()
         assert not (inputs.metadata["place"][rows] == "bog").any()

@@ -20,6 +20,7 @@ from labelwise.selection import (
     coral,
     k_center,
     per_group,
+    per_value,
     random,
     shortlist,
     stochastic,
@@ -186,6 +187,42 @@ def test_balanced_hands_on_what_a_rule_inside_leaves():
     picks = stack(top, ("per_group", "balanced"))(inputs)
     assert len(picks.rows) == 12
     assert (inputs.groups[picks.rows] == 0).sum() <= 2
+
+
+def plain_caps(scores, candidates, columns, caps, n):
+    """The best first, each taken unless a value of it is full."""
+    taken = []
+    for row in sorted(candidates.tolist(), key=lambda row: (-scores[row], row)):
+        values = [(name, columns[name][row]) for name in caps if columns[name][row] not in ("", None)]
+        full = any(sum(columns[name][other] == value for other in taken) >= caps[name] for name, value in values)
+        if not full and len(taken) < n:
+            taken.append(row)
+    return taken
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_caps_on_values_are_those_of_a_plain_walk(data):
+    size = data.draw(st.integers(0, 30))
+    words = st.lists(st.sampled_from(["", "a", "b", "c"]), min_size=size, max_size=size)
+    columns = {name: np.array(data.draw(words), dtype=object) for name in ("sequence", "location")}
+    caps = {"sequence": data.draw(st.integers(1, 3)), "location": data.draw(st.integers(1, 6))}
+    scores = np.array(data.draw(st.lists(st.integers(0, 4), min_size=size, max_size=size)), dtype=float)
+    candidates = np.array(sorted(data.draw(st.sets(st.integers(0, max(0, size - 1))) if size else st.just(set()))), int)
+    n = data.draw(st.integers(0, 12))
+    inputs = Inputs(n=n, candidates=candidates, rng=np.random.default_rng(0), scores=scores, metadata=columns)
+    picks = wrap(per_value, bind(top), {"caps": caps})(inputs)
+    assert picks.rows.tolist() == plain_caps(scores, candidates, columns, caps, n)
+
+
+def test_caps_of_numbers_leave_unknown_ones_free_and_refuse_what_is_not_there():
+    columns = {"hour": np.array([1.0, 1.0, np.nan, np.nan, 2.0])}
+    inputs = Inputs(n=9, candidates=np.arange(5), rng=np.random.default_rng(0), scores=np.arange(5.0), metadata=columns)
+    assert wrap(per_value, bind(top), {"caps": {"hour": 1}})(inputs).rows.tolist() == [4, 3, 2, 1]
+    with pytest.raises(SelectionError, match="'day': it has hour"):
+        wrap(per_value, bind(top), {"caps": {"day": 1}})(inputs)
+    with pytest.raises(SelectionError, match=r"per\.hour"):
+        wrap(per_value, bind(top), {"caps": {"hour": 0}})(inputs)
 
 
 def test_per_group_keeps_the_best_of_each_group():

@@ -35,6 +35,10 @@ class Annotator(Protocol):
     """The seam to people and their tools. Calls are idempotent by query id: they may come again after an interruption.
 
     ``simulated`` says that answers come from the data's own truth, which is then hidden from everything else.
+
+    It may also have ``tasks`` and ``units``, what it can ask for (absent: everything), ``waits``, true if a run is to
+    wait for its people without being told to, ``poll``, the seconds between two looks at whether they are done, and a
+    method ``remarks() -> list[str]``: lines that tell what was odd in the answers collected last, each once.
     """
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,13 +17,15 @@ from labelwise.data.box_writing import stem_of
 from labelwise.data.image_masks import class_names
 from labelwise.data.label_tables import Row, read_rows, target_of
 from labelwise.data.listing import shown
-from labelwise.data.masks import class_counts, empty_mask, points_of, read_mask, void_of, write_mask
+from labelwise.data.masks import Mask, class_counts, empty_mask, points_of, read_mask, void_of, write_mask
+from labelwise.data.painted import painted
 from labelwise.data.predictions.joining import Join, listed
 from labelwise.data.renamed import BOXES, guess_format, pictures_below, read_renamed, tags_in, unpacked
 from labelwise.data.timelapse import is_database, is_timelapse_csv
 from labelwise.errors import DataError
 from labelwise.records import Annotation, Problem, Query, Sample, Target, Task
 
+SKIP_TAG = "skip"  # in CVAT's XML: a tag with this label skips the image, unless it is a class
 FORMATS = ("csv", "coco", "voc", "yolo", "cvat_xml", "class_folders", "masks", "timelapse")
 Blank = Literal["open", "answer"]
 HALF = "an annotation that cannot be used"
@@ -79,6 +82,7 @@ class Found:
     targets: dict[str, Target | None] = field(default_factory=dict)
     empty: list[str] = field(default_factory=list)
     open: dict[str, str] = field(default_factory=dict)  # why an image's answer cannot be used
+    scratch: Path = Path()  # where masks are painted
     unknown: dict[str, list[str]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     rows: tuple[int, int] = (0, 0)
@@ -150,7 +154,8 @@ def read_answers(
     if not path.exists():
         raise DataError(f"{path}: expected answers to read, found nothing there; check the path")
     names, found = Names(asked, root), Found()
-    with unpacked(path) as place:
+    with unpacked(path) as place, tempfile.TemporaryDirectory(prefix="labelwise-") as scratch:
+        found.scratch = Path(scratch)
         kind = format or _folder_format(place, asked.task)
         if kind not in FORMATS:
             raise DataError(f"{path}: unknown format {kind!r}: {suggest(kind, FORMATS)}")
@@ -246,7 +251,10 @@ def _used(target: Target) -> list[str]:
 def _boxes(format: str) -> Callable[[Path, Asked, Names, Found], None]:
     def read(place: Path, asked: Asked, names: Names, found: Found) -> None:
         if asked.task == "classify" and format == "cvat_xml":
-            _tags(place, names, found)
+            _tags(place, asked, names, found)
+            return
+        if asked.task == "segment" and format in ("cvat_xml", "coco"):
+            _shapes(place, format, asked, names, found)
             return
         if asked.task != "detect":
             raise DataError(f"{place}: {format} holds boxes, but the task is {asked.task}; give another format")
@@ -263,15 +271,45 @@ def _boxes(format: str) -> Callable[[Path, Asked, Names, Found], None]:
                 found.targets[sample.id] = sample.target
             else:
                 found.empty.append(sample.id)
+        if format == "cvat_xml":
+            _skip_tagged(place, asked, names, found)
 
     return read
 
 
-def _tags(place: Path, names: Names, found: Found) -> None:
+def _skip_tagged(place: Path, asked: Asked, names: Names, found: Found) -> None:
+    """Images with the tag "skip" are skipped, whatever else is in them."""
+    for name, labels in tags_in(place):
+        if SKIP_TAG in labels and SKIP_TAG not in asked.classes and (id := names.find(name)) is not None:
+            found.targets[id] = None
+            found.open.pop(id, None)
+            found.empty = [other for other in found.empty if other != id]
+            found.problems = [problem for problem in found.problems if problem.id != id]
+
+
+def _shapes(place: Path, format: str, asked: Asked, names: Names, found: Found) -> None:
+    """What is drawn in images, as masks: polygons, masks, ellipses and boxes."""
+    by_image = {query.sample_id: query for query in asked.queries}
+    for number, drawn in enumerate(painted(place, format, names, asked.sizes, asked.classes)):
+        if drawn.wrong:
+            found.refuse(drawn.id, drawn.wrong)
+        elif drawn.mask is None:
+            found.empty.append(drawn.id)
+        else:
+            file = found.scratch / f"{number}.png"
+            write_mask(file, drawn.mask)
+            _take_mask(by_image[drawn.id], drawn.mask, Target(drawn.classes, mask=file), found)
+    if format == "cvat_xml":
+        _skip_tagged(place, asked, names, found)
+
+
+def _tags(place: Path, asked: Asked, names: Names, found: Found) -> None:
     for name, labels in tags_in(place):
         if (id := names(name)) is None:
             continue
-        if len(set(labels)) == 1:
+        if SKIP_TAG in labels and SKIP_TAG not in asked.classes:
+            found.targets[id] = None
+        elif len(set(labels)) == 1:
             found.targets[id] = Target((labels[0],))
         elif labels:
             found.refuse(id, f"expected one tag, found {', '.join(map(repr, labels[:3]))}")
@@ -384,23 +422,27 @@ def _masks(place: Path, asked: Asked, names: Names, found: Found) -> None:
         except DataError as error:
             found.refuse(id, str(error))
             continue
-        query = by_image[id][0]
-        if query.geometry is None:
-            found.targets[id] = Target(classes, mask=base / name)
-            continue
-        inside = np.zeros(mask.shape, bool)
-        if query.geometry.shape[1] == 2:
-            inside[query.geometry[:, 1], query.geometry[:, 0]] = True
-        for x0, y0, x1, y1 in query.geometry.tolist() if query.geometry.shape[1] == 4 else ():
-            inside[int(y0) : int(y1), int(x0) : int(x1)] = True
-        target = points_of(mask, inside, classes)
-        assert target.codes is not None
-        used = np.unique(target.codes)
-        if len(used):
-            codes = np.searchsorted(used, target.codes).astype(np.int32)
-            found.targets[id] = Target(tuple(classes[i] for i in used), target.geometry, codes)
-        else:
-            found.empty.append(id)
+        _take_mask(by_image[id][0], mask, Target(classes, mask=base / name), found)
+
+
+def _take_mask(query: Query, mask: Mask, target: Target, found: Found) -> None:
+    """Take a mask as the answer: whole, or the pixels that were asked."""
+    if query.geometry is None:
+        found.targets[query.sample_id] = target
+        return
+    inside = np.zeros(mask.shape, bool)
+    if query.geometry.shape[1] in (2, 3):
+        inside[query.geometry[:, 1], query.geometry[:, 0]] = True
+    for x0, y0, x1, y1 in query.geometry.tolist() if query.geometry.shape[1] == 4 else ():
+        inside[int(y0) : int(y1), int(x0) : int(x1)] = True
+    points = points_of(mask, inside, target.classes)
+    assert points.codes is not None
+    used = np.unique(points.codes)
+    if len(used):
+        codes = np.searchsorted(used, points.codes).astype(np.int32)
+        found.targets[query.sample_id] = Target(tuple(target.classes[i] for i in used), points.geometry, codes)
+    else:
+        found.empty.append(query.sample_id)
 
 
 _READERS: Mapping[str, Callable[[Path, Asked, Names, Found], None]] = {

@@ -20,17 +20,24 @@ CFG_OPTIONS = "model.cfg_options."  # before the keys of mmengine's own configur
 # What may change between two calls of `run` without changing any pick.
 FREE_KEYS = frozenset(
     {
+        "advice",
         "engine",
         "budget.rounds",
         "budget.total",
         "annotator.blank",
         "annotator.new_classes",
+        "annotator.patience",
+        "annotator.poll",
+        "annotator.stage",
+        "annotator.timeout",
+        "annotator.url",
         "cache",
         "data.write_back",
         "name",
         "out",
         "pictures_folder",
         "pictures_style",
+        "threshold",
     }
     | {"threads"}
 )

@@ -200,6 +200,23 @@ def _units(amount: Amount, pool: int, times: int) -> float:
     return float(amount.rstrip("%")) / 100 * pool if isinstance(amount, str) else float(amount * times)
 
 
+class Advice(Node):
+    """What the advice to stop goes by; it never stops a run."""
+
+    target: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="the figure that is good enough, of the task's first metric: how many labels it needs is forecast",
+    )
+    least_gain: float = Field(
+        default=0.005,
+        gt=0,
+        lt=1,
+        description="a round expected to bring less than this is not worth its labels",
+    )
+
+
 class StrategyConfig(Node):
     """A preset by name, changed by the other keys; or a recipe of its own without a name."""
 
@@ -238,6 +255,11 @@ class StrategyConfig(Node):
         default=None, description="share the budget over predicted classes, the least labelled first"
     )
     per_group: int | None = Field(default=None, ge=1, description="at most this many images of a group in one round")
+    per: dict[str, Annotated[int, Field(ge=1)]] | None = Field(
+        default=None,
+        description="at most so many images of one value of their metadata in one round, by its name: "
+        "`{sequence: 1, location: 10}`",
+    )
     near_duplicates: float | None = Field(
         default=None, ge=0, le=2, description="no two picks closer than this cosine distance"
     )
@@ -288,10 +310,18 @@ class Config(Node):
         default=0, ge=0, description="images drawn at random and labelled in round 0 only to estimate the quality"
     )
     annotator: Part = Field(default=Named(name="oracle"), description="who answers the queries")
+    advice: Advice = Advice()
     engine: Part = Field(default=Named(name="local"), description="where batches run")
     proposals: Part | None = Field(
         default=None,
         description="detection: a model that needs no labels, such as zero_shot, whose boxes are proposed in round 0",
+    )
+    threshold: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="classification: a prediction less sure than this is told as `unknown`, in results and in what is "
+        "written; the report shows what each value costs",
     )
     shown: float = Field(
         default=0.3,

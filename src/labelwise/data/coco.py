@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from labelwise.data.areas import coco_box
 from labelwise.data.box_writing import Images, Writing, new_folder
 from labelwise.data.listing import Listing, checked_folder
 from labelwise.data.predictions.reading import category_index, load_json, numbers_of
@@ -46,8 +47,9 @@ def read(
     JSON without annotation has a known truth: no box. One that no file names is unlabelled (``others``).
 
     Problems, with their counts: ``degenerate_boxes``, ``outside_boxes``, ``clipped_boxes``, ``duplicate_boxes``,
-    ``unknown_class``, ``crowd``, ``no_box``, ``bad_annotation`` (of a picture, then unlabelled), ``unknown_image``,
-    ``masks`` (not read), ``missing``, ``outside_root``, ``repeated``. Raises DataError for a file that is no such JSON.
+    ``unknown_class``, ``crowd``, ``no_box``, ``polygons`` and ``masks`` (boxes around them where none is given; of a
+    file: not read), ``bad_annotation`` (of a picture, then unlabelled), ``unknown_image``, ``missing``,
+    ``outside_root``, ``repeated``. Raises DataError for a file that is no such JSON.
     """
     place = Path(path)
     files = [_load(file, place, images) for file in _files(place)]
@@ -139,7 +141,7 @@ def _take(file: _File, root: Path, split: Split | None, boxes: TrueBoxes) -> Non
         if not isinstance(image, int | str) or image not in ids:
             odd["unknown_image"] += 1
             continue
-        odd["masks"] += bool(entry.get("segmentation"))
+        odd["masks"] += bool(entry.get("segmentation")) and "bbox" in entry
         if (id := ids[image]) is not None:
             _add(entry, id, file.names, boxes)
     told = {"unknown_image": 'annotations of no image in "images", left out', "masks": "masks, only their boxes read"}
@@ -154,10 +156,14 @@ def _add(entry: dict[str, Any], id: str, names: dict[int, str], boxes: TrueBoxes
         boxes.note(id, "unknown_class", f"category_id {category!r}")
     elif entry.get("iscrowd"):
         boxes.note(id, "crowd", names[category])
-    elif "bbox" not in entry:
+    elif "bbox" not in entry and not entry.get("segmentation"):
         boxes.note(id, "no_box", names[category])
     else:
         try:
+            if "bbox" not in entry:
+                boxes.add(id, names[category], coco_box(entry["segmentation"]))
+                boxes.note(id, "masks" if isinstance(entry["segmentation"], dict) else "polygons", names[category])
+                return
             x, y, width, height = numbers_of(entry["bbox"], 4, "bbox x, y, width, height")
             boxes.add(id, names[category], [x, y, x + width, y + height])
         except ValueError as error:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from labelwise.data.box_writing import Images, Writing, new_folder, number_text
+from labelwise.data.cvat_shapes import AREAS, CORNERS, OTHERS, corners_of, is_turned
 from labelwise.data.listing import Listing, checked_folder, existing_id
-from labelwise.data.predictions.reading import parsed
 from labelwise.data.roles import Split, roles_of
 from labelwise.data.true_boxes import Others, TrueBoxes, claimed, class_names, place_of, split_of
 from labelwise.data.xml_reading import load_xml, size_of
@@ -17,9 +16,7 @@ from labelwise.errors import DataError
 from labelwise.records import Sample
 
 FILE = "annotations.xml"
-_CORNERS = ("xtl", "ytl", "xbr", "ybr")
 _ALONE = "default"  # CVAT's own name where there are no subsets
-_SHAPES = ("polygon", "polyline", "points", "mask", "cuboid", "ellipse", "skeleton")
 
 
 def read(
@@ -39,8 +36,9 @@ def read(
     that is not named is unlabelled (``others``).
 
     Problems, with their counts: ``degenerate_boxes``, ``outside_boxes``, ``clipped_boxes``, ``duplicate_boxes``,
-    ``unknown_class``, ``no_box`` (other shapes), ``rotated_boxes``, ``bad_annotation`` (of a picture, then unlabelled),
-    ``missing``, ``outside_root``, ``repeated``. Raises DataError for a file that is none, or CVAT for video.
+    ``unknown_class``, ``rotated_boxes``, ``polygons`` and ``masks`` (boxes around polygons, ellipses and masks),
+    ``no_box`` (other shapes), ``bad_annotation`` (of a picture, then unlabelled), ``missing``, ``outside_root``,
+    ``repeated``. Raises DataError for a file that is none, or CVAT for video.
     """
     place = Path(path)
     file = place if place.is_file() else checked_folder(place) / FILE
@@ -92,31 +90,20 @@ def _subsets(tree: ET.Element) -> set[str]:
 def _take(entry: ET.Element, id: str, boxes: TrueBoxes) -> None:
     for shape in entry:
         label = (shape.get("label") or "").strip()
-        if shape.tag in _SHAPES:
+        if shape.tag in OTHERS:
             boxes.note(id, "no_box", f"{shape.tag} {label}")
-        if shape.tag != "box":
+        if shape.tag not in AREAS:
             continue
         try:
             if not label:
                 raise ValueError("expected a label of each box, found none")
-            corners = [parsed(shape.get(name), name) for name in _CORNERS]
-            turn = parsed(shape.get("rotation") or "0", "rotation")
-            if turn % 360:
+            boxes.add(id, label, corners_of(shape))
+            if is_turned(shape):
                 boxes.note(id, "rotated_boxes", label)
-                corners = _upright(corners, turn)
-            boxes.add(id, label, corners)
+            elif shape.tag != "box":
+                boxes.note(id, "masks" if shape.tag == "mask" else "polygons", f"{shape.tag} {label}")
         except ValueError as error:
             boxes.spoil(id, str(error))
-
-
-def _upright(corners: Sequence[float], turn: float) -> list[float]:
-    """The upright box around one that is turned about its centre, by degrees."""
-    x0, y0, x1, y1 = corners
-    sine, cosine = abs(math.sin(math.radians(turn))), abs(math.cos(math.radians(turn)))
-    across = ((x1 - x0) * cosine + (y1 - y0) * sine) / 2
-    down = ((x1 - x0) * sine + (y1 - y0) * cosine) / 2
-    x, y = (x0 + x1) / 2, (y0 + y1) / 2
-    return [x - across, y - down, x + across, y + down]
 
 
 def write(path: Path | str, samples: Iterable[Sample], classes: Sequence[str], *, images: Images = "copy") -> list[str]:
@@ -163,7 +150,7 @@ def _image(tree: ET.Element, number: int, sample: Sample, part: str, writing: Wr
     about = {"id": str(number), "name": sample.id} | ({"subset": part} if part != _ALONE else {})
     entry = ET.SubElement(tree, "image", about | {"width": str(width), "height": str(height)})
     for label, corners in writing.boxes(sample):
-        places = dict(zip(_CORNERS, map(number_text, corners), strict=True))
+        places = dict(zip(CORNERS, map(number_text, corners), strict=True))
         ET.SubElement(entry, "box", {"label": label, "source": "manual", "occluded": "0", **places, "z_order": "0"})
     if sample.target is not None and sample.target.geometry is None:
         for label in sample.target.classes:

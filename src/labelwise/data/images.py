@@ -86,6 +86,22 @@ def decode_image(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> tup
         return pixels, "; ".join(notes + more)
 
 
+def small_image(path: Path | str, side: int, *, name: str = "", max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Read a picture as ``open_image`` does, at most ``side`` pixels wide and high; a JPEG is decoded no larger than
+    needed."""
+    name = name or str(path)
+    with _opened(read_bytes(path, name=name), name, max_pixels) as picture:
+        if picture.format == "JPEG":
+            picture.draft(None, (side, side))
+        _, turn = _load(picture)
+        pixels, _ = _to_rgb(picture)
+        pixels.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
+        if turn in _TURNS:
+            pixels = pixels.transpose(_TURNS[turn])
+        pixels.info = {}
+        return pixels
+
+
 def inspect_image(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> tuple[tuple[int, int], str]:
     """Decode fully and return the size as shown (width, height) and the note of ``open_image``, without keeping pixels.
 

@@ -209,12 +209,17 @@ _STAGES = {"coco": _stage_coco, "voc": _stage_voc, "yolo": _stage_yolo, "cvat_xm
 
 
 def tags_in(path: Path) -> list[tuple[str, list[str]]]:
-    """The names of the images in CVAT's XML, each with the labels of its tags."""
+    """The names of the images in CVAT's XML, each with the labels of its tags.
+
+    Of tags that a person set and tags that were proposed (their source is "auto"), only the person's count.
+    """
     tree = load_xml(path if path.is_file() else path / cvat_xml.FILE)
-    return [
-        (entry.get("name") or "", [(tag.get("label") or "").strip() for tag in entry.findall("tag")])
-        for entry in tree.findall("image")
-    ]
+    found = []
+    for entry in tree.findall("image"):
+        tags = entry.findall("tag")
+        own = [tag for tag in tags if tag.get("source") != "auto"]
+        found.append((entry.get("name") or "", [(tag.get("label") or "").strip() for tag in own or tags]))
+    return found
 
 
 def pictures_below(folder: Path) -> list[str]:

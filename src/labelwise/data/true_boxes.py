@@ -43,7 +43,8 @@ _TOLD = {
     "no_box": "missing where only a mask or other shape is, left out",
     "difficult": "marked as difficult, used like others",
     "rotated_boxes": "with a rotation, the upright box around them used",
-    "polygons": "made around polygons",
+    "polygons": "made around polygons or ellipses",
+    "masks": "made around masks",
     "confidences": "with a confidence, which was not read: these look like predictions",
 }
 

@@ -42,7 +42,8 @@ CHUNK = 16 * BATCH  # images of one batch of an engine: whole batches, so that v
 class Extractor:
     """``prepare`` turns a picture into pixels, in threads; ``compute`` a batch of pixels into vectors ``(n, dim)``.
 
-    ``name`` stands for everything that decides what a vector is; it names the table's folder.
+    ``name`` stands for everything that decides what a vector is; it names the table's folder. ``preprocessing`` is that
+    of a network, None for plain features.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Extractor:
     about: Mapping[str, object]
     prepare: Callable[[Image.Image], Pixels]
     compute: Callable[[Sequence[Pixels]], Vectors]
+    preprocessing: Preprocessing | None = None
 
     def table(self, cache: Path) -> Table:
         """The table of these vectors in a cache folder."""
@@ -94,7 +96,7 @@ def network_extractor(
     own = preprocessing_of(network, size=size, resize=resize, interpolation=interpolation, mean=mean, std=std)
     name = f"{spec.name.replace('/', '_')}-{fingerprint(spec, own)}"
     about = {"backbone": spec.name, "preprocessing": str(own)}
-    return Extractor(name, feature_length(network), about, own.pixels, partial(_forward, network, own))
+    return Extractor(name, feature_length(network), about, own.pixels, partial(forward, network, own), own)
 
 
 def fill(
@@ -136,7 +138,8 @@ def _extract(extractor: Extractor, threads: int, samples: Sequence[Sample]) -> I
         yield [s.content for s in batch], vectors
 
 
-def _forward(network: Any, preprocessing: Preprocessing, pixels: Sequence[Pixels]) -> Vectors:
+def forward(network: Any, preprocessing: Preprocessing, pixels: Sequence[Pixels]) -> Vectors:
+    """What a network says of a batch of prepared pixels, as float32 ``(n, dim)``."""
     import torch
 
     with torch.inference_mode():

@@ -15,7 +15,7 @@ from labelwise.data.masks import merged
 from labelwise.errors import ConfigError, LabelwiseError
 from labelwise.reasons import sentence
 from labelwise.records import Target
-from labelwise.results import RunResult, open_run
+from labelwise.results import RunResult, kept_candidates, open_run
 
 PREFIX = "labelwise"
 Progress = Callable[[int, int, str], None]
@@ -87,10 +87,10 @@ def check_prefix(prefix: str) -> None:
 def _scores(result: RunResult) -> dict[str, float]:
     """The last score of each image, from what the rounds keep beside them."""
     scores: dict[str, float] = {}
-    for file in sorted((result.folder / "rounds").glob("*/candidates.npz")):
-        with np.load(file) as stored:
-            found = zip(stored["ids"].tolist(), stored["scores"].tolist(), strict=True)
-            scores |= {str(id): float(score) for id, score in found if np.isfinite(score)}
+    for found in kept_candidates(result.folder).values():
+        if found.scores is not None:
+            pairs = zip(found.ids, found.scores.tolist(), strict=True)
+            scores |= {id: float(score) for id, score in pairs if np.isfinite(score)}
     return {id: score for id, score in scores.items() if id in result.samples}
 
 

@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -24,6 +25,7 @@ from labelwise.loop.intake import Intake, check_truth, summary, take_in, take_in
 from labelwise.loop.judge import judge
 from labelwise.loop.query import ask_of, query
 from labelwise.loop.train import train
+from labelwise.loop.waiting import Wait, pause_of, until_answered
 from labelwise.models import Place, Progress
 from labelwise.ownership import open_explained, owned, replace_text
 from labelwise.parts import Parts, build, cache_folder, threads_of
@@ -52,18 +54,21 @@ def run(
     progress: Progress = lambda done, total, what: None,
     tell: Callable[[str], None] = lambda line: None,
     after_round: Callable[[], None] = lambda: None,
+    wait: Wait = None,
 ) -> Outcome:
     """Begin a run, or continue it where it stopped, until its budget is spent or people must answer.
 
     ``rounds`` stops after so many rounds have finished in this call; ``after_round`` is called when one has, and at the
-    end, where queries may be open. Raises RunLocked if another process works on the
+    end, where queries may be open. ``wait`` for people instead of returning: True, False, the seconds between two
+    looks, or None as the annotator wants. Raises RunLocked if another process works on the
     run, RunChanged if it began with another configuration, RunError if its folder cannot be written.
     """
     parts = build(config)
+    pause = pause_of(parts.annotator, wait)
     with owned(config.folder), open_explained(config.folder):
         _same_configuration(config)
         try:
-            return _continue(config, parts, rounds, progress, tell, after_round)
+            return _continue(config, parts, rounds, progress, tell, after_round, pause)
         finally:
             parts.engine.close()
 
@@ -75,11 +80,12 @@ def _continue(
     progress: Progress,
     tell: Callable[[str], None],
     after_round: Callable[[], None],
+    pause: float | None,
 ) -> Outcome:
     with Store(config.folder / "run.db") as store:
         _keep_configuration(config, store)
         context = _set_up(config, parts, store, progress, tell)
-        outcome = _rounds(context, rounds, after_round)
+        outcome = _rounds(context, rounds, after_round, pause)
         store.set_setting("state", outcome.state)
         store.set_setting("message", outcome.message)
         after_round()
@@ -171,7 +177,7 @@ def _set_up(config: Config, parts: Parts, store: Store, progress: Progress, tell
     return Context(config, parts, store, progress, tell, {s.id: s for s in [*pool, *others]})
 
 
-def _rounds(context: Context, limit: int | None, after_round: Callable[[], None]) -> Outcome:
+def _rounds(context: Context, limit: int | None, after_round: Callable[[], None], pause: float | None) -> Outcome:
     folder, store = context.config.folder, context.store
     pool = {s.id for s in store.samples("pool")}
     goals = context.config.budget.cumulative(_capacity(context), len(pool))
@@ -185,7 +191,9 @@ def _rounds(context: Context, limit: int | None, after_round: Callable[[], None]
         if limit is not None and finished_here >= limit:
             return Outcome("stopped", f"stopped before round {round} of {len(goals)}: run again to go on", folder)
         for step, do in DO.items():
-            waiting = "" if store.is_done(round, step) else do(context, round, goal)
+            if store.is_done(round, step):
+                continue
+            waiting = until_answered(context, round, partial(do, context, round, goal), pause, after_look=after_round)
             if waiting:
                 return Outcome("waiting", waiting, folder)
         finished_here += 1

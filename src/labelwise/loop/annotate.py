@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Literal
 
 from labelwise.annotators import Desk
+from labelwise.annotators.web import is_closed
 from labelwise.loop.context import Context
 from labelwise.loop.detecting import forget
 from labelwise.loop.query import ask_more
@@ -22,13 +23,17 @@ def annotate(context: Context, round: int, goal: int) -> str:
         waiting = (_one_by_one if boxes and context.parts.annotator.simulated else _ask)(context, round, goal)
         if waiting:
             return waiting
-        if not boxes or store.spent() >= goal or not ask_more(context, round, goal):
+        if not boxes or store.spent() >= goal or is_closed(store, round) or not ask_more(context, round, goal):
             break
     if boxes:
         forget(context, round)
     with store.transaction():
         # Once a round, so that the class axis does not depend on how often it was asked whether people are done.
-        store.add_classes(sorted(_answered_classes(store, round)))
+        store.people.apply_checks(round)
+        used = _answered_classes(store, round)
+        # Classes that people named on the page come first, in their order: they have kept their keys so far.
+        store.add_classes([name for name in store.people.new_classes() if name in used])
+        store.add_classes(sorted(used))
         store.finish_step(round, "annotate", time.perf_counter() - began)
     return ""
 
@@ -43,6 +48,8 @@ def _ask(context: Context, round: int, goal: int) -> str:
     cost = context.config.budget.cost
     answers = {a.query_id: counted(by_id[a.query_id], a, cost) for a in annotator.collect(asked, desk)}
     left = [q for q in asked if q.id not in answers]
+    for line in getattr(annotator, "remarks", list)():
+        context.tell(f"note: {line}")
     with store.transaction():
         store.add_annotations(answers[q.id] for q in asked if q.id in answers)
     return f"waiting for {len(left)} annotations of round {round}: {annotator.advice(left, desk)}" if left else ""
@@ -91,5 +98,6 @@ def counted(query: Query, answer: Annotation, cost: Literal["region", "pixel"] =
 
 def _answered_classes(store: Store, round: int) -> set[str]:
     found = store.annotations()
-    targets = [found[q.id].target for q in store.queries(round)]
+    targets = [found[q.id].target for q in store.queries(round) if q.id in found]
+    targets += [check.new for check in store.people.checks() if check.round == round]
     return {name for target in targets if target is not None for name in target.classes}

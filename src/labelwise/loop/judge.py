@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,13 @@ from numpy.typing import NDArray
 from labelwise import evaluate
 from labelwise.data.masks import target_mask
 from labelwise.engine import Work
+from labelwise.evaluate.abstaining import abstention_curve, round_results
 from labelwise.loop.acquire import acquire
 from labelwise.loop.context import Context, labelled_images, last_checkpoint
 from labelwise.loop.detecting import detections
 from labelwise.models import Model
 from labelwise.records import Labelled, Prediction, Task
+from labelwise.report.results import write_results
 
 
 def judge(context: Context, round: int, goal: int) -> str:
@@ -59,6 +62,12 @@ def _classified(
         for name in ("n", "accuracy", "macro_f1", "ece", "nll", "classes", "recall", "precision", "support")
     }
     figures["confusion"] = _sparse(scores.confusion)
+    figures["abstention"] = abstention_curve(probs, truth)
+    if split == "test" or not any(s.target is not None for s in context.store.samples("test")):
+        counts = Counter(x.target.classes[0] for x in labelled_images(context))
+        told = round_results(probs, truth, classes, context.config.threshold)
+        about = {"round": round, "split": split, "labels": sum(counts.values()), "macro_f1": scores.macro_f1}
+        write_results(context.folder(round), {**about, **told}, counts)
     return figures | (
         _intervals(truth, probs.argmax(axis=1), context.rng(round, "evaluate")) if split == "audit" else {}
     )

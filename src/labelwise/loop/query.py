@@ -16,6 +16,7 @@ from labelwise.config import Config
 from labelwise.data.images import open_image
 from labelwise.loop.acquire import Outputs, acquire
 from labelwise.loop.areas import Ask, Item, outlined
+from labelwise.loop.columns import Columns
 from labelwise.loop.context import Context, labelled_images, last_checkpoint
 from labelwise.loop.detecting import forget, look, proposals
 from labelwise.loop.inside import Choice, ChooseInside, choose
@@ -23,6 +24,7 @@ from labelwise.loop.inside import facts as inside_facts
 from labelwise.loop.ready import first_proposals, known_checkpoint
 from labelwise.loop.spread import Spread, choose_spread
 from labelwise.records import UNITS, Annotation, Query, Sample, Target, Unit
+from labelwise.results import CANDIDATES
 from labelwise.report.maps import CHOSEN, copy_pictures, map_folder, write_chosen
 from labelwise.selection.compose import Inputs
 from labelwise.strategies import Strategy
@@ -139,7 +141,7 @@ def _choose(context: Context, round: int, free: Sequence[Sample], wanted: int, f
         # An image of several boxes has no class of its own.
         labels=None if boxes else np.array([classes.index(x.target.classes[0]) for x in labelled], dtype=np.int64),
         groups=_group_numbers(samples),
-        metadata=_metadata(samples),
+        metadata=Columns(samples),
         rewards=_rewards(context, round),
         engine=context.parts.engine,
         **arrays,
@@ -222,7 +224,7 @@ def _choose_inside(context: Context, round: int, wanted: int) -> list[Query]:
     work, classes = ChooseInside(parts.model, checkpoint, strategy.recipe, ask), store.classes()
     if strategy.compares:
         known = {x.sample.id: x.target for x in labelled_images(context)} if "labels" in strategy.uses else {}
-        spread = Spread(items, known, classes, _group_numbers(samples), _metadata(samples))
+        spread = Spread(items, known, classes, _group_numbers(samples), Columns(samples))
         choices, why = choose_spread(parts.engine, work, strategy, spread, wanted, rng, context.progress)
     else:
         choices = choose(parts.engine, work, items, wanted, context.progress)
@@ -321,13 +323,6 @@ def _rewards(context: Context, round: int) -> tuple[dict[str, float], ...]:
     return tuple(rounds)
 
 
-def _metadata(samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
-    """What is known of every image without a model: its size in pixels, and the name of its group."""
-    sizes = np.array([s.size for s in samples], dtype=np.int64).reshape(-1, 2)
-    groups = np.array([s.group or "" for s in samples], dtype=np.str_)
-    return {"width": sizes[:, 0], "height": sizes[:, 1], "group": groups}
-
-
 def _proposals(
     arrays: Outputs, rows: NDArray[np.int64], chosen: Sequence[Sample], classes: tuple[str, ...]
 ) -> dict[str, Target]:
@@ -341,11 +336,15 @@ def _proposals(
 def _keep_scores(
     context: Context, round: int, ids: Sequence[str], candidates: NDArray[np.int64], arrays: Outputs
 ) -> None:
-    """Keep the candidates' scores beside the round, for those who want to look at what was not chosen."""
-    if "scores" not in arrays:
+    """Keep the candidates' scores and classes beside the round, to look at what was not chosen too."""
+    kept: dict[str, NDArray[Any]] = {"scores": arrays["scores"][candidates]} if "scores" in arrays else {}
+    if "probs" in arrays and arrays["probs"].ndim == 2:
+        probs = arrays["probs"][candidates]
+        kept |= {"predicted": probs.argmax(axis=1), "confidences": probs.max(axis=1, initial=0).astype(np.float32)}
+    if not kept:
         return
     folder = context.folder(round)
     folder.mkdir(parents=True, exist_ok=True)
     beside = folder / "candidates.partial.npz"
-    np.savez(beside, ids=np.array(ids), scores=arrays["scores"][candidates])
-    beside.replace(folder / "candidates.npz")
+    np.savez(beside, ids=np.array(ids, dtype=np.str_), **kept)  # type: ignore[arg-type]
+    beside.replace(folder / CANDIDATES)

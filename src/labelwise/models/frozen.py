@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
 from labelwise import catalog
+from labelwise.embedding.backbone import NetworkSpec, create_network
 from labelwise.embedding.extractor import Extractor, fill, make_extractor
 from labelwise.embedding.table import Table
 from labelwise.models import Place, Plan, Progress, Want
-from labelwise.models.heads import Head, fit_calibrated, probabilities
+from labelwise.models.heads import Fitted, Head, Scaling, fit_calibrated, head_predictions, read_fitted
+from labelwise.ownership import replace_text
 from labelwise.records import Labelled, Prediction, Sample, Task
 
 Array = NDArray[np.float32]
+VECTORS = "vectors.json"  # in the model's folder: where the table of the run's vectors lies
 
 
 @dataclass
@@ -64,12 +67,12 @@ class Frozen:
 
     def __getstate__(self) -> dict[str, Any]:
         # The network, the table and its lock belong to one process.
-        return {k: v for k, v in self.__dict__.items() if k not in ("_extractor", "_table", "_moments")}
+        return {k: v for k, v in self.__dict__.items() if k not in ("extractor", "_table", "moments")}
 
     def prepare(self, pool: Sequence[Sample], others: Sequence[Sample], *, place: Place, progress: Progress) -> None:
         """Compute the features that the table does not have, and the mean and deviation of the pool's."""
         self._place, self._table_at = place, None
-        for name in ("_table", "_moments"):  # of an earlier place
+        for name in ("_table", "moments"):  # of an earlier place
             self.__dict__.pop(name, None)
         # A worker that gets this object finds the table without building the network.
         self._table_at = (self._table.folder, self._table.dim)
@@ -79,12 +82,16 @@ class Frozen:
             fill(
                 self._table,
                 list(first.values()),
-                self._extractor,
+                self.extractor,
                 threads=place.threads,
                 progress=progress,
                 engine=place.engine,
                 make=self._own_extractor,
             )
+        # Who looks at the run finds the vectors by this, without building the network.
+        replace_text(
+            place.home / VECTORS, json.dumps({"folder": str(self._table_at[0].absolute()), "dim": self._table_at[1]})
+        )
         moments = place.home / "standard.npz"
         if not moments.exists():
             features = self._table.lookup([s.content for s in pool])
@@ -109,48 +116,33 @@ class Frozen:
         features = self._features([x.sample for x in train])
         labels = np.array([plan.classes.index(x.target.classes[0]) for x in train], dtype=np.int64)
         state = fit_calibrated(self._head, features, labels, seed=seed)
-        mean, std = self._moments
-        out.mkdir(parents=True, exist_ok=True)
-        arrays: dict[str, Any] = {f"head.{k}": v for k, v in state.items()}
-        np.savez(out / "head.npz", mean=mean, std=std, **arrays)
-        about = {"classes": plan.classes, "backbone": self.backbone, "head": self.head}
-        (out / "about.json").write_text(json.dumps(about, ensure_ascii=False, indent=1), encoding="utf-8")
+        fitted = Fitted(state, Scaling(*self.moments), plan.classes)
+        fitted.save(out, {"backbone": self.backbone, "head": self.head})
         return out
 
     def predict(self, checkpoint: Path | None, samples: Sequence[Sample], *, want: Want) -> Iterator[Prediction]:
         """Predictions from cached features, one matrix product a batch."""
+        fitted = read_fitted(checkpoint) if checkpoint is not None else None
         features = self._features(samples)
-        outputs: dict[str, Array] = {"embedding": features} if "embeddings" in want else {}
-        if checkpoint is not None and want & {"probs", "samples"}:
-            state, classes = _load(checkpoint)
-            if "probs" in want:
-                outputs["probs"] = probabilities(self._head, state, features, classes)
-            if "samples" in want:
-                passes = [
-                    probabilities(self._head, state, features, classes, keep) for keep in self._masks(features.shape[1])
-                ]
-                outputs["samples"] = np.stack(passes, axis=1)
-        for i, sample in enumerate(samples):
-            yield Prediction(sample.id, **{k: v[i] for k, v in outputs.items()})
-
-    def _masks(self, width: int) -> Iterator[Array]:
-        # One mask a pass, the same for all images: a prediction does not depend on the batch it is made in.
-        for index in range(self.passes):
-            rng = np.random.default_rng([index, width])
-            yield ((rng.random(width) >= self.dropout) / (1 - self.dropout)).astype(np.float32)
+        return head_predictions(self._head, fitted, features, samples, want, passes=self.passes, dropout=self.dropout)
 
     def _features(self, samples: Sequence[Sample]) -> Array:
-        mean, std = self._moments
-        return np.asarray((self._table.lookup([s.content for s in samples]) - mean) / std, np.float32)
+        return Scaling(*self.moments).applied(self.raw(samples))
+
+    def raw(self, samples: Sequence[Sample]) -> Array:
+        """The backbone's features ``(n, d)`` as they are; those of images that `prepare` has seen."""
+        return self._table.lookup([s.content for s in samples])
 
     @cached_property
-    def _moments(self) -> tuple[Array, Array]:
+    def moments(self) -> tuple[Array, Array]:
+        """Mean and deviation of the pool's features, ``(d,)`` each."""
         assert self._place is not None, "prepare comes first"
         with np.load(self._place.home / "standard.npz") as stored:
             return stored["mean"], stored["std"]
 
     @cached_property
-    def _extractor(self) -> Extractor:
+    def extractor(self) -> Extractor:
+        """How an image becomes features."""
         return make_extractor(
             backbone=self.backbone,
             weights=self.weights,
@@ -162,21 +154,18 @@ class Frozen:
             std=self.std,
         )
 
+    def create(self) -> Any:
+        """The backbone's network, on the CPU, with pooled features as its output."""
+        return create_network(NetworkSpec(self.backbone, self.weights, self.network), num_classes=0, size=self.size)
+
     def _own_extractor(self) -> Extractor:
         # As a method it can be sent to a worker, whose copy of this object builds the network for itself.
-        return self._extractor
+        return self.extractor
 
     @cached_property
     def _table(self) -> Table:
         assert self._place is not None, "prepare comes first"
         if self._table_at is None:
-            return self._extractor.table(self._place.cache)
+            return self.extractor.table(self._place.cache)
         (self._table_at[0] / "table.json").stat()  # where a worker cannot see the cache, none must be made
         return Table(*self._table_at, {})
-
-
-def _load(checkpoint: Path) -> tuple[dict[str, NDArray[Any]], int]:
-    with np.load(checkpoint / "head.npz", allow_pickle=False) as stored:
-        state = {k.removeprefix("head."): stored[k] for k in stored.files if k.startswith("head.")}
-    classes = json.loads((checkpoint / "about.json").read_text(encoding="utf-8"))["classes"]
-    return state, len(classes)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+
+from labelwise.records import Prediction, Sample
 
 Array = NDArray[np.float32]
 Arrays = dict[str, NDArray[Any]]
@@ -192,3 +196,81 @@ def probabilities(
     else:
         probs[:, seen] = softmax(head.logits(state, features, keep) / state["temperature"], axis=1)
     return probs
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """``(x - offset) / factor`` for each number of a vector: fixed when it is made, part of the checkpoint."""
+
+    offset: Array
+    factor: Array
+
+    def applied(self, vectors: Array) -> Array:
+        """Scaled vectors ``(n, d)``."""
+        return np.asarray((vectors - self.offset) / self.factor, np.float32)
+
+
+def scaling_of(kind: str, vectors: Array) -> Scaling:
+    """ "minmax" brings each number of these vectors ``(n, d)`` to 0..1, "standard" to mean 0 and deviation 1, "none"
+    leaves it. A number that is the same in all of them is not stretched."""
+    if kind == "none":
+        return Scaling(np.zeros(vectors.shape[1], np.float32), np.ones(vectors.shape[1], np.float32))
+    offset = vectors.min(axis=0) if kind == "minmax" else vectors.mean(axis=0)
+    factor = np.ptp(vectors, axis=0) if kind == "minmax" else vectors.std(axis=0)
+    # It must not blow up where another image differs in it.
+    return Scaling(offset.astype(np.float32), np.where(factor > 1e-6, factor, 1).astype(np.float32))
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A head as a checkpoint holds it: its state, the scaling of what it is given, and the class axis."""
+
+    state: Arrays
+    scaling: Scaling
+    classes: tuple[str, ...]
+
+    def save(self, checkpoint: Path, about: Mapping[str, Any]) -> None:
+        """Write it, and beside it ``about`` for people and for later rounds."""
+        checkpoint.mkdir(parents=True, exist_ok=True)
+        arrays: dict[str, Any] = {f"head.{k}": v for k, v in self.state.items()}
+        np.savez(checkpoint / "head.npz", mean=self.scaling.offset, std=self.scaling.factor, **arrays)
+        text = json.dumps({"classes": self.classes, **about}, ensure_ascii=False, indent=1)
+        (checkpoint / "about.json").write_text(text, encoding="utf-8")
+
+
+def read_fitted(checkpoint: Path) -> Fitted:
+    """The head of a checkpoint."""
+    with np.load(checkpoint / "head.npz", allow_pickle=False) as stored:
+        state = {k.removeprefix("head."): stored[k] for k in stored.files if k.startswith("head.")}
+        scaling = Scaling(stored["mean"], stored["std"])
+    about = json.loads((checkpoint / "about.json").read_text(encoding="utf-8"))
+    return Fitted(state, scaling, tuple(about["classes"]))
+
+
+def head_predictions(
+    head: Head,
+    fitted: Fitted | None,
+    features: Array,
+    samples: Sequence[Sample],
+    want: frozenset[str],
+    *,
+    passes: int,
+    dropout: float,
+) -> Iterator[Prediction]:
+    """What a head says of scaled features ``(n, d)``, one matrix product for all; without a head embeddings alone."""
+    outputs: dict[str, Array] = {"embedding": features} if "embeddings" in want else {}
+    if fitted is not None and "probs" in want:
+        outputs["probs"] = probabilities(head, fitted.state, features, len(fitted.classes))
+    if fitted is not None and "samples" in want:
+        masks = _masks(passes, dropout, features.shape[1])
+        drawn = [probabilities(head, fitted.state, features, len(fitted.classes), keep) for keep in masks]
+        outputs["samples"] = np.stack(drawn, axis=1)
+    for i, sample in enumerate(samples):
+        yield Prediction(sample.id, **{k: v[i] for k, v in outputs.items()})
+
+
+def _masks(passes: int, dropout: float, width: int) -> Iterator[Array]:
+    # One mask a pass, the same for all images: a prediction does not depend on the batch it is made in.
+    for index in range(passes):
+        rng = np.random.default_rng([index, width])
+        yield ((rng.random(width) >= dropout) / (1 - dropout)).astype(np.float32)

@@ -120,7 +120,7 @@ class Training:
             for group, highest in zip(self.optimizer.param_groups, (options.lr, options.head_lr), strict=True):
                 group["lr"] = highest * share
             inputs = to_input(
-                [_augmented(p, self.rng) if options.augment else p for p in images], self.preprocessing, device()
+                [augmented(p, self.rng) if options.augment else p for p in images], self.preprocessing, device()
             )
             labels = self._labels(batch).to(device())
             with torch.autocast(device(), enabled=device() == "cuda"):
@@ -208,7 +208,7 @@ def freeze_norms(network: Any) -> None:
             module.eval()
 
 
-def _augmented(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def augmented(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """A random flip, a shift by at most an eighth, and brightness within 20 %."""
     if rng.random() < 0.5:
         pixels = pixels[:, ::-1]

@@ -67,8 +67,16 @@ def ribbon(x: Sequence[float], low: Sequence[float], high: Sequence[float], pain
     return {"type": "scatter", "mode": "lines", "showlegend": False, **outline, **look, **more}
 
 
-def learning_curve(labels: Sequence[int], metrics: Mapping[str, Sequence[float | None]], unit: str) -> Figure:
-    """Metrics over labels, one at a time; ``x_low`` and ``x_high`` become the band of ``x``."""
+def learning_curve(
+    labels: Sequence[int],
+    metrics: Mapping[str, Sequence[float | None]],
+    unit: str,
+    beyond: Sequence[dict[str, Any]] = (),
+) -> Figure:
+    """Metrics over labels, one at a time; ``x_low`` and ``x_high`` become the band of ``x``.
+
+    ``beyond`` are traces shown with the first metric.
+    """
     shown = [m for m in metrics if not m.endswith(("_low", "_high"))]
     chart = figure([], 380, xaxis={"title": {"text": f"labelled {text(unit)}"}, "rangemode": "tozero"})
     owner: list[str] = []
@@ -84,6 +92,8 @@ def learning_curve(labels: Sequence[int], metrics: Mapping[str, Sequence[float |
         look = {"hovertemplate": template, "visible": metric == shown[0]}
         chart["data"].append(line(labels, metrics[metric], words.title(metric), "@0", **look))
         owner.append(metric)
+    chart["data"] += beyond
+    owner += shown[:1] * len(beyond)
     chart["choices"] = [
         {"label": words.title(m), "visible": [o == m for o in owner], "layout": {"yaxis": value_axis(m)}} for m in shown
     ]
@@ -178,6 +188,22 @@ def timings(rounds: Sequence[int], seconds: Sequence[Mapping[str, float]]) -> Fi
     more = {"barmode": "stack", "showlegend": True, "legend": legend, "bargap": 0.35}
     left = {"title": {"text": "seconds"}, "automargin": True}
     return figure([*data], 300, xaxis=below, yaxis=left, **more)
+
+
+def abstention(curve: Sequence[Sequence[float]], threshold: float) -> Figure:
+    """Coverage and accuracy over the threshold, and where it is now; rows of ``curve`` are threshold, coverage and
+    accuracy."""
+    x, coverage, accuracy = (list(column) for column in zip(*curve, strict=True))
+    template = "from %{x:.2f} on: %{y:.1%}"
+    data = [
+        line(x, values, name, paint, mode="lines", hovertemplate=f"{template}<extra>{name}</extra>")
+        for values, name, paint in ((accuracy, "accuracy", "@0"), (coverage, "coverage", "@1"))
+    ]
+    if threshold > 0:
+        data.append(line([threshold] * 2, [0, 1], "threshold", "@grey", mode="lines", hoverinfo="skip"))
+    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
+    below, left = {"title": {"text": "threshold"}, "range": [0, 1]}, {"tickformat": ".0%", "rangemode": "tozero"}
+    return figure(data, 300, xaxis=below, yaxis=left, showlegend=True, legend=legend)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from labelwise import config as configuration
+from labelwise.advice import outlook
 from labelwise.curves import Curve
 from labelwise.data.masks import class_counts
 from labelwise.reasons import sentence
@@ -47,6 +48,7 @@ def run_view(result: RunResult) -> RunView:
         judged=_JUDGED[result.config.task],
         figure="AP" if result.config.task == "detect" else "recall",
         pictures=result.config.pictures,
+        threshold=result.config.threshold,
         classes=result.classes,
         strategy=f"{strategy}, round 0 by {configuration.strategy_text(result.config.cold_start)}",
         model=_model_text(result),
@@ -57,6 +59,7 @@ def run_view(result: RunResult) -> RunView:
         problems=tuple(result.problems),
         duplicates=sum("duplicate" in p.code for p in result.problems),
         counts=_counts(result),
+        outlook=outlook(result),
     )
 
 
@@ -130,8 +133,10 @@ def _round_view(result: RunResult, round: int) -> RoundView:
         labels=result.labels(round),
         metrics={k: v for k, v in scores.items() if k.startswith(result.metrics) and np.isfinite(v)},
         recall=recall,
+        precision=dict(zip(classes, scores.get("precision", [np.nan] * len(classes)), strict=True)),
         support=dict(zip(classes, scores.get("support", []), strict=True)),
         confusion=_confusion(scores, len(result.classes)) if "confusion" in scores else None,
+        abstention=scores.get("abstention", ()),
         class_counts=dict(result.class_counts(round)),
         seconds=result.seconds.get(round, {}) | (result.seconds.get(SETUP, {}) if round == 0 else {}),
         picks=tuple(_pick(result, q) for q in result.queries.get(round, [])),

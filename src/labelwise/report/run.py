@@ -12,6 +12,7 @@ import numpy as np
 from labelwise.evaluate import METRICS
 from labelwise.records import Problem
 from labelwise.report import figures, thumbnails, words
+from labelwise.report.outlook import discovery_chart, forecast_traces, sentences
 from labelwise.report.pages import render
 from labelwise.report.views import PickView, RoundView, RunView
 
@@ -36,6 +37,7 @@ def run_page(view: RunView, *, picture_bytes: int = thumbnails.BYTES_IN_ALL) -> 
         boxes=view.task == "detect",
         steps=list(dict.fromkeys(step for r in view.rounds for step in r.seconds)),
         last=last,
+        expected=sentences(view.outlook) if view.outlook else [],
         charts=_charts(view, evaluated, last),
         pairs=_worst_pairs(last, view.classes),
         unseen=_without_support(last),
@@ -49,7 +51,10 @@ def _charts(view: RunView, evaluated: Sequence[RoundView], last: RoundView | Non
     charts: dict[str, figures.Figure] = {}
     if evaluated:
         series = {m: [_finite(r.metrics.get(m)) for r in evaluated] for m in _all_metrics(evaluated)}
-        charts["curve"] = figures.learning_curve([r.labels for r in evaluated], series, view.unit)
+        beyond = forecast_traces(view.outlook) if view.outlook else ()
+        charts["curve"] = figures.learning_curve([r.labels for r in evaluated], series, view.unit, beyond)
+    if view.outlook and view.outlook.discovery and (found := discovery_chart(view.outlook.discovery)):
+        charts["discovery"] = found
     if last and last.confusion is not None and np.asarray(last.confusion).size:
         charts["confusion"] = figures.confusion_map(np.asarray(last.confusion), view.classes)
     counted_in = view.judged if view.task == "detect" else view.unit
@@ -60,6 +65,8 @@ def _charts(view: RunView, evaluated: Sequence[RoundView], last: RoundView | Non
         charts["recall"] = figures.recall_by_labels(
             last.recall, last.class_counts, last.support, (view.figure, view.judged)
         )
+    if last and last.abstention:
+        charts["abstention"] = figures.abstention(last.abstention, view.threshold)
     timed = [r for r in view.rounds if r.seconds]
     if timed:
         charts["timings"] = figures.timings([r.round for r in timed], [r.seconds for r in timed])
@@ -166,6 +173,7 @@ def _per_class(view: RunView, last: RoundView | None) -> list[dict[str, Any]]:
             "labels": last.class_counts.get(name, 0),
             "support": last.support.get(name, 0),
             "recall": words.percent(last.recall.get(name, math.nan)),
+            "precision": words.percent(last.precision.get(name, math.nan)),
         }
         for name in view.classes
     ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from labelwise.advice import Outlook
 from labelwise.curves import Curve
 from labelwise.evaluate.effort import Effort
 from labelwise.records import Crop, Problem, Task
@@ -58,9 +59,10 @@ class RoundView:
     """One round: ``labels`` known at its end, and what the model trained on them reaches.
 
     ``metrics`` by name (accuracy, macro_f1, ece, nll, ...; ``x_low`` and ``x_high`` are the interval of ``x``); empty
-    if the round is not evaluated yet. ``recall`` (0 to 1; of boxes the average precision) and ``support`` (test images
-    or boxes) by class. ``confusion`` ``(C, C)`` holds counts, rows truth, columns prediction, in the order of
-    ``RunView.classes``. ``class_counts`` are the labels so far by class; ``seconds`` by step. ``picks`` in rank order;
+    if the round is not evaluated yet. ``recall`` (0 to 1; of boxes the average precision), ``precision`` and
+    ``support`` (test images or boxes) by class. ``confusion`` ``(C, C)`` holds counts, rows truth, columns
+    prediction, in the order of ``RunView.classes``. ``class_counts`` are the labels so far by class; ``seconds`` by
+    step. ``picks`` in rank order; ``abstention``: threshold, coverage and accuracy, of a classifier.
     ``maps`` of some images chosen in. ``effort``: what annotators did to what was proposed;
     ``amounts``: the labels in further units.
     """
@@ -77,6 +79,8 @@ class RoundView:
     maps: tuple[MapView, ...] = ()
     effort: Effort = field(default_factory=Effort)
     amounts: Mapping[str, int] = field(default_factory=dict)
+    precision: Mapping[str, float] = field(default_factory=dict)
+    abstention: Sequence[Sequence[float]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,8 @@ class RunView:
     """One run. ``state`` is a phrase for people ("waiting for 20 annotations"), ``counts`` the images by role.
 
     ``unit`` is what the budget counts, ``judged`` what the test figures count: images, boxes or pixels. ``figure`` is
-    what is told of each class; ``pictures`` how many images of a round are drawn with their boxes.
+    what is told of each class; ``pictures`` how many images of a round are drawn with their boxes. Below
+    ``threshold`` a classifier says "unknown".
     """
 
     name: str
@@ -104,6 +109,8 @@ class RunView:
     judged: str = "images"
     figure: str = "recall"
     pictures: int = 8
+    threshold: float = 0.0
+    outlook: Outlook | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from labelwise.selection.spread import coral, deduplicate, k_center
     from labelwise.selection.terms import Part
     from labelwise.selection.tree import hierarchical
-    from labelwise.selection.wrappers import apart, balanced, empty_quota, per_group, shortlist
+    from labelwise.selection.wrappers import apart, balanced, empty_quota, per_group, per_value, shortlist
 
 _HOME = {
     "threshold": "conditions",
@@ -86,6 +86,7 @@ _HOME = {
     "object_coverage": "object_cover",
     "object_k_center": "object_spread",
     "per_group": "wrappers",
+    "per_value": "wrappers",
     "ppal": "matching",
     "pixel_pick": "pixels",
     "probcover": "balls",
@@ -151,6 +152,7 @@ __all__ = [
     "object_coverage",
     "object_k_center",
     "per_group",
+    "per_value",
     "pixel_pick",
     "ppal",
     "probcover",

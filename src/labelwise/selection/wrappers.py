@@ -1,5 +1,5 @@
-"""Rules that any selection can be put under: thresholds, shortlist, class balance, a share of empty images, caps per
-group, no near-duplicates.
+"""Rules that any selection can be put under: shortlist, class balance, a share of empty images, caps per group or per
+value of metadata, no near-duplicates.
 
 Each takes the selector it constrains and the inputs first, then the words of the vocabulary it needs; see compose.wrap.
 """
@@ -10,8 +10,8 @@ import heapq
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ from labelwise.selection.picks import (
     join,
     unit,
 )
+from labelwise.selection.terms import column
 
 _PATIENCE = 4  # times a rule asks only for what is missing; then it asks for twice as many each time
 _BLOCK = 1024  # rows that a block of candidates is compared with at a time
@@ -175,19 +176,51 @@ def per_group(inner: Selector, inputs: Inputs, groups: Rows, *, cap: int = 1) ->
     A hard rule: fewer than n are picked if the caps leave nothing more. ``groups`` is ``(N,)``, for example burst or
     camera. Raises SelectionError if ``cap`` is below 1.
     """
-    if cap < 1:
-        raise SelectionError(f"per_group: expected a cap of 1 or more, but found {cap}")
+    return _capped(inner, inputs, {"per_group": (groups, cap)})
+
+
+def per_value(inner: Selector, inputs: Inputs, metadata: Mapping[str, Array], *, caps: Mapping[str, int]) -> Picks:
+    """Take at most so many rows of one value of a column in one call, for several columns at once; rows whose value is
+    not known (an empty word, NaN) are free.
+
+    A hard rule: fewer than n are picked if the caps leave nothing more. ``caps`` is by name of the metadata, for
+    example ``{"sequence": 1, "location": 10}``. Raises SelectionError if a cap is below 1 or a column is missing.
+    """
+    return _capped(inner, inputs, {f"per.{name}": (_coded(column(name, metadata)), cap) for name, cap in caps.items()})
+
+
+def _coded(values: Array) -> Rows:
+    """A number for each different value, -1 where it is not known."""
+    codes: dict[Any, int] = {}
+    return np.array(
+        [-1 if v is None or v == "" or v != v else codes.setdefault(v, len(codes)) for v in values.tolist()], np.int64
+    )
+
+
+def _capped(inner: Selector, inputs: Inputs, caps: Mapping[str, tuple[Rows, int]]) -> Picks:
+    """Take at most ``cap`` rows of each number, for each (numbers ``(N,)``, cap); a number below 0 is free."""
+    for name, (_, cap) in caps.items():
+        if cap < 1:
+            raise SelectionError(f"{name}: expected a cap of 1 or more, but found {cap}")
+    rules = [(np.asarray(numbers), cap, int(numbers.max(initial=0)) + 1) for numbers, cap in caps.values()]
 
     def keep(now: Inputs, fresh: Rows) -> Mask:
-        full = [group for group, size in _sizes(groups[now.picked]).items() if size >= cap]
-        return ~np.isin(groups[now.candidates], full)
+        good = np.ones(len(now.candidates), dtype=bool)
+        for numbers, cap, size in rules:
+            taken = numbers[now.picked]
+            own = numbers[now.candidates]
+            good &= (own < 0) | (np.bincount(taken[taken >= 0], minlength=size)[own] < cap)
+        return good
 
     def walk(now: Inputs, rows: Rows) -> Mask:
-        sizes = _sizes(groups[now.picked])
+        sizes = [_sizes(numbers[now.picked]) for numbers, _, _ in rules]
         good = np.ones(len(rows), dtype=bool)
-        for i, group in enumerate(groups[rows].tolist()):
-            good[i] = group < 0 or sizes[group] < cap
-            sizes[group] += int(good[i])
+        for i, row in enumerate(rows.tolist()):
+            own = [int(numbers[row]) for numbers, _, _ in rules]
+            good[i] = all(n < 0 or counts[n] < cap for n, counts, (_, cap, _) in zip(own, sizes, rules, strict=True))
+            if good[i]:
+                for n, counts in zip(own, sizes, strict=True):
+                    counts[n] += 1
         return good
 
     return _obey(inner, inputs, keep, walk)

@@ -116,7 +116,8 @@ def check_strategy(strategy: str | Recipe) -> Strategy:
     """A preset or recipe can be assembled, scores what it asks for, and picks as a selection must; returns it ready."""
     recipe = preset(strategy) if isinstance(strategy, str) else strategy
     ready: Strategy = accepted(lambda: assemble(recipe), str(strategy))
-    hard = recipe.per_group is not None or recipe.near_duplicates is not None or bool(recipe.threshold)
+    rules = recipe.per_group, recipe.near_duplicates, recipe.per or None
+    hard = any(rule is not None for rule in rules) or bool(recipe.threshold)
     _check_selector(ready.select, str(strategy), ready.uses, exact=not hard)
     probs = np.random.default_rng(0).dirichlet(np.ones(3), (5, 8))
     if ready.recipe.unit not in (None, "image"):

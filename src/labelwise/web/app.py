@@ -1,17 +1,17 @@
-"""The application: the rooms of the page, each with its routes, behind one guard; and how mistakes are told."""
+"""The application: the rooms of the page, each with its routes, behind one guard."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from fastapi import FastAPI
+from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware import Middleware
 
-from labelwise.errors import LabelwiseError
 from labelwise.web import annotate, explore, pictures, rounds
 from labelwise.web.guard import Guard
+from labelwise.web.mistakes import tell_mistakes
 from labelwise.web.served import Served
 
 STATIC = Path(__file__).with_name("static")
@@ -34,7 +34,7 @@ def make_app(folder: Path, *, port: int, token: str = "") -> FastAPI:
     app.state.served = served
     for room in (pictures, explore, annotate, rounds):
         app.include_router(room.routes(served))
-    app.add_exception_handler(LabelwiseError, _told)
+    tell_mistakes(app)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
     @app.get("/", include_in_schema=False)
@@ -60,8 +60,3 @@ def _page(text: str, room: str):  # type: ignore[no-untyped-def]
         return HTMLResponse(whole)
 
     return show
-
-
-def _told(_request: Request, error: Exception) -> JSONResponse:
-    """A user's mistake in one line, as the command line would tell it."""
-    return JSONResponse({"error": " ".join(str(error).split())}, status_code=400)

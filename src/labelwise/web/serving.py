@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import socket
 import threading
@@ -18,6 +19,7 @@ from labelwise.web.app import make_app
 HERE = "127.0.0.1"
 PORT = 8470
 _TRIES = 20
+_TOKEN = re.compile(r"[A-Za-z0-9._~-]{12,}")  # what stands in an address and in a cookie as it is
 _PATIENCE = 10.0  # seconds for the server to begin and to end
 
 
@@ -26,9 +28,11 @@ def serving(folder: Path, *, port: int | None = None, host: str = HERE, token: s
     """Serve a run's folder while the block runs, and give the address to open.
 
     ``port`` None takes the first free one from 8470 on. An address that others can reach needs a token: without one it
-    is drawn. Raises ConfigError if the port is taken, RunError if the folder holds no run.
+    is drawn. Raises ConfigError if the port is taken or the token cannot stand in an address, RunError if the folder holds no run.
     """
     local = host in (HERE, "localhost", "::1")
+    if token and not _TOKEN.fullmatch(token):
+        raise ConfigError("token: expected at least 12 letters, digits, '.', '_', '~' or '-'; leave it out to get one")
     token = token or ("" if local else secrets.token_urlsafe(24))
     listener = _listener(host, port)
     try:
@@ -41,8 +45,9 @@ def serving(folder: Path, *, port: int | None = None, host: str = HERE, token: s
         thread = threading.Thread(target=server.run, args=([listener],), name="labelwise-page", daemon=True)
         thread.start()
         _until(lambda: server.started or not thread.is_alive())
+        shown = f"[{host}]" if ":" in host else host
         try:
-            yield f"http://{host}:{number}/" + (f"?token={token}" if token else "")
+            yield f"http://{shown}:{number}/" + (f"?token={token}" if token else "")
         finally:
             server.should_exit = True
             thread.join(_PATIENCE)

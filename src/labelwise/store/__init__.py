@@ -7,23 +7,20 @@ int32); nothing is pickled.
 
 from __future__ import annotations
 
-import base64
 import json
 import sqlite3
 import threading
 import time
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from labelwise.errors import RunError
 from labelwise.records import Annotation, Problem, Query, Sample, Target
+from labelwise.store.coding import array_of, array_text, as_text, target_of, target_text
+from labelwise.store.people import People
 
 SETUP = -1  # the round number of the steps that come before round 0
 STEPS = ("query", "annotate", "train", "evaluate")  # of a round, in their order
@@ -62,6 +59,21 @@ MIGRATIONS = (
     "ALTER TABLE annotations ADD COLUMN amount REAL",
     "ALTER TABLE samples ADD COLUMN meta TEXT",
     "ALTER TABLE samples ADD COLUMN crop TEXT",
+    """
+    CREATE TABLE answers (query TEXT NOT NULL REFERENCES queries (id), annotator TEXT NOT NULL, target TEXT,
+        seconds REAL, effort TEXT NOT NULL, at REAL NOT NULL, final INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (query, annotator));
+    CREATE TABLE leases (query TEXT NOT NULL, annotator TEXT NOT NULL, until REAL NOT NULL,
+        PRIMARY KEY (query, annotator));
+    CREATE TABLE new_classes (position INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, annotator TEXT NOT NULL,
+        at REAL NOT NULL);
+    CREATE TABLE suspects (sample TEXT PRIMARY KEY REFERENCES samples (id), rank INTEGER NOT NULL,
+        query TEXT NOT NULL REFERENCES queries (id), round INTEGER NOT NULL, given TEXT NOT NULL,
+        suggested TEXT NOT NULL, probability REAL NOT NULL, how TEXT NOT NULL);
+    CREATE TABLE checks (position INTEGER PRIMARY KEY, query TEXT NOT NULL REFERENCES queries (id), old TEXT, new TEXT,
+        annotator TEXT NOT NULL, seconds REAL, at REAL NOT NULL, round INTEGER);
+    CREATE TABLE tags (tag TEXT NOT NULL, sample TEXT NOT NULL REFERENCES samples (id), PRIMARY KEY (tag, sample))
+    """,
 )
 
 
@@ -75,6 +87,7 @@ class Store:
         self.path = path
         self._thread = threading.RLock()
         self._samples: dict[str | None, list[Sample]] = {}
+        self.people = People(self)
         if read_only and not path.is_file():
             raise RunError(f"no run in {path.parent}: expected {path.name} there; 'labelwise run CONFIG' begins one")
         with self._explained():
@@ -152,6 +165,10 @@ class Store:
                 what = "if the disk is full make room; then run again to resume"
             raise RunError(f"{self.path}: {text}; {what}") from error
 
+    def changes(self) -> str:
+        """A text that is another one after each change of the file, whoever made it; cheap."""
+        return f"{self._rows('PRAGMA data_version')[0][0]}.{self._db.total_changes}"
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All writes inside happen together or not at all."""
@@ -202,7 +219,9 @@ class Store:
 
     def finish_step(self, round: int, name: str, seconds: float, note: Mapping[str, Any] | None = None) -> None:
         """Record a step as done; call it inside the transaction that writes the step's rows."""
-        self._many("INSERT INTO steps VALUES (?, ?, ?, ?, ?)", [(round, name, seconds, time.time(), _json(note or {}))])
+        self._many(
+            "INSERT INTO steps VALUES (?, ?, ?, ?, ?)", [(round, name, seconds, time.time(), as_text(note or {}))]
+        )
 
     # --- samples ----------------------------------------------------------------------------------
 
@@ -217,9 +236,9 @@ class Store:
                 *s.size,
                 s.note,
                 split,
-                _target_json(s.target),
-                _json(dict(s.meta)) if s.meta else None,
-                _json(s.crop) if s.crop else None,
+                target_text(s.target),
+                as_text(dict(s.meta)) if s.meta else None,
+                as_text(s.crop) if s.crop else None,
             )
             for s, split in samples
         )
@@ -237,7 +256,7 @@ class Store:
                 i,
                 Path(p),
                 g,
-                _target(t),
+                target_of(t),
                 c,
                 (w, h),
                 n,
@@ -277,10 +296,10 @@ class Store:
                 q.rank,
                 q.sample_id,
                 q.unit,
-                _array_json(q.geometry),
+                array_text(q.geometry),
                 q.cost,
-                _target_json(q.proposal),
-                _json(q.reason),
+                target_text(q.proposal),
+                as_text(q.reason),
                 q.purpose,
             )
             for q in queries
@@ -288,34 +307,41 @@ class Store:
         self._many("INSERT INTO queries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def withdraw(self, ids: Iterable[str]) -> None:
-        """Remove queries that were stored but never asked."""
-        self._many("DELETE FROM queries WHERE id = ?", ((id,) for id in ids))
+        """Remove queries that nobody has answered."""
+        self._many("DELETE FROM queries WHERE id = ? AND id NOT IN (SELECT query FROM answers)", ((i,) for i in ids))
 
-    def queries(self, round: int | None = None, *, open_only: bool = False) -> list[Query]:
-        """Queries in the order of round and rank; of one round, or only those without an answer."""
+    def queries(
+        self, round: int | None = None, *, open_only: bool = False, ids: Sequence[str] | None = None
+    ) -> list[Query]:
+        """Queries in the order of round and rank; of one round, only those without an annotation, or only these."""
         where = [] if round is None else [f"round = {int(round)}"]
         where += ["id NOT IN (SELECT query FROM annotations)"] if open_only else []
+        where += [] if ids is None else ["id IN (SELECT value FROM json_each(?))"]
         condition = f" WHERE {' AND '.join(where)}" if where else ""
         rows = self._rows(
             f"SELECT id, round, rank, sample, unit, geometry, cost, proposal, reason, purpose FROM "
-            f"queries{condition} ORDER BY round, rank"
+            f"queries{condition} ORDER BY round, rank",
+            *([] if ids is None else [as_text(list(ids))]),
         )
         return [
-            Query(i, r, k, s, u, _array(g), c, _target(p), json.loads(why), aim)
+            Query(i, r, k, s, u, array_of(g), c, target_of(p), json.loads(why), aim)
             for i, r, k, s, u, g, c, p, why, aim in rows
         ]
 
+    def open_ids(self) -> list[str]:
+        """Ids of the queries without an annotation, in the order of round and rank."""
+        sql = "SELECT id FROM queries WHERE id NOT IN (SELECT query FROM annotations) ORDER BY round, rank"
+        return [id for (id,) in self._rows(sql)]
+
     def add_annotations(self, annotations: Iterable[Annotation]) -> None:
         """Add answers; one that came twice counts once, the first stays."""
-        rows = (
-            (a.query_id, _target_json(a.target), a.annotator, a.seconds, time.time(), a.amount) for a in annotations
-        )
+        rows = ((a.query_id, target_text(a.target), a.annotator, a.seconds, time.time(), a.amount) for a in annotations)
         self._many("INSERT INTO annotations VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (query) DO NOTHING", rows)
 
     def annotations(self) -> dict[str, Annotation]:
         """All answers by query id."""
         rows = self._rows("SELECT query, target, annotator, seconds, amount FROM annotations")
-        return {q: Annotation(q, _target(t), who, s, amount) for q, t, who, s, amount in rows}
+        return {q: Annotation(q, target_of(t), who, s, amount) for q, t, who, s, amount in rows}
 
     def asked(self) -> set[str]:
         """Ids of all samples that were ever asked."""
@@ -328,7 +354,7 @@ class Store:
             "WHERE q.purpose = ? AND a.target IS NOT NULL ORDER BY q.round, q.rank",
             purpose,
         )
-        return [(sample, target) for sample, text in rows if (target := _target(text)) is not None]
+        return [(sample, target) for sample, text in rows if (target := target_of(text)) is not None]
 
     def spent(self) -> float:
         """The cost of all queries that were not skipped, in the budget's unit."""
@@ -338,25 +364,51 @@ class Store:
         )
         return float(self._rows(sql)[0][0] or 0)
 
+    # --- tags -------------------------------------------------------------------------------------
+
+    def tags(self) -> dict[str, list[str]]:
+        """The ids of the samples that carry each tag, both in the order of their names."""
+        found: dict[str, list[str]] = {}
+        for tag, sample in self._rows("SELECT tag, sample FROM tags ORDER BY tag, sample"):
+            found.setdefault(tag, []).append(sample)
+        return found
+
+    def tag(self, tag: str, samples: Iterable[str]) -> None:
+        """Give samples a tag; those that have it keep it. Raises RunError for an id that is none of the run's."""
+        self._many("INSERT INTO tags VALUES (?, ?) ON CONFLICT DO NOTHING", ((tag, id) for id in samples))
+
+    def untag(self, tag: str, samples: Iterable[str] | None = None) -> None:
+        """Take a tag from these samples, or from all."""
+        if samples is None:
+            self._many("DELETE FROM tags WHERE tag = ?", [(tag,)])
+        else:
+            self._many("DELETE FROM tags WHERE tag = ? AND sample = ?", ((tag, id) for id in samples))
+
     # --- evaluations ------------------------------------------------------------------------------
 
     def add_evaluation(self, round: int, split: str, scores: Mapping[str, Any]) -> None:
         """Keep the figures of a round on one split ("test" or "audit")."""
-        self._many("INSERT INTO evaluations VALUES (?, ?, ?)", [(round, split, _json(scores))])
+        self._many("INSERT INTO evaluations VALUES (?, ?, ?)", [(round, split, as_text(scores))])
 
     def evaluations(self, split: str) -> dict[int, dict[str, Any]]:
         """The figures on one split by round."""
         rows = self._rows("SELECT round, scores FROM evaluations WHERE split = ? ORDER BY round", split)
         return {r: json.loads(s) for r, s in rows}
 
-    def _many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """The open transaction, or one of its own."""
         with self._thread:
             if self._db.in_transaction:
-                with self._explained():
-                    self._db.executemany(sql, rows)
-            else:  # rows of one call belong together even where nobody opened a transaction
+                yield
+            else:
                 with self.transaction():
-                    self._db.executemany(sql, rows)
+                    yield
+
+    def _many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        # Rows of one call belong together even where nobody opened a transaction.
+        with self._together(), self._explained():
+            self._db.executemany(sql, rows)
 
 
 def _connect(path: Path, how: str = "") -> sqlite3.Connection:
@@ -372,65 +424,3 @@ def _readable(db: sqlite3.Connection) -> bool:
         # Without the shared memory beside it nobody can be writing there: it may be read as it lies.
         return "unable to open" not in str(error) and "readonly" not in str(error)
     return True
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=True, default=_plain)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} cannot be stored")
-
-
-def _target_json(target: Target | None) -> str | None:
-    if target is None:
-        return None
-    fields: dict[str, Any] = {"classes": target.classes}
-    if target.mask is not None:
-        fields["mask"] = str(target.mask)
-    elif target.codes is not None and target.geometry is not None:  # many points: packed
-        fields |= {"points": _packed(target.geometry, np.int32), "codes": _packed(target.codes, np.int32)}
-    elif target.geometry is not None:
-        fields |= {"geometry": target.geometry, "shape": target.geometry.shape}
-    return _json(fields)
-
-
-def _target(text: str | None) -> Target | None:
-    if text is None:
-        return None
-    fields = json.loads(text)
-    classes = tuple(fields["classes"])
-    if "mask" in fields:
-        return Target(classes, mask=Path(fields["mask"]))
-    if "points" in fields:
-        return Target(classes, _unpacked(fields["points"]).reshape(-1, 2), _unpacked(fields["codes"]))
-    if "geometry" not in fields:
-        return Target(classes)
-    return Target(classes, np.asarray(fields["geometry"], dtype=float).reshape(fields["shape"]))
-
-
-def _packed(array: NDArray[Any], kind: type[np.integer[Any]]) -> str:
-    return base64.b64encode(zlib.compress(np.ascontiguousarray(array, dtype=kind).tobytes(), 6)).decode("ascii")
-
-
-def _unpacked(text: str) -> NDArray[np.int32]:
-    return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=np.int32)
-
-
-def _array_json(array: NDArray[Any] | None) -> str | None:
-    if array is not None and array.dtype == np.int32:
-        return _json({"shape": array.shape, "packed": _packed(array, np.int32)})
-    return None if array is None else _json({"dtype": str(array.dtype), "shape": array.shape, "values": array})
-
-
-def _array(text: str | None) -> NDArray[Any] | None:
-    if text is None:
-        return None
-    fields = json.loads(text)
-    if "packed" in fields:
-        return _unpacked(fields["packed"]).reshape(fields["shape"])
-    return np.asarray(fields["values"], dtype=fields["dtype"]).reshape(fields["shape"])

@@ -1,0 +1,147 @@
+// Single pixels: each shown large with what is around it; one key for its class, and the next.
+import { colour } from "./classes.js";
+
+const PATCH = 33; // pixels of the picture on the shorter side of the magnified part
+const OVERVIEW = 0.28; // share of the shorter side of the stage
+
+export class Pixels {
+  constructor(room) {
+    this.room = room;
+    this.help = [
+      ["1 – 9, a – z", "class of the pixel, and the next"], ["Enter", "what the model proposes for it"],
+      ["0", "no class (void)"], ["Backspace", "the pixel before; at the first one, the image before"],
+      ["Tab", "the next pixel without an answer"], ["PageUp / PageDown, wheel, pinch, Home", "zoom"],
+    ];
+    this.tools = [["No class", "0", () => this.#give(null)], ["Pixel before", "⌫", () => this.#before()], ["Zoom out", "Home", () => this.home()]];
+  }
+
+  show(question, image) {
+    this.question = question;
+    this.names = question.mine ? [...question.mine] : question.points.map(() => undefined);
+    this.at = question.mine ? question.points.length - 1 : 0;
+    this.corrections = 0;
+    this.undone = 0;
+    this.room.canvas.style.cursor = "default";
+    this.room.view.set(image, [question.width, question.height]);
+    this.#go(this.at);
+  }
+
+  note() {
+    const said = this.names[this.at];
+    const answer = said === undefined ? "" : ` · now ${said ?? "no class"}`;
+    return `Pixel ${this.at + 1} of ${this.question.points.length}${answer}`;
+  }
+
+  get proposed() { return this.question.proposal?.[this.at] ?? null; }
+
+  #go(at) {
+    this.at = at;
+    this.room.classes.mark({ active: this.names[at] ?? null, proposed: this.proposed });
+    this.room.noted();
+    this.home();
+  }
+
+  home() {
+    const [x, y] = this.question.points[this.at];
+    const half = PATCH / 2;
+    this.room.view.fit([x + 0.5 - half, y + 0.5 - half, x + 0.5 + half, y + 0.5 + half]);
+  }
+
+  resized() { this.home(); }
+
+  choose(name) { this.#give(name); }
+
+  #give(name) {
+    if (this.proposed && name !== this.proposed) this.corrections += 1;
+    this.names[this.at] = name;
+    const left = [...this.names.keys()].filter((i) => this.names[i] === undefined);
+    if (this.question.mine && this.at + 1 < this.names.length) this.#go(this.at + 1);
+    else if (!left.length) this.#send();
+    else this.#go(left.find((i) => i > this.at) ?? left[0]);
+  }
+
+  #send() {
+    const { corrections, undone } = this;
+    this.room.desk.submit({ kind: "pixels", names: this.names }, { corrections, undone });
+  }
+
+  accept() {
+    if (this.question.mine) this.#send();
+    else if (this.proposed) this.#give(this.proposed);
+    else this.room.say("nothing is proposed: choose a class");
+  }
+
+  #before() {
+    if (this.at === 0) { this.room.desk.undo(); return; }
+    this.undone += 1;
+    this.names[this.at - 1] = undefined;
+    this.#go(this.at - 1);
+  }
+
+  undo() {
+    if (this.at === 0) return false;
+    this.#before();
+    return true;
+  }
+
+  key(event) {
+    if (event.key === "0") this.#give(null);
+    else if (event.key === "Backspace") this.#before();
+    else if (event.key === "Tab" && document.activeElement === this.room.canvas) {
+      const to = this.names.findIndex((name, i) => i > this.at && name === undefined);
+      if (to < 0) return false;
+      this.#go(to);
+    } else return false;
+    return true;
+  }
+
+  draw(view) {
+    const { context, scale } = view;
+    const pixel = 1 / scale;
+    this.question.points.forEach(([x, y], i) => { if (i !== this.at) this.#spot(context, [x, y], this.names[i], pixel); });
+    const [x, y] = this.question.points[this.at];
+    for (const [paint, wide, out] of [["#000000", 5, 2], ["#ffffff", 2, 2]]) {
+      context.strokeStyle = paint;
+      context.lineWidth = wide * pixel;
+      context.strokeRect(x - out * pixel, y - out * pixel, 1 + 2 * out * pixel, 1 + 2 * out * pixel);
+    }
+    this.#overview(view);
+  }
+
+  #spot(context, [x, y], name, pixel) {
+    const index = name ? this.room.classes.names.indexOf(name) : -1;
+    context.strokeStyle = name === undefined ? "#ffffff" : name ? colour(index) : "#888888";
+    context.lineWidth = 2 * pixel;
+    context.strokeRect(x - pixel, y - pixel, 1 + 2 * pixel, 1 + 2 * pixel);
+  }
+
+  // Where the pixel lies in the whole picture.
+  #overview(view) {
+    const { context } = view;
+    const [width, height] = view.box;
+    const { width: w, height: h } = this.question;
+    const side = (OVERVIEW * Math.min(width, height)) / Math.max(w, h) * 1.4;
+    const [wide, high] = [w * side, h * side];
+    const [left, top] = [width - wide - 12, height - high - 12];
+    const ratio = devicePixelRatio;
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.imageSmoothingEnabled = true;
+    if (view.image) context.drawImage(view.image, left, top, wide, high);
+    context.lineWidth = 2;
+    context.strokeStyle = "#ffffff";
+    context.strokeRect(left - 1, top - 1, wide + 2, high + 2);
+    const [x, y] = this.question.points[this.at];
+    const [cx, cy] = [left + (x + 0.5) * side, top + (y + 0.5) * side];
+    for (const [paint, line] of [["#000000", 4], ["#ffd400", 2]]) {
+      context.strokeStyle = paint;
+      context.lineWidth = line;
+      context.beginPath();
+      context.arc(cx, cy, 9, 0, 2 * Math.PI);
+      context.moveTo(cx - 16, cy); context.lineTo(cx - 9, cy);
+      context.moveTo(cx + 9, cy); context.lineTo(cx + 16, cy);
+      context.moveTo(cx, cy - 16); context.lineTo(cx, cy - 9);
+      context.moveTo(cx, cy + 9); context.lineTo(cx, cy + 16);
+      context.stroke();
+    }
+  }
+}
