@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from labelwise.data import csv_table
+from labelwise.data import csv_table, timelapse_dataset
 from labelwise.data.crops import box_text, widened
 from labelwise.data.joined_files import Folder, folder_of
 from labelwise.data.json_lists import beginning, ending, read_object
@@ -16,6 +16,7 @@ from labelwise.data.listing import Listing, checked_folder, make_listing, shown
 from labelwise.data.matching import match_names, unknown_names
 from labelwise.data.observed import EMPTY, Crops, Meta, check_margin
 from labelwise.data.sequences import MINUTES, placed
+from labelwise.data.timelapse import is_database, is_timelapse_csv
 from labelwise.data.times import local_time
 from labelwise.errors import DataError
 from labelwise.records import Crop, Sample, Target
@@ -104,8 +105,8 @@ def read(
     nothing is distorted. An image with a person or vehicle of ``people_threshold`` (default: half the threshold) is
     left out whole unless ``people``; then they are cropped and asked about like animals. ``empty`` is what becomes of
     images where nothing reaches the threshold: asked about whole, labelled "empty" without asking, or left out.
-    ``others``: pictures that the JSON does not name. ``labels``: a CSV with path and class. ``location``,
-    ``sequence_minutes`` and ``group`` as in ``labelwise.data.sequences``.
+    ``others``: pictures that the JSON does not name. ``labels``: a CSV with path and class, or a table of Timelapse.
+    ``location``, ``sequence_minutes`` and ``group`` as in ``labelwise.data.sequences``.
 
     Problems: ``failure`` (the detector could not read it), ``no_detections`` (it says neither), ``missing``, ``video``,
     ``repeated``, ``not_in_json``, ``people``, ``nothing_found``, ``bad_entry`` and ``bad_detection`` (with their
@@ -286,8 +287,9 @@ def _tell_counts(path: Path, results: Results, folder: Folder) -> None:
 
 
 def _labels(table: Path, samples: Iterable[Sample], folder: Folder) -> list[Sample]:
-    """The samples with the classes that a CSV gives their files."""
-    named = csv_table.read_classes(table)
+    """The samples with the classes that a table gives their files."""
+    own = table.is_file() and (is_database(table) or is_timelapse_csv(table))
+    named = timelapse_dataset.labels_of(table) if own else csv_table.read_classes(table)
     joined, unknown = match_names(list(named), folder.files, folder.root)
     folder.problems += unknown_names(unknown, folder.files)
     targets = {id: Target((named[name],)) for name, id in joined.items()}
