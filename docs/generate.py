@@ -32,15 +32,74 @@ ROOT = DOCS.parent
 # What the options of a name mean; a missing or a surplus one is an error.
 MEANINGS: dict[str, dict[str, str]] = {
     "data class_folders": {
-        "group": "`folder` (the parent folder), or a regular expression with one group, searched in the image's path",
+        "group": "`folder` (the parent folder), or a regular expression with one group, searched in the image's path; "
+        "with times also `location` or `sequence` ([camera traps](camera_traps.md))",
+        "location": "what tells where a camera stood: `folder`, a number (1: the first folder of the path), or a "
+        "regular expression with one group; it becomes the group unless `group` says otherwise",
+        "sequence_minutes": "a longer pause between two images of a location begins another sequence",
     },
     "data csv_table": {
         "root": "folder that the paths in the table are relative to; default: the table's folder",
         "group": "as for `class_folders`; used where the table's column `group` is absent or empty",
+        "location": "as for `class_folders`",
+        "sequence_minutes": "as for `class_folders`",
     },
     "data images_folder": {
         "classes": "names that an annotator may choose from, kept in this order",
         "group": "as for `class_folders`",
+        "location": "as for `class_folders`",
+        "sequence_minutes": "as for `class_folders`",
+    },
+    "data megadetector": {
+        "images": "the pictures' folder, relative to that of the JSON; default: the JSON's",
+        "threshold": "least confidence of a detection; default: what the file recommends, else 0.2",
+        "crops": "`best`: one sample an image, its surest animal; `all`: one for each animal, ids `file#1`, `file#2`; "
+        "`none`: whole images",
+        "margin": "share of the box's width and height that is added on each side",
+        "square": "make crops square with more of the picture, so that nothing is distorted",
+        "people": "also show images with a person or vehicle",
+        "people_threshold": "confidence from which a person or vehicle hides an image; default: half the threshold",
+        "empty": "images where nothing reaches the threshold: `ask` about them whole, `label` them empty unasked, or "
+        "`leave_out`",
+        "others": "pictures that the JSON does not name: `leave_out`, or take them `whole`",
+        "labels": "what is known: a CSV with path and class, or Timelapse's .ddb or CSV; relative to the JSON's folder",
+        "classes": "names that an annotator may choose from; `empty` is added",
+        "location": "what tells where a camera stood: `folder` (without the folders that cameras make, such as "
+        "`DCIM/100RECNX`), a number (1: the first folder of the path), a name of the metadata, or a regular expression "
+        "with one group",
+        "sequence_minutes": "as for `class_folders`; sequences that the data name stay as they are",
+        "group": "what stays on one side of the test split: `location`, `sequence`, or as for `class_folders`",
+    },
+    "data coco_camera_traps": {
+        "images": "as for `megadetector`",
+        "crops": "as for `megadetector`, of the boxes in the file: `best` is the largest",
+        "margin": "as for `megadetector`",
+        "square": "as for `megadetector`",
+        "sequence_labels": "take the class also from annotations that are about a whole sequence",
+        "location": "as for `megadetector`, where the file does not say it",
+        "sequence_minutes": "as for `megadetector`",
+        "group": "as for `megadetector`",
+    },
+    "data camtrap_dp": {
+        "images": "folder that file paths are relative to, itself relative to the package; default: the package",
+        "crops": "as for `coco_camera_traps`",
+        "margin": "as for `megadetector`",
+        "square": "as for `megadetector`",
+        "machine": "take what a machine classified as the truth",
+        "event_labels": "take the class of an event for the media between its start and end",
+        "location": "as for `megadetector`; default: what deployments.csv says",
+        "sequence_minutes": "as for `megadetector`",
+        "group": "as for `megadetector`",
+    },
+    "data timelapse": {
+        "images": "the pictures' folder, relative to that of the table; default: the table's",
+        "column": "data label (or label) of the column that holds the class; default: the only list of choices, or a "
+        "column called Species",
+        "classes": "names of further classes",
+        "day_first": "how 03/04/2024 is meant, where no date of the table tells",
+        "location": "as for `megadetector`; the name of a column works too",
+        "sequence_minutes": "as for `megadetector`",
+        "group": "as for `megadetector`",
     },
     "data coco": {
         "images": "the pictures' folder, relative to that of the JSON; default: looked for near it",

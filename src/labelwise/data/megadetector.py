@@ -128,7 +128,7 @@ def read(
         if others == "whole":
             samples.append(Sample(id, folder.files[id]))
         else:
-            folder.tell(id, "not_in_json", "the JSON does not name it; left out (others: whole takes it in)")
+            folder.note(id, "not_in_json", "the JSON does not name it; left out (others: whole takes it in)")
     _tell_counts(path, results, folder)
     if not samples:
         raise DataError(_nothing(path, root, folder))
@@ -202,14 +202,14 @@ def _samples(entry: Entry, folder: Folder, rules: Rules) -> Iterator[Sample]:
         return
     if entry.failure:
         code = "no_detections" if entry.failure == "no detections" else "failure"
-        folder.tell(
+        folder.note(
             id, code, f"expected detections, found {shown(entry.failure)!r}; left out, run the detector on it again"
         )
         return
     hidden = [one for one in entry.found if one.category != ANIMAL and one.confidence >= rules.people_threshold]
     if hidden and not rules.people:
         what = f"{hidden[0].category} of confidence {hidden[0].confidence:.2f}"
-        folder.tell(id, "people", f"{what}; not shown (people: true shows it)")
+        folder.note(id, "people", f"{what}; not shown (people: true shows it)")
         return
     good = [
         one for one in entry.found if one.confidence >= rules.threshold and (rules.people or one.category == ANIMAL)
@@ -217,7 +217,7 @@ def _samples(entry: Entry, folder: Folder, rules: Rules) -> Iterator[Sample]:
     meta: Meta = {} if entry.taken is None else {"taken": entry.taken}
     if not good:
         if rules.empty == "leave_out":
-            folder.tell(id, "nothing_found", f"nothing of confidence {rules.threshold:g}; left out")
+            folder.note(id, "nothing_found", f"nothing of confidence {rules.threshold:g}; left out")
             return
         target = Target((EMPTY,)) if rules.empty == "label" else None
         yield Sample(id, folder.files[id], target=target, meta={**meta, "detections": 0})
@@ -280,10 +280,10 @@ def _names(table: Any) -> dict[str, str]:
 
 def _tell_counts(path: Path, results: Results, folder: Folder) -> None:
     if results.strange:
-        folder.tell(path.name, "bad_entry", f"{results.strange:,} entries without a file name; left out")
+        folder.note(path.name, "bad_entry", f"{results.strange:,} entries without a file name; left out")
     if results.bad_detections:
         what = "without a confidence of 0 to 1 or a box in the picture"
-        folder.tell(path.name, "bad_detection", f"{results.bad_detections:,} detections {what}; passed over")
+        folder.note(path.name, "bad_detection", f"{results.bad_detections:,} detections {what}; passed over")
 
 
 def _labels(table: Path, samples: Iterable[Sample], folder: Folder) -> list[Sample]:

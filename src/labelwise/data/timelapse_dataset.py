@@ -55,7 +55,7 @@ def read(
         what = f"{len(odd):,} classes are no choices of {chosen}, e.g. {odd[0]!r}: {suggest(odd[0], offered)}"
         folder.problems.append(Problem(table.name, "not_a_choice", what))
     for id in folder.others():
-        folder.tell(id, "not_in_table", "the table does not name it; left out")
+        folder.note(id, "not_in_table", "the table does not name it; left out")
     if not samples:
         raise DataError(f"{table}: expected pictures below {root}, found none of {len(rows.rows):,}; is images right?")
     found, told, camera = placed(samples, location=location, minutes=sequence_minutes, group=group)
@@ -135,7 +135,7 @@ def _samples(rows: Rows, column: str, folder: Folder, types: dict[str, str]) -> 
         if id is None:
             continue
         if any(row.values.get(DELETE, "").casefold() == "true" for row in same):
-            folder.tell(id, "deleted", "marked for deletion in Timelapse; left out")
+            folder.note(id, "deleted", "marked for deletion in Timelapse; left out")
             continue
         cells = [row.values.get(column, "") for row in same]
         if types.get(column) == "MultiChoice":
