@@ -155,8 +155,13 @@ def test_answers_by_import_as_excel_saved_them(plan, root, tmp_path):
     assert api.run(plan, report=False).queries.keys() >= {1}
 
 
-def test_the_folder_above_may_be_what_timelapse_opens(plan, root):
+@pytest.mark.parametrize("told", [False, True])
+def test_the_folder_above_may_be_what_timelapse_opens(told, plan, root):
     write_template(root.parent / "survey.tdb", FIELDS, CLASSES)
+    if told:
+        plan["annotator"] = {"name": "timelapse", "root": str(root.parent)}
+    else:
+        Timelapse(root.parent)  # which makes a data file there
     waiting = api.run(plan, report=False)
     folder = waiting.folder / "rounds" / "000" / "timelapse"
     rows = csv.DictReader((folder / "selection.csv").read_text(encoding="utf-8").splitlines())
