@@ -457,9 +457,10 @@ MEANINGS: dict[str, dict[str, str]] = {
     "annotator timelapse": {
         "species": "data label of the column that is filled; a Choice, or a Note",
         "selected": "data label of the Flag that marks what is asked",
-        "root": "folder that Timelapse opens; default: that of the images, or the nearest above it with a template",
+        "root": "folder that Timelapse opens; default: that of the images, or the nearest above it with a data file",
         "template": "where a template is written if there is none: `hand_off` (the round's folder), or `root`",
         "skip": "species that mean nobody can tell, in any letter case; a class of the run of that name is a class",
+        "several": "an image with several species stays `open`, or is skipped (`skip`)",
         "new_classes": "a species that the run does not know becomes a class (true), or only those that are listed",
         "recognitions": "write the model's proposals as recognitions, for Timelapse to show",
     },
