@@ -432,6 +432,28 @@ MEANINGS: dict[str, dict[str, str]] = {
         "blank": "an image that the answers name with nothing in it: stays `open`, or that is the `answer`",
         "new_classes": "a name that the run does not know becomes a class, instead of an error",
     },
+    "annotator cvat": {
+        "url": "address of the server; default: CVAT_URL",
+        "organisation": "short name of the organisation; default: the user's own workspace",
+        "project": "name of the project, or its number as `#12`; default: the run's name",
+        "task_size": "images a task; default: all of a round",
+        "job_size": "images a job",
+        "images": "`upload`, or named where the server finds them: on its `share`, or in the `cloud`",
+        "folder": "the dataset's root on the share, or in the cloud storage",
+        "cloud": "number of the cloud storage",
+        "quality": "of the pictures that CVAT shows, in percent",
+        "shape": "what labels are for: `rectangle`, `polygon`, `mask` or `any`; default: tags (classify), rectangles "
+        "(detect), any (segment)",
+        "proposals": "draw the model's proposals",
+        "assignee": "user who gets the jobs",
+        "stage": "an image is answered when its job is completed at this stage or a later one: `annotation`, "
+        "`validation` or `acceptance`",
+        "blank": "a frame with nothing in it: there is nothing (`answer`, detection only), or it stays `open`",
+        "new_classes": "a label that is no class of the run becomes one, instead of leaving the image open",
+        "poll": "seconds between two looks, where a run waits",
+        "timeout": "seconds that one request may take",
+        "patience": "seconds of pauses in which a call is tried again",
+    },
     "annotator timelapse": {
         "species": "data label of the column that is filled; a Choice, or a Note",
         "selected": "data label of the Flag that marks what is asked",

@@ -24,8 +24,8 @@ from labelwise.loop.inside import facts as inside_facts
 from labelwise.loop.ready import first_proposals, known_checkpoint
 from labelwise.loop.spread import Spread, choose_spread
 from labelwise.records import UNITS, Annotation, Query, Sample, Target, Unit
-from labelwise.results import CANDIDATES
 from labelwise.report.maps import CHOSEN, copy_pictures, map_folder, write_chosen
+from labelwise.results import CANDIDATES
 from labelwise.selection.compose import Inputs
 from labelwise.strategies import Strategy
 

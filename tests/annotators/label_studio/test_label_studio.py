@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Fault, Proxy, Real, project_of
 from PIL import Image
 
+from conftest import Fault, Proxy, Real, project_of
 from labelwise.annotators import Desk
 from labelwise.annotators.label_studio import LabelStudio
 from labelwise.annotators.label_studio.painting import to_brush
