@@ -284,6 +284,44 @@ def test_a_run_has_the_picks_and_figures_of_a_local_one(kind, tmp_path, scenes, 
         assert [m for m in told if m[2] == "features"][-1][0] == 150
 
 
+INSIDE = {
+    "boxes": {
+        "task": "detect",
+        "model": {
+            "name": "detector", "backbone": "mobilenetv2_035", "weights": "none", "size": 64, "channels": 32,
+            "iterations": 3, "train_batch": 2,
+        },
+        "strategy": "box_entropy_sum",
+        "budget": {"initial": 4, "per_round": 3, "rounds": 2},
+    },
+    "pixels": {
+        "task": "segment",
+        "model": {
+            "name": "fpn", "backbone": "mobilenetv2_035", "weights": "none", "channels": 8, "iterations": 3,
+            "train_batch": 2,
+        },
+        "strategy": "pixelpick",
+        "budget": {"initial": 5, "per_round": 5, "rounds": 2, "per_image": True},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", INSIDE)
+def test_boxes_and_pixels_are_picked_as_by_a_local_run(kind, tmp_path, cluster, alone):
+    data = {
+        "boxes": lambda: {"format": "coco", "path": str(testing.make_boxes(tmp_path / "data", 16)), "test": 0.25},
+        "pixels": lambda: {
+            "format": "image_masks", "path": str(testing.make_masks(tmp_path / "data", 12)), "test": 0.25,
+        },
+    }[kind]()  # fmt: skip
+    runs = []
+    for name, engine in (("local", "local"), ("far", {"name": "ray", "address": cluster.address})):
+        changes = INSIDE[kind] | {"data": data, "engine": engine}
+        runs.append(api.run(plan(tmp_path, name, tmp_path, **changes), report=False))
+    assert state(runs[1].folder) == state(runs[0].folder)
+    assert len(state(runs[0].folder)[0]) > 0
+
+
 def test_simulating_gives_the_figures_of_local_runs(tmp_path, scenes, cluster, alone):
     local = api.simulate(plan(tmp_path, "local", scenes), ["coral", "random"], seeds=2)
     far = plan(tmp_path, "far", scenes, engine={"name": "ray", "address": cluster.address})
