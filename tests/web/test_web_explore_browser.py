@@ -125,10 +125,10 @@ def test_filter_by_value_and_range_and_sort(tmp_path: Path, visit: Open) -> None
     page.locator(".facet", has_text="status").locator(".clear").click()
     until(page, "document.querySelector('.found').textContent === '21 images'")
     page.locator("#sort").select_option("score")
-    until(page, "document.querySelector('#tile-0').textContent === '1'")
+    until(page, "document.querySelector('#tile-0')?.textContent === '1'")
     assert shown(page)[:2] == IDS[4:6]
     page.locator("#turn").click()
-    until(page, "document.querySelector('#tile-0').textContent === '0'")
+    until(page, "document.querySelector('#tile-0')?.textContent === '0'")
     assert shown(page)[0] == IDS[-4]
     page.locator("input[aria-label='score: least']").fill("0.9")
     page.keyboard.press("Enter")
@@ -138,7 +138,7 @@ def test_filter_by_value_and_range_and_sort(tmp_path: Path, visit: Open) -> None
     assert "No image passes" in page.locator(".grid .empty").text_content()
     page.locator("#search").fill("")
     page.locator("#colour").select_option("meta:location")
-    until(page, "document.querySelector('.legend').textContent.includes('cam 1')")
+    until(page, "document.querySelector('.legend')?.textContent.includes('cam 1')")
 
 
 def test_keys_walk_select_and_open_an_image(tmp_path: Path, visit: Open) -> None:
@@ -189,18 +189,18 @@ def test_similar_images_and_comparison(tmp_path: Path, visit: Open) -> None:
     page.locator(".tile").nth(3).click()
     page.keyboard.press("s")
     until(page, "document.querySelector('#sort').value === 'similarity'")
-    until(page, f"document.querySelector('#tile-0').dataset.id === {IDS[3]!r}")
+    until(page, f"document.querySelector('#tile-0')?.dataset.id === {IDS[3]!r}")
     page.keyboard.press("c")
     page.wait_for_selector(".compared .balance")
     page.locator("select[aria-label='First selection']").select_option("round 0")
     page.locator("select[aria-label='Second selection']").select_option("all")
-    until(page, "document.querySelector('.compared td').textContent === '4'")
+    until(page, "document.querySelector('.compared td')?.textContent === '4'")
     assert "100 %" in page.locator(".compared table").first.text_content()
     (tmp_path / "list.txt").write_text(f"{IDS[0]}\n{IDS[1]}\nnobody.png\n", encoding="utf-8")
     page.locator("input[type=file]").set_input_files(tmp_path / "list.txt")
     until(page, "document.querySelectorAll('.compared td')[1]?.textContent === '2'")
     page.locator(".compared .main").click()
-    until(page, "document.querySelector('.legend').textContent.includes('in both')")
+    until(page, "document.querySelector('.legend')?.textContent.includes('in both')")
 
 
 def test_another_map_is_made_in_the_background(tmp_path: Path, visit: Open) -> None:

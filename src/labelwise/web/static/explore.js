@@ -55,8 +55,7 @@ function build() {
     element("span", { class: "tools", role: "group", "aria-label": "What is seen" }, views), button("Compare", "Compare two selections (C)", () => compare.show()), keys);
   main.append(element("div", { class: "explore" }, top, parts.filters, mapPane, gridPane));
   map = new PointMap(parts.mapHost);
-  new SelectionBar(gridPane);
-  gridPane.insertBefore(gridPane.lastChild, parts.gridHost);
+  new SelectionBar(main.firstChild);
   grid = new Grid(parts.gridHost);
   image = new ImageView();
   compare = new Compare();

@@ -5,7 +5,7 @@ import { data, emit, on, select, told, values } from "./data.js";
 const HIGHEST = 8_000_000; // pixels a browser can surely scroll
 const AHEAD = 2; // rows of tiles beyond what is seen
 const PATIENCE = 70; // milliseconds of rest before pictures are fetched while one scrolls fast
-const GAP = 6, LINE = 22;
+const GAP = 6, LINE = 22, FREE = 56; // pixels; below the last row there is room for what floats there
 
 export class Grid {
   constructor(host) {
@@ -59,7 +59,7 @@ export class Grid {
     const width = this.host.clientWidth - 2 * GAP;
     const across = Math.max(1, Math.floor((width + GAP) / (this.side + GAP)));
     const step = this.side + LINE + GAP, rows = Math.ceil(data.order.length / across);
-    const real = rows * step + GAP, height = Math.min(real, HIGHEST);
+    const real = rows * step + GAP + FREE, height = Math.min(real, HIGHEST);
     const seen = this.host.clientHeight, room = Math.max(1, height - seen);
     const top = real > height ? (this.host.scrollTop / room) * (real - seen) : this.host.scrollTop;
     const wide = Math.floor((width - (across - 1) * GAP) / across);

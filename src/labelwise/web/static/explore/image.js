@@ -150,7 +150,7 @@ export class ImageView {
         facts([["prediction", query.proposal], ["annotation", query.state === "labelled" ? `${query.label}${whose}${time}` : query.state]])));
     }
     if (known.truth) parts.push(facts([["true annotation", known.truth]]));
-    this.tags = element("section", { class: "image-tags" });
+    this.tags = this.makeTags();
     parts.push(this.layerList(), this.tags);
     if (known.scores.length) {
       parts.push(element("section", {}, element("h3", {}, "What each round thought"), element("table", { class: "scores" },
@@ -187,19 +187,25 @@ export class ImageView {
       }), element("i"), words)));
   }
 
-  fillTags() {
-    const own = [...data.tags].filter(([, rows]) => rows.has(this.row)).map(([name]) => name);
+  makeTags() {
     const input = element("input", {
       list: "tag-names", placeholder: "add a tag", "aria-label": "Add a tag to this image", maxlength: 100,
       onkeydown: (event) => {
         event.stopPropagation();
-        if (event.key === "Enter" && input.value.trim()) told(changeTag(input.value.trim(), { add: [this.row] }), "tagged");
+        if (event.key === "Enter" && input.value.trim()) told(changeTag(input.value.trim(), { add: [this.row] }), "tagged").then((done) => { if (done) input.value = ""; });
         if (event.key === "Escape") { event.preventDefault(); this.stage.focus(); }
       },
     });
-    this.tags?.replaceChildren(element("h3", {}, "Tags"), ...own.map((name) => element("button", {
+    this.chips = element("span");
+    return element("section", { class: "image-tags" }, element("h3", {}, "Tags"), this.chips, input);
+  }
+
+  // The field stays: what one types in must not be taken away.
+  fillTags() {
+    const own = [...data.tags].filter(([, rows]) => rows.has(this.row)).map(([name]) => name);
+    this.chips?.replaceChildren(...own.map((name) => element("button", {
       class: "chip", title: `Take ${name} from this image`, onclick: () => told(changeTag(name, { remove: [this.row] }), `${name} taken away`),
-    }, `${name} ×`)), input);
+    }, `${name} ×`)));
   }
 
   async fillAlike(row) {

@@ -111,8 +111,8 @@ export class PointMap {
     for (let row = 0; row < state.length; row++) state[row] = data.selection[row] ? 2 : data.shown[row] && this.lost[row] ? 3 : data.shown[row];
     this.raster.clear(pixelOf(style.getPropertyValue("--ground")));
     if (data.shownCount < data.ids.length) this.raster.points(this.places, this.faint(style), state, 0, view, 0.8 * this.ratio, 110);
-    this.raster.points(this.places, this.colours, state, 3, view, size * 0.8, selecting ? 70 : 190); // nothing known: below
-    this.raster.points(this.places, this.colours, state, 1, view, size, selecting ? 90 : 235);
+    this.raster.points(this.places, this.colours, state, 3, view, size * 0.8, selecting ? 90 : 190); // nothing known: below
+    this.raster.points(this.places, this.colours, state, 1, view, size, selecting ? 120 : 235);
     if (selecting) this.raster.points(this.places, this.colours, state, 2, view, size + 0.4, 256, pixelOf(style.getPropertyValue("--ink")));
     this.raster.show();
     this.drawInk();
