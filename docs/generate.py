@@ -334,6 +334,10 @@ MEANINGS: dict[str, dict[str, str]] = {
         "blank": "an image that the answers name with nothing in it: stays `open`, or that is the `answer`",
         "new_classes": "a name that the run does not know becomes a class, instead of an error",
     },
+    "annotator web": {
+        "annotators": "how many people answer each query of the overlap sample",
+        "overlap": "the share of the queries, drawn at random, that so many people answer",
+    },
     "annotator timelapse": {
         "species": "data label of the column that is filled; a Choice, or a Note",
         "selected": "data label of the Flag that marks what is asked",
