@@ -53,7 +53,9 @@ function drawNow(facts) {
   const steps = el("ol", { class: "steps", "aria-label": "Steps of the round" }, STEPS.map((step) => el("li", {
     class: facts.steps.includes(step) ? "done" : "", "aria-current": facts.state !== "finished" && step === facts.step ? "step" : null,
   }, `${facts.steps.includes(step) ? "✓ " : ""}${step}`)));
-  const message = facts.state === "unfinished" && facts.at_work ? "" : facts.message;
+  // What the bar and the button say already is not said again.
+  const known = facts.at_work && (facts.state === "unfinished" || facts.asks === "web");
+  const message = known ? "" : facts.message;
   const kept = parts.now.querySelector(".links");
   const shown = `${facts.open} ${facts.round}`;
   const places = kept && links === shown ? kept : el("div", { class: "links" },
@@ -100,7 +102,7 @@ function drawTiles(facts) {
       forecast ? `${Math.round(100 * forecast.level)} % interval ${points(forecast.gain.low)} to ${points(forecast.gain.high)}` : "needs three judged rounds"),
     tile("people", cost.seconds === null ? "–" : duration(cost.seconds),
       `${whole(cost.answers)} answers${cost.each === null ? "" : `, ${cost.each.toFixed(1)} s each`}`),
-    tile("corrections", whole(cost.corrections), cost.proposed ? `${share(cost.accepted / cost.proposed, 0)} of proposals accepted` : "nothing was proposed"),
+    tile("corrections", cost.corrections === null ? "–" : whole(cost.corrections), cost.proposed ? `${share(cost.accepted / cost.proposed, 0)} of proposals accepted` : "nothing was proposed"),
     tile("computing", duration(cost.machine), "without people's time"));
 }
 
@@ -185,7 +187,7 @@ function drawTable(facts) {
   const heads = ["round", `labelled ${facts.unit}`, ...facts.metrics.map((m) => m.title), "answered", "skipped", "accepted", "corrections", "people", "computing"];
   const row = (r) => el("tr", {}, el("th", { scope: "row" }, String(r.round)), [
     whole(r.labels), ...facts.metrics.map((m) => said(r.metrics[m.name], m)), `${whole(r.answered)} of ${whole(r.asked)}`, whole(r.skipped),
-    r.people.proposed ? share(r.people.accepted / r.people.proposed, 0) : "–", whole(r.people.corrections), duration(r.people.seconds), duration(r.machine),
+    r.people.proposed ? share(r.people.accepted / r.people.proposed, 0) : "–", r.people.corrections === null ? "–" : whole(r.people.corrections), duration(r.people.seconds), duration(r.machine),
   ].map((text) => el("td", {}, text)));
   parts.table.replaceChildren(
     el("h2", { id: "table" }, "Rounds"),
