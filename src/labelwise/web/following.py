@@ -116,6 +116,7 @@ def _figures(result: RunResult, target: float | None) -> dict[str, Any]:
         "rounds": [_round(result, r) for r in result.rounds],
         "metrics": [{"name": m, "title": words.title(m), "share": words.is_share(m)} for m in result.metrics[:3]],
         "cost": _cost(result),
+        "agreement": _agreement(result),
         "pool": result.split_sizes.get("pool", 0),
     }
 
@@ -233,6 +234,15 @@ def _cost(result: RunResult) -> dict[str, Any]:
     proposed = total(effort for r in result.rounds if (effort := result.effort(r)).proposed)
     people = {**_people(done), "corrections": proposed.corrections}
     return {"labels": result.labels(max(result.rounds, default=0)), **people, "machine": machine}
+
+
+def _agreement(result: RunResult) -> dict[str, Any] | None:
+    """How far people who answered the same queries agree; None where nobody did."""
+    if not result.shared:
+        return None
+    found = result.agreement
+    figures = {name: _plain(getattr(found, name)) for name in ("same", "kappa", "alpha", "overlap")}
+    return {"queries": found.queries, "annotators": list(found.annotators), **figures}
 
 
 def _plain(value: float | None) -> float | None:

@@ -172,7 +172,8 @@ function drawDiscovery({ discovery }) {
   const plot = el("div", { class: "plot" });
   parts.discovery.replaceChildren(
     el("h2", { id: "discovery" }, "Discovery of classes", el("span", { class: "quiet" }, discovery.said)), plot,
-    el("p", { class: "hint" }, `Classes expected in so many of the answered images. ${discovery.once} seen only once; about ${discovery.new.toFixed(1)} new ones to be expected in the next round.`));
+    el("p", { class: "hint" }, `Classes expected in so many of the answered images. ${discovery.once
+      ? `${discovery.once} seen only once; about ${discovery.new.toFixed(1)} new ones to be expected in the next round.` : "Each was seen more than once."}`));
   parts.discovery.setAttribute("aria-labelledby", "discovery");
   const last = { x: discovery.images.at(-1), y: discovery.found, kind: "classes", said: discovery.said };
   plot.drawn = () => chart(plot, {
@@ -181,6 +182,14 @@ function drawDiscovery({ discovery }) {
     bands: [], lines: [{ x: discovery.images, y: discovery.classes, kind: "classes" }], points: [last],
   });
   plot.drawn();
+}
+
+function agreed({ queries, annotators, same, kappa, alpha, overlap }) {
+  const figures = [
+    same === null ? "" : `${share(same, 0)} of the answers are the same`, kappa === null ? "" : `Cohen's kappa ${kappa.toFixed(2)}`,
+    alpha === null ? "" : `Krippendorff's alpha ${alpha.toFixed(2)}`, overlap === null ? "" : `mean IoU ${overlap.toFixed(2)}`,
+  ].filter(Boolean).join(", ");
+  return `Agreement of ${annotators.join(", ")} on ${whole(queries)} shared ${queries === 1 ? "question" : "questions"}: ${figures || "nothing to compare yet"}.`;
 }
 
 function drawTable(facts) {
@@ -193,7 +202,8 @@ function drawTable(facts) {
     el("h2", { id: "table" }, "Rounds"),
     el("div", { class: "scroll wide", tabindex: 0, role: "region", "aria-labelledby": "table" }, el("table", {},
       el("thead", {}, el("tr", {}, heads.map((head) => el("th", { scope: "col" }, head)))),
-      el("tbody", {}, [...facts.rounds].reverse().map(row)))));
+      el("tbody", {}, [...facts.rounds].reverse().map(row)))),
+    facts.agreement ? el("p", { class: "hint", id: "agreement" }, agreed(facts.agreement)) : "");
   parts.table.setAttribute("aria-labelledby", "table");
 }
 
