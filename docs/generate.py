@@ -465,7 +465,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "new_classes": "a label that is no class of the run becomes one, instead of leaving the task open",
         "background": "class of what is left unpainted in masks; default: it is void",
         "title": "of the project; default: the run's name",
-        "proposals": "show the model's proposals as pre-annotations",
+        "proposals": "show the model's proposals: people see no other class before they choose one",
         "poll": "seconds between two looks, where a run waits",
         "timeout": "seconds that one request may take",
         "patience": "seconds of pauses in which a call is tried again",

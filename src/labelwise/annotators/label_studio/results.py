@@ -1,4 +1,4 @@
-"""Between Label Studio's results and targets: proposals as pre-annotations, and answers as a run keeps them.
+"""Between Label Studio's results and targets: proposals as it shows them, answers as a run keeps them.
 
 Label Studio counts places in percent of the picture's width and height, as it is shown.
 """
@@ -45,7 +45,7 @@ class Reading:
 
 
 def proposed(query: Query, kind: Kind, size: tuple[int, int], classes: Sequence[str]) -> list[Result]:
-    """The results of a pre-annotation: the proposal, and of regions and pixels where they are."""
+    """The results that people begin with: the proposal, and of regions and pixels where they are."""
     names = {name: label for label, name in labels_of(classes).items()}
     target = query.proposal
     if kind == "pixels":
