@@ -412,6 +412,19 @@ def test_names_that_cvat_would_change(server, samples, tmp_path):
     assert found["a.png"].target.classes == (long[1], "two  words")
 
 
+def test_where_skip_is_a_class_frames_are_deleted_instead(server, samples, tmp_path):
+    desk, queries = desk_of(samples, tmp_path, "classify", ("skip", "cat")), make_queries(samples[:2])
+    annotator = Cvat(url=server.url)
+    annotator.submit(queries, desk)
+    server.draw(*frame_of(server, samples[0]), "skip")
+    next(iter(server.tasks.values()))["deleted"].append(1)
+    server.complete()
+    found = by_sample(annotator.collect(queries, desk), queries)
+    assert found["a.png"].target.classes == ("skip",)
+    assert found["b.png"].skipped
+    assert by_sample(annotator.collect(queries[1:], desk), queries)["b.png"].skipped
+
+
 def test_frames_have_names_of_their_own(samples):
     how = How("upload", "", None, 50, 80)
     names = [frame_name(s, how) for s in samples]

@@ -18,7 +18,7 @@ from labelwise.errors import ServerAway, ServerError
 from labelwise.records import Query, Sample, Target
 
 Images = Literal["upload", "share", "cloud"]
-BATCH = 20 << 20  # bytes of images in one request
+BATCH = 10 << 20  # bytes of images in one request, which must be sent before its timeout
 SHAPES = 2000  # proposals in one request, about
 _LONGEST = 64  # letters of a label's name that CVAT keeps
 _PREPARING = 1800.0  # seconds that CVAT may take to prepare the images of a task
