@@ -74,19 +74,20 @@ def collected(
     seen.completed, seen.jobs = completed, jobs
     seen.content = {key: content for key, content in seen.content.items() if key[0] in sheet.read}
     lines = sheet.lines
-    if sheet.deleted:
-        lines.append(
-            f"{len(sheet.deleted):,} images were deleted in CVAT and count as skipped: {listed(sheet.deleted)}"
-        )
+    skipped = [Annotation(query.id, None, sheet.who[query.id]) for query in sheet.deleted]
+    if skipped:
+        ids = [query.sample_id for query in sheet.deleted]
+        lines.append(f"{len(ids):,} images were deleted in CVAT and count as skipped: {listed(ids)}")
     if not len(sheet.tree):
         seen.left = lines
-        return [], lines
+        return skipped, lines
     answers = _read(sheet.tree, [query for queries in tasks.values() for query in queries], desk, rules)
     lines += told(replace(answers, empty=()), desk.classes, _WAY_OUT)
     if answers.empty:
         lines.append(_empty(answers, desk))
     seen.left = [*_open(answers, desk), *lines]
-    return skipped + [replace(answer, annotator=sheet.who[answer.query_id]) for answer in answers.annotations], lines
+    others = [replace(answer, annotator=sheet.who[answer.query_id]) for answer in answers.annotations]
+    return [*skipped, *others], lines
 
 
 def _gather(
