@@ -32,15 +32,74 @@ ROOT = DOCS.parent
 # What the options of a name mean; a missing or a surplus one is an error.
 MEANINGS: dict[str, dict[str, str]] = {
     "data class_folders": {
-        "group": "`folder` (the parent folder), or a regular expression with one group, searched in the image's path",
+        "group": "`folder` (the parent folder), or a regular expression with one group, searched in the image's path; "
+        "with times also `location` or `sequence` ([camera traps](camera_traps.md))",
+        "location": "what tells where a camera stood: `folder`, a number (1: the first folder of the path), or a "
+        "regular expression with one group; it becomes the group unless `group` says otherwise",
+        "sequence_minutes": "a longer pause between two images of a location begins another sequence",
     },
     "data csv_table": {
         "root": "folder that the paths in the table are relative to; default: the table's folder",
         "group": "as for `class_folders`; used where the table's column `group` is absent or empty",
+        "location": "as for `class_folders`",
+        "sequence_minutes": "as for `class_folders`",
     },
     "data images_folder": {
         "classes": "names that an annotator may choose from, kept in this order",
         "group": "as for `class_folders`",
+        "location": "as for `class_folders`",
+        "sequence_minutes": "as for `class_folders`",
+    },
+    "data megadetector": {
+        "images": "the pictures' folder, relative to that of the JSON; default: the JSON's",
+        "threshold": "least confidence of a detection; default: what the file recommends, else 0.2",
+        "crops": "`best`: one sample an image, its surest animal; `all`: one for each animal, ids `file#1`, `file#2`; "
+        "`none`: whole images",
+        "margin": "share of the box's width and height that is added on each side",
+        "square": "make crops square with more of the picture, so that nothing is distorted",
+        "people": "also show images with a person or vehicle",
+        "people_threshold": "confidence from which a person or vehicle hides an image; default: half the threshold",
+        "empty": "images where nothing reaches the threshold: `ask` about them whole, `label` them empty unasked, or "
+        "`leave_out`",
+        "others": "pictures that the JSON does not name: `leave_out`, or take them `whole`",
+        "labels": "what is known: a CSV with path and class, or Timelapse's .ddb or CSV; relative to the JSON's folder",
+        "classes": "names that an annotator may choose from; `empty` is added",
+        "location": "what tells where a camera stood: `folder` (without the folders that cameras make, such as "
+        "`DCIM/100RECNX`), a number (1: the first folder of the path), a name of the metadata, or a regular expression "
+        "with one group",
+        "sequence_minutes": "as for `class_folders`; sequences that the data name stay as they are",
+        "group": "what stays on one side of the test split: `location`, `sequence`, or as for `class_folders`",
+    },
+    "data coco_camera_traps": {
+        "images": "as for `megadetector`",
+        "crops": "as for `megadetector`, of the boxes in the file: `best` is the largest",
+        "margin": "as for `megadetector`",
+        "square": "as for `megadetector`",
+        "sequence_labels": "take the class also from annotations that are about a whole sequence",
+        "location": "as for `megadetector`, where the file does not say it",
+        "sequence_minutes": "as for `megadetector`",
+        "group": "as for `megadetector`",
+    },
+    "data camtrap_dp": {
+        "images": "folder that file paths are relative to, itself relative to the package; default: the package",
+        "crops": "as for `coco_camera_traps`",
+        "margin": "as for `megadetector`",
+        "square": "as for `megadetector`",
+        "machine": "take what a machine classified as the truth",
+        "event_labels": "take the class of an event for the media between its start and end",
+        "location": "as for `megadetector`; default: what deployments.csv says",
+        "sequence_minutes": "as for `megadetector`",
+        "group": "as for `megadetector`",
+    },
+    "data timelapse": {
+        "images": "the pictures' folder, relative to that of the table; default: the table's",
+        "column": "data label (or label) of the column that holds the class; default: the only list of choices, or a "
+        "column called Species",
+        "classes": "names of further classes",
+        "day_first": "how 03/04/2024 is meant, where no date of the table tells",
+        "location": "as for `megadetector`; the name of a column works too",
+        "sequence_minutes": "as for `megadetector`",
+        "group": "as for `megadetector`",
     },
     "data coco": {
         "images": "the pictures' folder, relative to that of the JSON; default: looked for near it",
@@ -111,6 +170,43 @@ MEANINGS: dict[str, dict[str, str]] = {
         "head": "a head by name, or `{name: ..., option: value}`",
         "passes": "number of MC-dropout passes where samples are needed",
         "dropout": "share of the head's inputs dropped in each pass",
+    },
+    "model metric": {
+        "backbone": "any name of timm; with `trained: projection` also `pixels` or `edges`",
+        "weights": "as for `frozen`",
+        "network": "as for `frozen`",
+        "size": "as for `frozen`",
+        "resize": "as for `frozen`",
+        "interpolation": "as for `frozen`",
+        "mean": "as for `frozen`",
+        "std": "as for `frozen`",
+        "head": "as for `frozen`",
+        "passes": "as for `frozen`",
+        "dropout": "as for `frozen`",
+        "trained": "`network` trains all layers; `projection` keeps the backbone and works on its features, in seconds",
+        "dim": "how many numbers an embedding has",
+        "loss": "`triplet`, `contrastive`, `softmax`, or of pytorch-metric-learning `arcface`, `circle`, `cosface`, "
+        "`lifted_structure`, `multi_similarity`, `n_pairs`, `ntxent`, `proxy_anchor`, `proxy_nca`, `soft_triple`, "
+        "`supcon`, also as `{name: ..., option: value}`",
+        "margin": "distance that triplets and pairs are pushed apart to",
+        "mining": "which negatives: `random`, `hardest` or `semi_hard` for triplets; `random`, `hard_pair` or `all` "
+        "for pairs",
+        "scale": "each number of the embedding, over the pool, when the network is trained: `minmax` to 0..1, "
+        "`standard` to mean 0 and deviation 1, `none`",
+        "epochs": "of the first training",
+        "lr": "learning rate of the first training (Adam)",
+        "weight_decay": "of the first training",
+        "loader": "batches of the first training: `single` (all images in turn) or `balanced` (classes x images)",
+        "finetune_every": "new labels after which the network is trained further; the head is fitted in every round",
+        "finetune_epochs": "of each later training",
+        "finetune_lr": "learning rate of later trainings",
+        "finetune_weight_decay": "of later trainings",
+        "finetune_loader": "batches of later trainings",
+        "train_batch": "images in a plain batch",
+        "classes_per_batch": "classes in a balanced batch, as far as there are so many",
+        "images_per_class": "images of each; a class with fewer shows some twice",
+        "augment": "random flips, shifts and brightness",
+        "freeze_norm": "whether batch normalisation keeps its statistics; default: with pretrained weights",
     },
     "data image_masks": {
         "images": "folder of the pictures, below `path`",
@@ -319,10 +415,12 @@ MEANINGS: dict[str, dict[str, str]] = {
         "hidden": "sizes of the hidden layers",
         "alpha": "strength of the L2 penalty",
         "max_iter": "most epochs",
+        "class_weight": "as for `logistic`",
     },
     "head knn": {
         "k": "number of neighbours",
         "softness": "votes are weighted by exp(similarity / softness)",
+        "class_weight": "as for `logistic`: what a vote counts",
     },
     "annotator oracle": {
         "noise": "share of wrong answers",
@@ -356,12 +454,20 @@ MEANINGS: dict[str, dict[str, str]] = {
         "timeout": "seconds that one request may take",
         "patience": "seconds of pauses in which a call is tried again",
     },
+    "annotator web": {
+        "annotators": "people that answer a query of the overlap",
+        "overlap": "share of the queries that go to so many `annotators`, to see how far they agree",
+        "port": "port of the page while the run is at work; 0: any free one; default: the first free one from 8470 on",
+        "open": "open the page in a browser, where there is a desktop",
+        "poll": "seconds between two looks at what is answered",
+    },
     "annotator timelapse": {
         "species": "data label of the column that is filled; a Choice, or a Note",
         "selected": "data label of the Flag that marks what is asked",
-        "root": "folder that Timelapse opens; default: that of the images, or the nearest above it with a template",
+        "root": "folder that Timelapse opens; default: that of the images, or the nearest above it with a data file",
         "template": "where a template is written if there is none: `hand_off` (the round's folder), or `root`",
         "skip": "species that mean nobody can tell, in any letter case; a class of the run of that name is a class",
+        "several": "an image with several species stays `open`, or is skipped (`skip`)",
         "new_classes": "a species that the run does not know becomes a class (true), or only those that are listed",
         "recognitions": "write the model's proposals as recognitions, for Timelapse to show",
     },

@@ -16,9 +16,10 @@ from pydantic import Field, PositiveInt
 from labelwise import catalog
 from labelwise.embedding.backbone import NetworkSpec, create_network
 from labelwise.embedding.extractor import Extractor, fill, make_extractor
+from labelwise.embedding.plain import FEATURES
 from labelwise.embedding.table import Table
 from labelwise.models import Place, Plan, Progress, Want
-from labelwise.models.heads import Fitted, Head, Scaling, fit_calibrated, head_predictions, read_fitted
+from labelwise.models.heads import Fitted, Head, Scaling, fit_calibrated, head_predictions, probabilities, read_fitted
 from labelwise.ownership import replace_text
 from labelwise.records import Labelled, Prediction, Sample, Task
 
@@ -120,6 +121,20 @@ class Frozen:
         fitted.save(out, {"backbone": self.backbone, "head": self.head})
         return out
 
+    def folded(
+        self, labelled: Sequence[Labelled], folds: NDArray[np.int64], classes: Sequence[str], *, seed: int
+    ) -> Array:
+        """Probabilities ``(n, C)`` of each image by a head that was fitted on the images of the other folds."""
+        features = self._features([x.sample for x in labelled])
+        labels = np.array([classes.index(x.target.classes[0]) for x in labelled], dtype=np.int64)
+        probs = np.full((len(labelled), len(classes)), 1 / len(classes), dtype=np.float32)
+        for fold in np.unique(folds):
+            out = folds == fold
+            if not out.all():
+                state = fit_calibrated(self._head, features[~out], labels[~out], seed=seed)
+                probs[out] = probabilities(self._head, state, features[out], len(classes))
+        return probs
+
     def predict(self, checkpoint: Path | None, samples: Sequence[Sample], *, want: Want) -> Iterator[Prediction]:
         """Predictions from cached features, one matrix product a batch."""
         fitted = read_fitted(checkpoint) if checkpoint is not None else None
@@ -153,6 +168,28 @@ class Frozen:
             mean=self.mean,
             std=self.std,
         )
+
+    def whole(self, checkpoint: Path) -> Any:
+        """A checkpoint as one network, see `labelwise.models.whole`."""
+        from labelwise.models.head_networks import calibrated
+
+        fitted = read_fitted(checkpoint)
+        return self.whole_with(calibrated(self._head, str(self.head), fitted), fitted)
+
+    def whole_with(self, top: Any, fitted: Fitted) -> Any:
+        """The backbone under a torch module that takes its features."""
+        from labelwise.models.entry import Entry, plain_entry
+        from labelwise.models.whole import FromPixels, GreyPixels, Whole
+
+        temperature = float(fitted.state["temperature"][0])
+        if self.backbone in FEATURES:
+            entry = plain_entry(
+                self.backbone, self.size or FEATURES[self.backbone].size, self.interpolation or "bilinear"
+            )
+            return Whole(GreyPixels(top), entry, fitted.classes, temperature)
+        preprocessing = self.extractor.preprocessing
+        assert preprocessing is not None, self.backbone
+        return Whole(FromPixels(self.create(), top, preprocessing), Entry(preprocessing), fitted.classes, temperature)
 
     def create(self) -> Any:
         """The backbone's network, on the CPU, with pooled features as its output."""
