@@ -232,9 +232,9 @@ def _prepared(link: Link, task: int, plan: Plan) -> int:
     until, pause = time.monotonic() + _PREPARING, LOOK
     while True:
         found = link.once(lambda api: api.tasks_api.retrieve_endpoint, id=task)
-        if found.get("size"):
-            return task
         request = _request(link, task)
+        if found.get("size") and request["status"] not in ("queued", "started"):
+            return task
         if request["status"] == "failed":
             why = " ".join(str(request.get("message") or "no reason given").split())[-200:]
             raise ServerError(

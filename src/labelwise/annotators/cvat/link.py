@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import warnings
@@ -124,8 +125,7 @@ class Link:
     def _open(self) -> None:
         if self._client is not None:
             return
-        sdk = _sdk()
-        from cvat_sdk.core.client import AccessTokenCredentials, PasswordCredentials
+        from cvat_sdk.core.client import AccessTokenCredentials, Client, PasswordCredentials
 
         token, user, password = credential(*TOKEN), credential(*USER), credential(*PASSWORD)
         if token is None and (user is None or password is None):
@@ -135,7 +135,7 @@ class Link:
         quiet.addHandler(logging.NullHandler())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            client = sdk.Client(self.url, logger=quiet, check_server_version=False)
+            client = Client(self.url, logger=quiet, check_server_version=False)
         _bound(client.api_client.rest_client, self.timeout)
         client.organization_slug = self.organisation or ""  # empty: the user's own workspace, and nothing else
         client.login(
@@ -154,11 +154,7 @@ def _bound(rest: Any, seconds: float) -> None:
     rest.request = request
 
 
-def _sdk() -> Any:
-    try:
-        import cvat_sdk
-    except ImportError as error:
-        raise ConfigError(
-            f"annotator cvat needs cvat-sdk ({error}); install it with pip install 'labelwise[cvat]'"
-        ) from None
-    return cvat_sdk
+def check_installed() -> None:
+    """Raises ConfigError, with what to install, if cvat-sdk is absent."""
+    if importlib.util.find_spec("cvat_sdk") is None:
+        raise ConfigError("annotator cvat needs cvat-sdk; install it with pip install 'labelwise[cvat]'")
