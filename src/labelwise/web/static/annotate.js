@@ -146,7 +146,9 @@ class Room {
 
   takeBack() {
     if (this.again.on) this.again.undo();
-    else if (!this.editor?.undo?.()) this.desk.undo();
+    else if (this.editor?.undo?.()) return; // a step of the drawing
+    else if (this.question && this.question.kind !== "class") this.desk.back(-1); // with its drawing
+    else this.desk.undo();
   }
 
   async close() {
