@@ -18,7 +18,7 @@ demo: $(STAMP)  ## simulate strategies on data made here, print tables, write re
 	$(BIN)/labelwise demo "$(DEMO)"
 
 test: $(STAMP)  ## the default tests: no network, no GPU, no browser (PYTEST="-k store" adds options)
-	$(BIN)/python -m pytest -m "not slow and not browser and not ray and not mmseg and not smp and not transformers and not ultralytics and not datumaro and not frictionless and not fiftyone and not labelstudio" $(PYTEST)
+	$(BIN)/python -m pytest -m "not slow and not browser and not ray and not mmseg and not smp and not transformers and not ultralytics and not datumaro and not frictionless and not fiftyone and not labelstudio and not onnx" $(PYTEST)
 
 lint: $(STAMP)  ## ruff
 	$(BIN)/ruff check .

@@ -10,12 +10,14 @@ import pytest
 import yaml
 from PIL import Image
 
+from camera_trap_files import detection, megadetector, picture
 from labelwise import api
 from labelwise import config as configuration
 from labelwise.data.digits import make_scenes
 from labelwise.errors import ConfigError, DataError
 from labelwise.parts import build
 from labelwise.starter import write_starter
+from timelapse_files import write_data, write_template
 
 QUICK = {"model": {"name": "frozen", "backbone": "pixels", "size": 4, "head": "knn"}, "threads": 1}
 
@@ -195,3 +197,61 @@ def test_boxes(tmp_path: Path) -> None:
         file.unlink()
     write_starter(tmp_path / "cells", tmp_path / "c.yaml", force=True)
     assert "annotator" not in yaml.safe_load((tmp_path / "c.yaml").read_text())
+
+
+def test_camera_traps_with_detections_and_a_template(tmp_path: Path) -> None:
+    root = tmp_path / "Study: one"
+    entries = []
+    for place in range(6):
+        for i in range(8):
+            name = f"cam{place}/DCIM/100RECNX/IMG_{i}.JPG"
+            picture(
+                root / name,
+                taken=f"2024:05:01 1{i // 4}:00:0{i % 4}",
+                size=(80, 60),
+                boxes=[(10 + i, 10, 40 + i, 40, (40 * place, 30 * i, 200))],
+            )
+            entries.append((name.replace("/", "\\"), [detection(0.9, (0.1, 0.1, 0.4, 0.4))] if i else []))
+    megadetector(root / "md.json", entries)
+    write_template(root / "TimelapseTemplate.tdb", choices=("deer, red", "fox"))
+    picture(root / "Backups" / "x.jpg")
+    lines = write_starter(root, tmp_path / "c.yaml")
+    assert "42 crops, 6 whole" in lines
+    text = (tmp_path / "c.yaml").read_text(encoding="utf-8")
+    assert "# people: true" in text
+    config = configuration.load(tmp_path / "c.yaml")
+    assert (config.name, config.data.format, config.strategy.per) == (
+        "Study-one",
+        "megadetector",
+        {"sequence": 1, "location": 10},
+    )
+    assert config.data.options["classes"] == ["deer, red", "fox"]
+    assert any("6 groups" in line for line in api.check(tmp_path / "c.yaml", QUICK))
+    result = api.run(tmp_path / "c.yaml", {**QUICK, "annotator": "files"}, report=False)
+    assert result.state == "waiting"
+    samples = list(result.samples.values())
+    assert {s.group for s in samples} == {f"cam{place}" for place in range(6)}
+    assert len({s.meta["sequence"] for s in samples}) == 12
+    asked = [result.samples[q.sample_id].meta["sequence"] for q in result.queries[0] if q.purpose == "train"]
+    assert len(asked) == len(set(asked))
+
+
+def test_timelapse_data_with_labels(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    rows = []
+    for i in range(30):
+        picture(root / f"site{i % 3}" / f"{i}.jpg", colour=(8 * i, 0, 0))
+        rows.append({"File": f"{i}.jpg", "RelativePath": f"site{i % 3}", "Species": ("deer", "fox")[i % 2]})
+    write_data(root / "TimelapseData.ddb", rows)
+    write_starter(root, tmp_path / "c.yaml")
+    config = configuration.load(tmp_path / "c.yaml")
+    assert (config.data.format, config.data.options["column"], config.annotator.name) == (
+        "timelapse",
+        "Species",
+        "oracle",
+    )
+    assert config.strategy.per == {"sequence": 1}  # so few locations must still give a whole round
+    result = api.run(
+        tmp_path / "c.yaml", {**QUICK, "budget": {"initial": 4, "per_round": 4, "rounds": 2}}, report=False
+    )
+    assert result.state == "finished"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from labelwise.embedding.folder import Embedded, embed
     from labelwise.errors import LabelwiseError
     from labelwise.exchange.exporting import export
+    from labelwise.exchange.finishing import predict
     from labelwise.exchange.importing import import_answers
     from labelwise.picking import pick
     from labelwise.picking.images import pick_images
@@ -36,6 +37,7 @@ _HOMES = {
     "read_predictions": "labelwise.data.predictions",
     "export": "labelwise.exchange.exporting",
     "import_answers": "labelwise.exchange.importing",
+    "predict": "labelwise.exchange.finishing",
     "LabelwiseError": "labelwise.errors",
     "scoring": "",
     "selection": "",
@@ -54,6 +56,7 @@ __all__ = [
     "open_run",
     "pick",
     "pick_images",
+    "predict",
     "read_predictions",
     "run",
     "scoring",

@@ -18,6 +18,7 @@ import typer
 
 from labelwise.errors import LabelwiseError
 from labelwise.verbs import exchange
+from labelwise.verbs.predict import predict
 from labelwise.verbs.progress import progress_of, teller
 from labelwise.verbs.serve import serve
 
@@ -380,6 +381,7 @@ def pick(
 app.command()(serve)
 app.command("export")(exchange.export)
 app.command("import")(exchange.import_answers)
+app.command()(predict)
 
 
 @app.command("list")

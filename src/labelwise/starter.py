@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from labelwise.catalog import TABLES
 from labelwise.data.guess import Guess, guess
 from labelwise.errors import ConfigError
 from labelwise.records import Task
@@ -25,7 +26,7 @@ data:
   format: {format}            # {formats}
   path: {path}
 {data}  on_bad_image: skip            # or error: stop at the first image that cannot be read
-  # group: folder               # images of one folder stay on one side of the split; or a regular expression
+  {group}
 
 {choosing}
 budget:
@@ -45,9 +46,7 @@ model:
   head: logistic                # or mlp, knn
   # name: finetune              # trains the whole network instead; wants a GPU
 
-strategy: balanced_herding       # 'labelwise list strategies' shows all, 'random' is the baseline
-cold_start: typiclust           # how round 0 is chosen, before there is a model
-""",
+{strategy}""",
     "detect": """\
 model:
   name: detector                # trains a network each round: minutes on a laptop with small pictures, or a GPU
@@ -61,6 +60,30 @@ strategy: box_balanced           # 'labelwise list strategies' shows all, 'rando
 cold_start: random              # how round 0 is chosen, before there is a model
 shown: 0.3                      # boxes this sure are proposed to the annotator; scores also look at fainter ones
 """,
+}
+# Of camera traps: bursts and cameras look alike, so that a round should not be spent on one of them.
+_SPREAD = """\
+strategy:
+  name: balanced_herding        # 'labelwise list strategies' shows all, 'random' is the baseline
+  per: {per}   # at most so many images of one sequence and of one location in a round
+cold_start:
+  name: typiclust               # how round 0 is chosen, before there is a model
+  per: {per}
+"""
+_PLAIN = """\
+strategy: balanced_herding       # 'labelwise list strategies' shows all, 'random' is the baseline
+cold_start: typiclust           # how round 0 is chosen, before there is a model
+"""
+_GROUP = "# group: folder               # images of one folder stay on one side of the split; or a regular expression"
+_GROUP_OF_CAMERAS = "# group: location             # what stays on one side of the split: location or sequence"
+_MEANINGS = {
+    "crops": "the surest animal of each image; all: each animal; none: whole images",
+    "location": "the folder of each camera; or 1, the first folder of the path; or a column; or an expression",
+    "sequence_minutes": "a longer pause between two pictures of a location begins another sequence",
+    "classes": "the names that may be answered",
+    "labels": "what is labelled already",
+    "column": "the column that holds the class",
+    "images": "where the pictures lie, from the JSON's folder",
 }
 _FORMATS: dict[Task, str] = {
     "classify": "class_folders, csv_table (path,class[,group]) or images_folder",
@@ -86,7 +109,8 @@ def write_starter(folder: Path, file: Path, *, force: bool = False) -> list[str]
 def _filled(found: Guess, file: Path) -> str:
     initial = max(10, min(50, found.images // 20))
     path = Path(os.path.relpath(found.path.resolve(), file.resolve().parent))
-    name = _name(found.path)
+    # A file of detections is named after its detector, the folder after what it holds.
+    name = _name(found.path.parent if found.cameras and found.path.is_file() else found.path)
     return _TEMPLATE.format(
         about=_comment("; ".join(found.facts)),
         file=_comment(shlex.quote(str(file))),
@@ -94,8 +118,9 @@ def _filled(found: Guess, file: Path) -> str:
         folder=name,
         task=found.task,
         format=found.format,
-        formats=_FORMATS[found.task],
-        choosing=_CHOOSING[found.task],
+        formats="or images_folder" if found.cameras else _FORMATS[found.task],
+        choosing=_CHOOSING[found.task].replace("{strategy}", _strategy(found, min(initial, found.images))),
+        group=_GROUP_OF_CAMERAS if found.cameras else _GROUP,
         unit="  unit: image                   # or box: the same number of boxes each round, whatever the images hold\n"
         * (found.task == "detect"),
         path=_quoted(path.as_posix()),
@@ -107,7 +132,41 @@ def _filled(found: Guess, file: Path) -> str:
     )
 
 
+def _strategy(found: Guess, per_round: int) -> str:
+    if found.cameras is None:
+        return _PLAIN
+    places = len({sample.meta.get("location") for sample in found.cameras.listing.samples} - {None})
+    # A few locations must still give a whole round.
+    per = "{sequence: 1}" if places < 5 else f"{{sequence: 1, location: {max(10, -(-3 * per_round // places))}}}"
+    return _SPREAD.format(per=per)
+
+
+def _options(found: Guess) -> str:
+    """The reader's options, a line each."""
+    options = found.cameras.options if found.cameras is not None else {}
+    lines = []
+    for name, value in options.items():
+        text = f"  {name}: {_inline(value)}"
+        lines.append(f"{text:<32}# {_MEANINGS[name]}\n")
+    if found.format == "megadetector":
+        lines.append(
+            "  # threshold: 0.2              # the least confidence of an animal; default: what the file recommends\n"
+        )
+        lines.append("  # people: true                # images with people or vehicles are left out without it\n")
+    return "".join(lines)
+
+
+def _inline(value: object) -> str:
+    if isinstance(value, list):
+        return yaml.safe_dump(value, allow_unicode=True, width=10**6, default_flow_style=True).strip()
+    return _quoted(value) if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def _data(found: Guess) -> str:
+    return _options(found) + _testing(found)
+
+
+def _testing(found: Guess) -> str:
     if found.tested:
         return "  # the data says which images are for testing; else: splits: {train: pool, val: test}\n"
     if found.labelled == found.images:
@@ -116,7 +175,10 @@ def _data(found: Guess) -> str:
         "  # classes: [cat, dog]         # the names that may be answered; without them the first answers make them\n"
     )
     return "  test: 0                       # the audit sample below judges the models: it is a fair draw\n" + (
-        classes if found.format == "images_folder" else ""
+        classes
+        if found.format in ("images_folder", "megadetector")
+        and not (found.cameras and "classes" in found.cameras.options)
+        else ""
     )
 
 
@@ -135,8 +197,21 @@ def _annotator(found: Guess, name: str) -> str:
             else ""
         )
         + "\nannotator:\n"
-        + f"  name: files                   # fill in runs/{name}/rounds/000/annotate.csv, then run again\n"
-        + "  new_classes: true             # a name not used before is a new class; false: it is a slip of the pen"
+        + _who(found, name)
+    )
+
+
+def _who(found: Guess, name: str) -> str:
+    column = found.cameras.column if found.cameras is not None else ""
+    if column and "timelapse" in TABLES["annotator"]:
+        return (
+            "  name: timelapse               # labels are given in Timelapse; or files: in a CSV\n"
+            f"  species: {_quoted(column):<20} # the column of Timelapse that holds the class\n"
+            "  new_classes: true             # a name not used before is a new class; false: it is a slip of the pen"
+        )
+    return (
+        f"  name: files                   # fill in runs/{name}/rounds/000/annotate.csv, then run again\n"
+        "  new_classes: true             # a name not used before is a new class; false: it is a slip of the pen"
     )
 
 

@@ -27,6 +27,7 @@ _PROVIDED = {
         for word in ("probs", "samples", "embeddings", "boxes", "keypoints", "objects", "flipped", "reconstruction")
     },
     "maps": "probs",
+    "labelled_probs": "probs",
     "class_probs": "probs",
     **dict.fromkeys(("owners", "object_labels", "object_scores", "confidences", "box_labels"), "boxes"),
 }

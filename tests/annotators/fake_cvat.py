@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import re
@@ -147,9 +148,6 @@ class FakeCvat:
             key = f"session-{self.next()}"
             self.sessions[key] = given["username"]
             return 200, {"key": key}
-        if path == "/api/server/about":
-            return 200, {"name": "Computer Vision Annotation Tool", "description": "", "version": "2.80.0", "logo_url": "",
-                         "subtitle": ""}  # fmt: skip
         self._allowed(headers)
         org = headers.get("X-Organization") or ""
         for pattern, handle in self._routes():
@@ -373,6 +371,8 @@ class _Handler(BaseHTTPRequestHandler):
     """Reads a request, breaks what a fault says, and writes the answer."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
     fake: FakeCvat
 
     def handle_one_request(self) -> None:
@@ -427,15 +427,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Set-Cookie", "csrftoken=abc; Path=/")
         self.end_headers()
         self.wfile.write(text[: len(text) // 2] if half else text)
+        self.wfile.flush()
         if half:
             self._break()
 
     def _break(self) -> None:
         self.close_connection = True
-        try:
+        with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""

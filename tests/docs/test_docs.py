@@ -111,9 +111,26 @@ def test_every_family_of_errors_is_told() -> None:
     assert [name for name in families if name not in page] == []
 
 
+def data_sources(*, cameras: bool) -> str:
+    """The sources of the readers: those of camera traps, or all others."""
+    own = "camtrap_dp", "coco_camera_traps", "joined_files", "megadetector", "observed", "sequences", "timelapse"
+    files = (ROOT / "src/labelwise/data").glob("*.py")
+    return "".join(p.read_text(encoding="utf-8") for p in files if p.stem.startswith(own) == cameras)
+
+
+def test_every_problem_with_camera_traps_is_told() -> None:
+    from labelwise.data import camtrap_dp, coco_camera_traps
+
+    codes = set(re.findall(r'(?:note|Problem)\((?:[^()"]|\([^()]*\))*, "([a-z_]+)"', data_sources(cameras=True)))
+    codes |= set(camtrap_dp._TOLD) | set(coco_camera_traps._TOLD)
+    assert {"missing", "people", "several_classes", "one_location", "no_time"} <= codes
+    page = text_of("docs/camera_traps.md")
+    assert [code for code in sorted(codes) if f"`{code}`" not in page] == []
+
+
 def test_every_verdict_on_an_image_is_told() -> None:
     page = text_of("docs/troubleshooting.md")
-    sources = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "src/labelwise/data").glob("*.py"))
+    sources = data_sources(cameras=False)
     codes = set(re.findall(r'(?:_verdict|Problem)\((?:[^()"]*, )?"([a-z_]+)"', sources))
     assert len(codes) > 8
     assert [code for code in sorted(codes) if f"`{code}`" not in page] == []
@@ -128,7 +145,7 @@ def test_every_verdict_on_predictions_is_told() -> None:
 def test_every_problem_with_boxes_is_told() -> None:
     from labelwise.data.true_boxes import _TOLD
 
-    sources = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "src/labelwise/data").glob("*.py"))
+    sources = data_sources(cameras=False)
     codes = set(re.findall(r'tell\([^()"]*(?:\([^()]*\))?, "([a-z_]+)"', sources)) | set(_TOLD)
     assert {"missing", "repeated", "bad_annotation", "outside_root"} <= codes
     assert [code for code in sorted(codes) if f"`{code}`" not in text_of("docs/detection.md")] == []

@@ -93,7 +93,7 @@ def test_every_acknowledged_answer_is_there_once(tmp_path: Path) -> None:
         "budget": {"initial": 40, "per_round": 20, "rounds": 5}, "threads": 1,
         "out": str(tmp_path / "runs"), "cache": str(tmp_path / "cache"),
     }  # fmt: skip
-    folder = api.run(plan, report=False).folder
+    folder = api.run(plan, report=False, wait=False).folder
     port = free_port()
     server = serve(folder, port)
     for name in NAMES:

@@ -32,8 +32,9 @@ def polygon_area(points: Any, size: Size) -> Area:
     for a, b, c, d in zip(x0, y0, x1, y1, strict=True):
         if b == d:
             continue
-        low, high = (b, d) if b < d else (d, b)
-        first, last = np.searchsorted(rows, [low, high], side="left")
+        # From top to bottom, so that an edge there and back crosses at the very same place.
+        (a, b, c, d) = (a, b, c, d) if b < d else (c, d, a, b)
+        first, last = np.searchsorted(rows, [b, d], side="left")
         # Pixels whose centre is right of the crossing change sides.
         crossing = a + (rows[first:last] - b) * (c - a) / (d - b)
         columns = np.clip(np.ceil(crossing - 0.5), 0, width).astype(np.int64)
@@ -91,7 +92,7 @@ def coco_area(segmentation: Any, size: Size) -> Area:
     """
     width, height = size
     if isinstance(segmentation, dict):
-        if list(segmentation.get("size") or ()) != [height, width]:
+        if segmentation.get("size") not in ([height, width], (height, width)):
             raise ValueError(f"expected run lengths of {height} x {width}, found {_short(segmentation.get('size'))}")
         counts = segmentation.get("counts")
         runs = _uncompressed(counts) if isinstance(counts, str) else counts

@@ -76,7 +76,7 @@ def read(
     folder = folder_of(root, (row["filePath"] for row in local.values()))
     for id, row in package.media.items():
         if id not in local:
-            folder.tell(row["filePath"], "remote", "lies on the web; left out, download it first")
+            folder.note(row["filePath"], "remote", "lies on the web; left out, download it first")
     events = _events(package) if event_labels else {}
     samples: list[Sample] = []
     for id, row in local.items():
@@ -89,10 +89,10 @@ def read(
         meta = known({**_meta(row, said, package), **(_guess(said) if not truth else {})})
         samples += samples_of(file, seen, meta, folder, crops=crops, margin=margin)
     for id in folder.others():
-        folder.tell(id, "not_in_package", "media.csv does not name it; left out")
+        folder.note(id, "not_in_package", "media.csv does not name it; left out")
     for code, words in _TOLD.items():
         if package.counts[code]:
-            folder.tell(package.path.name, code, f"{package.counts[code]:,} {words}")
+            folder.note(package.path.name, code, f"{package.counts[code]:,} {words}")
     if not samples:
         raise DataError(f"{path}: expected media below {root}, found none of {len(package.media):,}; is images right?")
     found, told, camera = placed(samples, location=location, minutes=sequence_minutes, group=group, square=square)
@@ -146,11 +146,11 @@ def _resources(file: Path) -> dict[str, Path]:
     except (ValueError, RecursionError) as error:
         raise DataError(f"{file}: expected JSON, found: {error}; was it written to its end?") from None
     listed = told.get("resources") if isinstance(told, dict) else None
-    found = {}
+    tables: dict[str, Path] = {}
     for one in listed if isinstance(listed, list) else ():
         if isinstance(one, dict) and isinstance(one.get("name"), str) and isinstance(one.get("path"), str):
-            found[one["name"]] = file.parent / one["path"]
-    return found
+            tables[one["name"]] = file.parent / one["path"]
+    return tables
 
 
 def _rows(file: Path, table: str, package: _Package) -> Iterator[Row]:

@@ -12,34 +12,38 @@ from labelwise.data.listing import (
     RUN_MARK,
     Listing,
     checked_folder,
-    group_rule,
     is_text,
     list_images,
     make_listing,
     shown,
     skipped_folder,
-    ungrouped,
 )
+from labelwise.data.sequences import placed_if
 from labelwise.errors import DataError
 from labelwise.records import Problem, Sample, Target
 
 
-def read(path: Path | str, *, group: str | None = None) -> Listing:
+def read(
+    path: Path | str,
+    *,
+    group: str | None = None,
+    location: str | int | None = None,
+    sequence_minutes: float | None = None,
+) -> Listing:
     """List ``path/<class>/.../<picture>``; classes are the folder names, sorted.
 
-    ``group``: None, "folder" (the parent folder) or a regular expression with one group, searched in the id.
-    Problems: ``no_class`` for pictures directly in the root (left out), ``empty_class`` for folders without pictures
-    (the class is kept), ``no_group`` where the expression fits only some ids. Raises DataError without any picture in
-    a class folder.
+    ``group``: None, "folder" (the parent folder), a regular expression with one group, searched in the id, or as in
+    ``labelwise.data.sequences``, as are ``location`` and ``sequence_minutes``. Problems: ``no_class`` for pictures
+    directly in the root (left out), ``empty_class`` for folders without pictures (the class is kept), ``no_group``
+    where the expression fits only some ids. Raises DataError without any picture in a class folder.
     """
     root = checked_folder(path)
     found, problems = list_images(root)
-    rule = group_rule(group)
     samples = []
     for id, file in found:
         name, slash, _ = id.partition("/")
         if slash:
-            samples.append(Sample(id, file, group=rule(id), target=Target((name,))))
+            samples.append(Sample(id, file, target=Target((name,))))
         else:
             problems.append(_no_class(id))
     used = {sample.id.partition("/")[0] for sample in samples}
@@ -50,8 +54,8 @@ def read(path: Path | str, *, group: str | None = None) -> Listing:
             f"and {len(empty)} folders without pictures; sort pictures into class folders or use images_folder"
         )
     problems += [_empty(name) for name in empty]
-    problems += ungrouped(samples, group)
-    return make_listing(root, samples, sorted(used | set(empty)), problems)
+    samples, more, camera = placed_if(samples, location, sequence_minutes, group)
+    return make_listing(root, samples, sorted(used | set(empty)), [*problems, *more], camera)
 
 
 def _folders(root: Path) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -127,25 +128,7 @@ def read(
         raise DataError(f"{path}: expected COCO Camera Traps with images and categories, found no {lacking}; check it")
     root = checked_folder(path.parent if images is None else path.parent / images)
     folder = folder_of(root, (image.file for image in contents.images.values()))
-    samples: list[Sample] = []
-    for key, image in contents.images.items():
-        id = folder.join(image.file)
-        if id is None:
-            continue
-        if image.corrupt:
-            folder.tell(id, "corrupt", "the JSON says that the file is damaged; left out")
-            continue
-        said = contents.said.get(key, [])
-        seen = []
-        for annotation in said:
-            one = _seen(annotation, image, id, names, contents, folder, crops)
-            if one is not None:
-                doubtful = annotation.of_sequence and not sequence_labels
-                seen.append(Observed("", one.box) if doubtful else one)
-        meta = image.meta
-        if any(one.count for one in said):
-            meta = {**meta, "count": sum(one.count or 0 for one in said)}
-        samples += samples_of(id, seen, meta, folder, crops=crops, margin=margin)
+    samples = list(_samples(contents, names, folder, crops, margin, sequence_labels))
     contents.counts["unknown_image"] += sum(
         len(said) for key, said in contents.said.items() if key not in contents.images
     )
@@ -157,6 +140,30 @@ def read(
         )
     found, more, camera = placed(samples, location=location, minutes=sequence_minutes, group=group, square=square)
     return make_listing(root, found, dict.fromkeys(names.values()), [*folder.problems, *more], camera)
+
+
+def _samples(
+    contents: _Contents, names: dict[Any, str], folder: Folder, crops: Crops, margin: float, sequence_labels: bool
+) -> Iterator[Sample]:
+    """The samples of all images; why there are none of one becomes a problem."""
+    for key, image in contents.images.items():
+        id = folder.join(image.file)
+        if id is None:
+            continue
+        if image.corrupt:
+            folder.note(id, "corrupt", "the JSON says that the file is damaged; left out")
+            continue
+        said = contents.said.get(key, [])
+        seen = []
+        for annotation in said:
+            one = _seen(annotation, image, id, names, contents, folder, crops)
+            if one is not None:
+                doubtful = annotation.of_sequence and not sequence_labels
+                seen.append(Observed("", one.box) if doubtful else one)
+        meta = image.meta
+        if any(one.count for one in said):
+            meta = {**meta, "count": sum(one.count or 0 for one in said)}
+        yield from samples_of(id, seen, meta, folder, crops=crops, margin=margin)
 
 
 def is_coco_camera_traps(path: Path) -> bool:
@@ -213,10 +220,10 @@ _TOLD = {
 
 def _tell(path: Path, contents: _Contents, folder: Folder) -> None:
     for id in folder.others():
-        folder.tell(id, "not_in_json", "the JSON does not name it; left out")
+        folder.note(id, "not_in_json", "the JSON does not name it; left out")
     for code, words in _TOLD.items():
         if contents.counts[code]:
-            folder.tell(path.name, code, f"{contents.counts[code]:,} {words}")
+            folder.note(path.name, code, f"{contents.counts[code]:,} {words}")
 
 
 def _key(value: Any) -> str | None:

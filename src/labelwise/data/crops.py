@@ -7,7 +7,7 @@ import math
 
 from PIL import Image
 
-from labelwise.data.images import MAX_PIXELS, open_image
+from labelwise.data.images import MAX_PIXELS, open_image, small_image
 from labelwise.records import Crop, Sample
 
 
@@ -18,6 +18,20 @@ def open_sample(sample: Sample, *, max_pixels: int = MAX_PIXELS) -> tuple[Image.
     """
     picture, note = open_image(sample.path, max_pixels=max_pixels)
     return cropped(picture, sample.crop), note
+
+
+def small_sample(sample: Sample, side: int) -> Image.Image:
+    """The pixels that a sample shows, at most ``side`` wide and high; a JPEG is decoded no larger than needed.
+
+    Raises UnreadableImage.
+    """
+    if sample.crop is None:
+        return small_image(sample.path, side, name=sample.id)
+    x0, y0, x1, y1 = sample.crop
+    whole = small_image(sample.path, math.ceil(side / min(x1 - x0, y1 - y0)), name=sample.id)
+    part = cropped(whole, sample.crop)
+    part.thumbnail((side, side), Image.Resampling.BICUBIC)
+    return part
 
 
 def cropped(picture: Image.Image, crop: Crop | None) -> Image.Image:

@@ -14,11 +14,10 @@ from labelwise.data.listing import (
     Listing,
     checked_folder,
     existing_id,
-    group_rule,
     make_listing,
     relative_id,
-    ungrouped,
 )
+from labelwise.data.sequences import placed_if
 from labelwise.errors import DataError
 from labelwise.records import Problem, Sample, Target
 
@@ -50,13 +49,20 @@ class _Table:
         self.problems.append(Problem(id, code, f"line {line}: {message}"))
 
 
-def read(path: Path | str, *, root: Path | str | None = None, group: str | None = None) -> Listing:
+def read(
+    path: Path | str,
+    *,
+    root: Path | str | None = None,
+    group: str | None = None,
+    location: str | int | None = None,
+    sequence_minutes: float | None = None,
+) -> Listing:
     """List the pictures that a CSV names; ids are paths relative to ``root`` (default: the CSV's folder).
 
     The header is required, in any case: ``path`` (or file, filename), ``class`` (or label, species), optional
     ``group``; other columns are ignored. Separated by comma, semicolon or tab; UTF-8 with or without byte order mark;
     ``\\`` counts as ``/`` where needed. ``group``: "folder" or a regular expression with one group, used where the
-    column is absent or empty.
+    column is absent or empty, or as in ``labelwise.data.sequences``, as are ``location`` and ``sequence_minutes``.
 
     Problems, each with its line: ``missing``, ``outside_root``, ``bad_row`` (wrong number of cells), ``repeated``
     (the first line counts), ``conflicting_class`` (one picture with two classes: left out, nobody can tell which is
@@ -71,15 +77,15 @@ def read(path: Path | str, *, root: Path | str | None = None, group: str | None 
     kept = {id: row for id, row in table.rows.items() if id not in table.conflicts}
     if not kept:
         raise DataError(_nothing(file, base, table))
-    rule = group_rule(group)
-    samples = [_sample(id, row, base, rule(id)) for id, row in kept.items()]
-    if group is not None:
-        table.problems += ungrouped(samples, group)
-    return make_listing(base, samples, sorted({row.label for row in kept.values()} - {""}), table.problems)
+    samples, more, camera = placed_if(
+        [_sample(id, row, base) for id, row in kept.items()], location, sequence_minutes, group
+    )
+    classes = sorted({row.label for row in kept.values()} - {""})
+    return make_listing(base, samples, classes, [*table.problems, *more], camera)
 
 
-def _sample(id: str, row: _Row, base: Path, group: str | None) -> Sample:
-    return Sample(id, base / id, row.group or group, Target((row.label,)) if row.label else None)
+def _sample(id: str, row: _Row, base: Path) -> Sample:
+    return Sample(id, base / id, row.group or None, Target((row.label,)) if row.label else None)
 
 
 def read_classes(file: Path) -> dict[str, str]:

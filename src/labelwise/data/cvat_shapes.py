@@ -42,8 +42,9 @@ def corners_of(shape: ET.Element) -> list[float]:
     if shape.tag == "ellipse":
         (x, y), (across, down), turn = _ellipse(shape)
         cosine, sine = math.cos(math.radians(turn)), math.sin(math.radians(turn))
-        wide, high = math.hypot(across * cosine, down * sine), math.hypot(across * sine, down * cosine)
-        return [x - wide, y - high, x + wide, y + high]
+        half_width = math.hypot(across * cosine, down * sine)
+        half_height = math.hypot(across * sine, down * cosine)
+        return [x - half_width, y - half_height, x + half_width, y + half_height]
     corners = [parsed(shape.get(name), name) for name in CORNERS]
     turn = _turn(shape)
     if not turn:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from labelwise.data import class_folders, coco, csv_table, cvat_xml, images_folder, voc, yolo
+from labelwise.data import class_folders, coco, csv_table, cvat_xml, guess_camera_traps, images_folder, voc, yolo
 from labelwise.data.images import UnreadableImage, open_image
 from labelwise.data.listing import Listing, checked_folder, has_image_extension, list_images
 from labelwise.errors import DataError
@@ -31,18 +31,21 @@ class Guess:
     labelled: int = 0
     task: Task = "classify"
     tested: bool = False  # the data says itself which images are for testing
+    cameras: guess_camera_traps.CameraTraps | None = None
 
 
 def guess(path: Path | str) -> Guess:
-    """Find out what ``path`` is: ``coco``, ``voc``, ``yolo``, ``cvat_xml``, ``csv_table``, ``class_folders`` or
-    ``images_folder``.
+    """Find out what ``path`` is: ``coco``, ``voc``, ``yolo``, ``cvat_xml``, ``csv_table``, ``class_folders``,
+    ``images_folder``, or of camera traps ``megadetector``, ``coco_camera_traps``, ``camtrap_dp`` or ``timelapse``.
 
-    A COCO file, CVAT's XML and a YOLO data.yaml are known by their content; a folder with such a file, with XML files
-    in ``Annotations``, or with text files in ``labels`` beside class names is that dataset of boxes. A folder with one
-    fitting CSV is that table. Else folders around the pictures are stepped into
-    (``data/images/cat``: ``data/images``; ``train`` where the folders are splits; the one beside ``masks``). Two
-    folders with pictures or more are classes, unless more pictures lie beside them than in them. Raises DataError for
-    a missing or empty folder, one without pictures, or a file that is no table.
+    A file of camera traps, or a folder with one, is that; one with Timelapse's template, or whose folders are such as
+    cameras make (``DCIM``, ``100RECNX``) or named after places (``cam01``), is a folder of such pictures. A COCO file,
+    CVAT's XML and a YOLO data.yaml are known by their content; a folder with such a file, with XML files in
+    ``Annotations``, or with text files in ``labels`` beside class names is that dataset of boxes. A folder with one
+    fitting CSV is that table. Else folders around the pictures are stepped into (``data/images/cat``: ``data/images``;
+    ``train`` where the folders are splits; the one beside ``masks``). Two folders with pictures or more are classes,
+    unless more pictures lie beside them than in them. Raises DataError for a missing or empty folder, one without
+    pictures, or a file that is no table.
     """
     path = Path(path)
     if path.is_dir():
@@ -51,6 +54,8 @@ def guess(path: Path | str) -> Guess:
         raise DataError(f"{path}: expected a folder of pictures or a CSV table, found nothing there; check the path")
     if has_image_extension(path.name):
         raise DataError(f"{path}: expected a folder of pictures or a CSV table, found one picture; name its folder")
+    if (cameras := guess_camera_traps.look(path)) is not None:
+        return _of_cameras(cameras)
     if (boxes := _boxes_file(path)) is not None:
         return boxes
     return _made("csv_table", path, csv_table.read(path))
@@ -59,6 +64,8 @@ def guess(path: Path | str) -> Guess:
 def _folder(path: Path) -> Guess:
     if not any(path.iterdir()):
         raise DataError(f"{path}: expected pictures or a CSV table, found an empty folder; check the path")
+    if (cameras := guess_camera_traps.look(path)) is not None:
+        return _of_cameras(cameras)
     if (boxes := _boxes_folder(path)) is not None:
         return boxes
     tables = sorted(file for file in path.glob("*.csv") if csv_table.is_table(file))
@@ -134,6 +141,11 @@ def _made(format: str, path: Path, listing: Listing) -> Guess:
     return Guess(format, path, tuple(_facts(listing, task)), len(listing.samples), labelled, task, tested)
 
 
+def _of_cameras(found: guess_camera_traps.CameraTraps) -> Guess:
+    made = _made(found.format, found.path, found.listing)
+    return replace(made, facts=(made.facts[0], *found.facts, *made.facts[1:]), cameras=found)
+
+
 def _facts(listing: Listing, task: Task) -> list[str]:
     known = [sample.target for sample in listing.samples if sample.target]
     labels = Counter(name for target in known for name in target.classes[: None if task == "detect" else 1])
@@ -148,8 +160,8 @@ def _facts(listing: Listing, task: Task) -> list[str]:
     if listing.classes:
         ranked = sorted(((labels[name], name) for name in listing.classes), key=lambda pair: (-pair[0], pair[1]))
         (most, large), (least, small) = ranked[0], ranked[-1]
-        extremes = f"largest {large} ({most:,}), smallest {small} ({least:,})"
-        facts.append(f"{_count(len(ranked), 'class', 'classes')}: {extremes}")
+        extremes = f": largest {large} ({most:,}), smallest {small} ({least:,})"
+        facts.append(f"{_count(len(ranked), 'class', 'classes')}{extremes if known else ''}")
     if groups:
         facts.append(f"{_count(len(groups), 'group')}: kept on one side of the test split")
     facts += _sizes(listing)

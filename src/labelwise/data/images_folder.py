@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from labelwise.data.listing import Listing, checked_folder, group_rule, list_images, make_listing, ungrouped
+from labelwise.data.listing import Listing, checked_folder, list_images, make_listing
+from labelwise.data.sequences import placed_if
 from labelwise.errors import DataError
 from labelwise.records import Sample
 
 
-def read(path: Path | str, *, classes: Sequence[str] = (), group: str | None = None) -> Listing:
+def read(
+    path: Path | str,
+    *,
+    classes: Sequence[str] = (),
+    group: str | None = None,
+    location: str | int | None = None,
+    sequence_minutes: float | None = None,
+) -> Listing:
     """List every picture under ``path`` without labels.
 
     ``classes``: the names an annotator may choose from, kept in this order. ``group``: None, "folder" (the parent
-    folder) or a regular expression with one group, searched in the id. Raises DataError without pictures or with a
+    folder), a regular expression with one group, searched in the id, or as in ``labelwise.data.sequences``, as are
+    ``location`` and ``sequence_minutes``. Raises DataError without pictures or with a
     class name empty or repeated.
     """
     root = checked_folder(path)
@@ -22,10 +31,8 @@ def read(path: Path | str, *, classes: Sequence[str] = (), group: str | None = N
     found, problems = list_images(root)
     if not found:
         raise DataError(f"{root}: expected pictures (.jpg, .png, ...), found none; check the path")
-    rule = group_rule(group)
-    samples = [Sample(id, file, group=rule(id)) for id, file in found]
-    problems += ungrouped(samples, group)
-    return make_listing(root, samples, classes, problems)
+    samples, more, camera = placed_if([Sample(*one) for one in found], location, sequence_minutes, group)
+    return make_listing(root, samples, classes, [*problems, *more], camera)
 
 
 def _check_classes(classes: Sequence[str]) -> None:

@@ -30,7 +30,7 @@ class Folder:
     added: str = ""  # folders of the root that names lack
     named: set[str] = field(default_factory=set)  # ids that were joined
 
-    def tell(self, id: str, code: str, message: str) -> None:
+    def note(self, id: str, code: str, message: str) -> None:
         """Note a problem; the message follows the id."""
         self.problems.append(Problem(id, code, f"{shown(id)}: {message}"))
 
@@ -42,12 +42,12 @@ class Folder:
         id = place if place in self.files else match_names([place], self.files, None)[0].get(place)
         if id is None:
             if Path(slashed).suffix.lower() in VIDEOS:
-                self.tell(slashed, "video", "a video; left out, only pictures are read")
+                self.note(slashed, "video", "a video; left out, only pictures are read")
             else:
-                self.tell(slashed, "missing", f"expected the picture below {self.root}, found no file; left out")
+                self.note(slashed, "missing", f"expected the picture below {self.root}, found no file; left out")
             return None
         if id in self.named:
-            self.tell(id, "repeated", "named again; the first counts")
+            self.note(id, "repeated", "named again; the first counts")
             return None
         self.named.add(id)
         return id

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from labelwise.data import csv_table
+from labelwise.data import csv_table, timelapse_dataset
 from labelwise.data.crops import box_text, widened
 from labelwise.data.joined_files import Folder, folder_of
 from labelwise.data.json_lists import beginning, ending, read_object
@@ -16,6 +16,7 @@ from labelwise.data.listing import Listing, checked_folder, make_listing, shown
 from labelwise.data.matching import match_names, unknown_names
 from labelwise.data.observed import EMPTY, Crops, Meta, check_margin
 from labelwise.data.sequences import MINUTES, placed
+from labelwise.data.timelapse import is_database, is_timelapse_csv
 from labelwise.data.times import local_time
 from labelwise.errors import DataError
 from labelwise.records import Crop, Sample, Target
@@ -104,8 +105,8 @@ def read(
     nothing is distorted. An image with a person or vehicle of ``people_threshold`` (default: half the threshold) is
     left out whole unless ``people``; then they are cropped and asked about like animals. ``empty`` is what becomes of
     images where nothing reaches the threshold: asked about whole, labelled "empty" without asking, or left out.
-    ``others``: pictures that the JSON does not name. ``labels``: a CSV with path and class. ``location``,
-    ``sequence_minutes`` and ``group`` as in ``labelwise.data.sequences``.
+    ``others``: pictures that the JSON does not name. ``labels``: a CSV with path and class, or a table of Timelapse.
+    ``location``, ``sequence_minutes`` and ``group`` as in ``labelwise.data.sequences``.
 
     Problems: ``failure`` (the detector could not read it), ``no_detections`` (it says neither), ``missing``, ``video``,
     ``repeated``, ``not_in_json``, ``people``, ``nothing_found``, ``bad_entry`` and ``bad_detection`` (with their
@@ -127,7 +128,7 @@ def read(
         if others == "whole":
             samples.append(Sample(id, folder.files[id]))
         else:
-            folder.tell(id, "not_in_json", "the JSON does not name it; left out (others: whole takes it in)")
+            folder.note(id, "not_in_json", "the JSON does not name it; left out (others: whole takes it in)")
     _tell_counts(path, results, folder)
     if not samples:
         raise DataError(_nothing(path, root, folder))
@@ -152,7 +153,8 @@ def load(path: Path) -> Results:
     assert isinstance(info, dict)
     about = info.get("detector_metadata")
     threshold = about.get("typical_detection_threshold") if isinstance(about, dict) else None
-    usable = isinstance(threshold, int | float) and not isinstance(threshold, bool) and 0 <= threshold <= 1
+    own = _number(threshold)
+    recommended = own if own is not None and 0 <= own <= 1 else None
     bad = 0
     entries = []
     for name, detections, failure, moment in raw.entries:
@@ -166,9 +168,8 @@ def load(path: Path) -> Results:
         why = str(failure) if failure else "" if isinstance(detections, list) else "no detections"
         taken = local_time(moment) if isinstance(moment, str) else None
         entries.append(Entry(name, tuple(found), why, taken))
-    return Results(
-        str(info.get("format_version", "")), float(threshold) if usable else None, tuple(entries), raw.strange, bad
-    )
+    version = str(info.get("format_version", ""))
+    return Results(version, recommended, tuple(entries), raw.strange, bad)
 
 
 def is_megadetector(path: Path) -> bool:
@@ -201,14 +202,14 @@ def _samples(entry: Entry, folder: Folder, rules: Rules) -> Iterator[Sample]:
         return
     if entry.failure:
         code = "no_detections" if entry.failure == "no detections" else "failure"
-        folder.tell(
+        folder.note(
             id, code, f"expected detections, found {shown(entry.failure)!r}; left out, run the detector on it again"
         )
         return
     hidden = [one for one in entry.found if one.category != ANIMAL and one.confidence >= rules.people_threshold]
     if hidden and not rules.people:
         what = f"{hidden[0].category} of confidence {hidden[0].confidence:.2f}"
-        folder.tell(id, "people", f"{what}; not shown (people: true shows it)")
+        folder.note(id, "people", f"{what}; not shown (people: true shows it)")
         return
     good = [
         one for one in entry.found if one.confidence >= rules.threshold and (rules.people or one.category == ANIMAL)
@@ -216,7 +217,7 @@ def _samples(entry: Entry, folder: Folder, rules: Rules) -> Iterator[Sample]:
     meta: Meta = {} if entry.taken is None else {"taken": entry.taken}
     if not good:
         if rules.empty == "leave_out":
-            folder.tell(id, "nothing_found", f"nothing of confidence {rules.threshold:g}; left out")
+            folder.note(id, "nothing_found", f"nothing of confidence {rules.threshold:g}; left out")
             return
         target = Target((EMPTY,)) if rules.empty == "label" else None
         yield Sample(id, folder.files[id], target=target, meta={**meta, "detections": 0})
@@ -279,15 +280,16 @@ def _names(table: Any) -> dict[str, str]:
 
 def _tell_counts(path: Path, results: Results, folder: Folder) -> None:
     if results.strange:
-        folder.tell(path.name, "bad_entry", f"{results.strange:,} entries without a file name; left out")
+        folder.note(path.name, "bad_entry", f"{results.strange:,} entries without a file name; left out")
     if results.bad_detections:
         what = "without a confidence of 0 to 1 or a box in the picture"
-        folder.tell(path.name, "bad_detection", f"{results.bad_detections:,} detections {what}; passed over")
+        folder.note(path.name, "bad_detection", f"{results.bad_detections:,} detections {what}; passed over")
 
 
 def _labels(table: Path, samples: Iterable[Sample], folder: Folder) -> list[Sample]:
-    """The samples with the classes that a CSV gives their files."""
-    named = csv_table.read_classes(table)
+    """The samples with the classes that a table gives their files."""
+    own = table.is_file() and (is_database(table) or is_timelapse_csv(table))
+    named = timelapse_dataset.labels_of(table) if own else csv_table.read_classes(table)
     joined, unknown = match_names(list(named), folder.files, folder.root)
     folder.problems += unknown_names(unknown, folder.files)
     targets = {id: Target((named[name],)) for name, id in joined.items()}

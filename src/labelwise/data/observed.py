@@ -51,7 +51,7 @@ def samples_of(
     names = sorted({one.label for one in seen} - {""})
     names = [name for name in names if name != EMPTY] or names
     if len(names) > 1:
-        folder.tell(id, "several_classes", f"{' and '.join(names[:3])}; left out, one image has one class here")
+        folder.note(id, "several_classes", f"{' and '.join(names[:3])}; left out, one image has one class here")
         return
     label = names[0] if names else ""
     if crops == "best" and boxes:

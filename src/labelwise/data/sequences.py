@@ -45,7 +45,8 @@ def placed(
             meta = {name: value for name, value in meta.items() if name != "location"}
         elif meta.get("location") != place:
             meta = {**meta, "location": place}
-        found.append(replace(sample, meta=meta, group=place if group == "location" else grouped(sample.id)))
+        together = place if group == "location" else sample.group or grouped(sample.id)
+        found.append(replace(sample, meta=meta, group=together))
     problems = [] if group in GROUPS else list(ungrouped(found, group))
     if lost and len(lost) == len(found) and location not in (None, "folder"):
         raise DataError(f"location: expected {location!r} to fit, found none that does, e.g. {lost[0]!r}; mend it")
@@ -64,7 +65,8 @@ def placed_if(
         found = [replace(s, group=s.group or rule(s.id)) for s in samples] if group is not None else samples
         return found, list(ungrouped(found, group)), None
     chosen = MINUTES if minutes is None else minutes
-    return placed(samples, location=location or "folder", minutes=chosen, group=group or "location")
+    kept = None if any(sample.group is not None for sample in samples) else "location"  # groups that the data name
+    return placed(samples, location=location or "folder", minutes=chosen, group=group or kept)
 
 
 def location_rule(location: str | int | None) -> Callable[[str, Mapping[str, Any]], str | None]:

@@ -55,7 +55,7 @@ def read(
         what = f"{len(odd):,} classes are no choices of {chosen}, e.g. {odd[0]!r}: {suggest(odd[0], offered)}"
         folder.problems.append(Problem(table.name, "not_a_choice", what))
     for id in folder.others():
-        folder.tell(id, "not_in_table", "the table does not name it; left out")
+        folder.note(id, "not_in_table", "the table does not name it; left out")
     if not samples:
         raise DataError(f"{table}: expected pictures below {root}, found none of {len(rows.rows):,}; is images right?")
     found, told, camera = placed(samples, location=location, minutes=sequence_minutes, group=group)
@@ -89,16 +89,30 @@ def class_column(columns: Iterable[str], controls: Sequence[Control], wanted: st
         if found is None:
             raise DataError(f"{table}: column: expected one of the table, found {wanted!r}: {suggest(wanted, usable)}")
         return found
+    likely = likely_columns(usable, controls)
+    if len(likely) == 1:
+        return likely[0]
+    choices = ", ".join(likely or usable) or "none"
+    raise DataError(f"{table}: expected to know which column holds the classes: set column to one of {choices}")
+
+
+def likely_columns(columns: Iterable[str], controls: Sequence[Control]) -> list[str]:
+    """The columns that may hold the classes: lists of choices with a usual name, else lists, else usual names."""
+    usable = [name for name in columns if name not in STANDARD and name not in _TIMES]
     lists = [control.data_label for control in controls if control.type in _LISTS and control.data_label in usable]
     named = [name for name in usable if name.casefold() in _USUAL]
-    for found in (lists, named):
-        if len(found) == 1:
-            return found[0]
-    both = [name for name in lists if name in named]
-    if len(both) == 1:
-        return both[0]
-    choices = ", ".join(lists or named or usable) or "none"
-    raise DataError(f"{table}: expected to know which column holds the classes: set column to one of {choices}")
+    return [name for name in lists if name in named] or lists or named
+
+
+def labels_of(path: Path, column: str | None = None) -> dict[str, str]:
+    """The class of each file that a table gives one, the files' paths with ``/``; those with several are left out."""
+    rows = read_rows(path)
+    chosen = class_column(rows.columns, rows.controls or _template_beside(path), column, path)
+    found: dict[str, set[str]] = {}
+    for row in rows.rows:
+        if label := row.values.get(chosen, ""):
+            found.setdefault(row.id, set()).add(label)
+    return {id: labels.pop() for id, labels in found.items() if len(labels) == 1}
 
 
 def _template_beside(table: Path) -> tuple[Control, ...]:
@@ -121,7 +135,7 @@ def _samples(rows: Rows, column: str, folder: Folder, types: dict[str, str]) -> 
         if id is None:
             continue
         if any(row.values.get(DELETE, "").casefold() == "true" for row in same):
-            folder.tell(id, "deleted", "marked for deletion in Timelapse; left out")
+            folder.note(id, "deleted", "marked for deletion in Timelapse; left out")
             continue
         cells = [row.values.get(column, "") for row in same]
         if types.get(column) == "MultiChoice":

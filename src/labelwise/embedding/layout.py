@@ -115,8 +115,11 @@ def lacking(kind: str) -> str:
 
 
 def laid_out(kind: str, vectors: Vectors, *, seed: int = 0) -> Coordinates:
-    """Coordinates ``(n, 2)`` of vectors ``(n, d)`` by t-SNE (van der Maaten & Hinton 2008), UMAP (McInnes 2018) or PaCMAP
-    (Wang 2021), started from the principal components. Raises ConfigError where the library is not installed."""
+    """Coordinates ``(n, 2)`` of vectors ``(n, d)``, begun from their principal components.
+
+    By t-SNE (van der Maaten & Hinton 2008), UMAP (McInnes 2018) or PaCMAP (Wang 2021). Raises ConfigError where the
+    library is not installed.
+    """
     if why := lacking(kind):
         raise ConfigError(why)
     reduced = principal(vectors, KEPT)

@@ -22,9 +22,14 @@ def answered(probs: Floats, threshold: float) -> Any:
     Half a millionth is forgiven, for a probability that was rounded on its way. Raises DataError unless the threshold
     lies in 0..1.
     """
+    return np.asarray(probs).max(axis=1) >= checked_threshold(threshold) - 5e-7
+
+
+def checked_threshold(threshold: float) -> float:
+    """The threshold, if it lies in 0..1. Raises DataError otherwise."""
     if not 0 <= threshold <= 1:
         raise DataError(f"a threshold lies between 0 and 1, such as 0.8; found {threshold}")
-    return np.asarray(probs).max(axis=1) >= threshold - 5e-7
+    return threshold
 
 
 def abstention_curve(probs: Floats, truth: Ints) -> list[list[float]]:

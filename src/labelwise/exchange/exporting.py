@@ -22,6 +22,7 @@ from labelwise.data.guess import guess
 from labelwise.data.masks import class_counts, empty_mask, merged, write_mask
 from labelwise.data.roles import Split
 from labelwise.errors import ConfigError, RunError
+from labelwise.evaluate.abstaining import UNKNOWN, answered
 from labelwise.exchange.publishing import PREFIX, publish
 from labelwise.models import Place, Progress
 from labelwise.ownership import replace_text
@@ -43,6 +44,7 @@ _WRITERS: Mapping[str, Callable[..., list[str]]] = {
     "masks": image_masks.write,
 }
 FIFTYONE = "fiftyone"  # a dataset in its database: for runs of every task
+ONNX = "onnx"  # no labels: the model of a round, of runs that classify
 SURE = 0.5  # boxes below this confidence are no proposals
 
 
@@ -77,6 +79,8 @@ def export(
     images: Images | None = None,
     source_format: str | None = None,
     confidence: float = SURE,
+    round: int | None = None,
+    threshold: float | None = None,
     progress: Progress = lambda done, total, what: None,
 ) -> Exported:
     """Write the new folder or CSV ``place`` from a run's folder, or from a dataset.
@@ -87,12 +91,16 @@ def export(
     labelled (boxes from ``confidence`` on). ``images``: copy (the default), link, or leave them where they are. Raises
     LabelwiseError for a format that the task does not have, and for what a format cannot hold at all. The format
     ``fiftyone`` brings the dataset called ``place`` in FiftyOne's database up to date: labels, open queries and rounds,
-    see `labelwise.exchange.publishing.publish`, and predictions of all images where these are asked for.
+    see `labelwise.exchange.publishing.publish`, and predictions of all images where these are asked for. The format
+    ``onnx`` writes the model of a ``round`` (the last one) with its ``threshold``, see
+    `labelwise.exchange.onnx_export.export_onnx`.
     """
     source, place = Path(source), Path(place)
     run = (source / "run.db").is_file()
     if format == FIFTYONE:
         return _to_fiftyone(source, str(place), what, confidence, progress)
+    if format == ONNX:
+        return _to_onnx(source, place, round, threshold)
     if not run:
         if what != "labels":
             raise RunError(f"no run in {source}: a dataset has labels only, found --what {what}")
@@ -126,8 +134,18 @@ def _to_fiftyone(source: Path, name: str, what: What, confidence: float, progres
     return Exported(Path(name), FIFTYONE, count, dict(result.class_counts(last)), ())
 
 
+def _to_onnx(source: Path, place: Path, round: int | None, threshold: float | None) -> Exported:
+    from labelwise.exchange.onnx_export import export_onnx
+
+    result = open_run(source)
+    with Store(source / "run.db", read_only=True) as store:
+        number, checkpoint = model_of(result.config, store, round)
+    notes = export_onnx(result.config, number, checkpoint, place, threshold=threshold)
+    return Exported(place, ONNX, result.labels(number), dict(result.class_counts(number)), tuple(notes))
+
+
 def _check_format(format: str, task: Task) -> None:
-    known = (*FORMATS[task], FIFTYONE)
+    known = (*FORMATS[task], FIFTYONE, *([ONNX] if task == "classify" else []))
     if format not in known:
         raise ConfigError(f"format {format!r} is not for the task {task}: {catalog.suggest(format, known)}")
 
@@ -228,8 +246,12 @@ def _predictions(config: Config, store: Store, confidence: float, progress: Prog
     with tempfile.TemporaryDirectory(prefix="labelwise-") as folder:
         for done, (sample, prediction) in enumerate(predicted(config, store, samples, progress), start=1):
             target, sure = proposed(config.task, prediction, classes, confidence, Path(folder) / f"{done}.png")
+            if config.task == "classify" and not answered(np.array([sure]), config.threshold)[0]:
+                target = Target((UNKNOWN,))
             told.append(replace(sample, target=target, split=None))
             confidences[sample.id] = sure
+        if config.threshold > 0:
+            classes = tuple(dict.fromkeys((*classes, UNKNOWN)))
         yield _Content(config.task, told, classes, (), None if config.task == "segment" else confidences)
 
 
@@ -241,11 +263,22 @@ def unlabelled(store: Store) -> list[Sample]:
 
 def last_model(config: Config, store: Store) -> tuple[int, Path]:
     """The last round that trained a model, and its checkpoint. Raises RunError if there is none."""
-    rounds = [step.round for step in store.steps() if step.name == "train"]
-    for round in sorted(rounds, reverse=True):
-        if (path := config.folder / "rounds" / f"{round:03d}" / "checkpoint").exists():
-            return round, path
-    raise RunError(f"{config.folder}: no model is trained yet: finish a round first")
+    return model_of(config, store, None)
+
+
+def model_of(config: Config, store: Store, round: int | None) -> tuple[int, Path]:
+    """A round that trained a model, the last one if none is named, and its checkpoint. Raises RunError if there is
+    none."""
+    trained = [step.round for step in store.steps() if step.name == "train"]
+    for number in sorted(trained, reverse=True):
+        path = config.folder / "rounds" / f"{number:03d}" / "checkpoint"
+        if round in (None, number) and path.exists():
+            return number, path
+    if round is None:
+        raise RunError(f"{config.folder}: no model is trained yet: finish a round first")
+    raise RunError(
+        f"{config.folder}: round {round} has no model; rounds with one: {', '.join(map(str, sorted(trained)))}"
+    )
 
 
 def predicted(

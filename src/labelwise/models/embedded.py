@@ -51,7 +51,11 @@ class Embedded:
             backbone = self.frozen.create()
             network = Embedder(backbone, feature_length(backbone), self.dim)
         else:
-            mean, std = self.frozen.moments
+            if weights is None:
+                mean, std = self.frozen.moments
+            else:  # a checkpoint says itself what it standardises by
+                told = load_file(weights)
+                mean, std = told["mean"].numpy(), told["std"].numpy()
             network = Embedder(nn.Identity(), len(mean), self.dim)
             network.mean.copy_(_tensor(mean))
             network.std.copy_(_tensor(std))

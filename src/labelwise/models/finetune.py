@@ -139,6 +139,20 @@ class Finetune:
                 for i, sample in enumerate(batch):
                     yield Prediction(sample.id, **{k: v[i] for k, v in outputs.items()})
 
+    def whole(self, checkpoint: Path) -> Any:
+        """A checkpoint as one network, see `labelwise.models.whole`."""
+        from torch import nn
+
+        from labelwise.models.entry import Entry
+        from labelwise.models.whole import FromPixels, Pooled, Whole
+
+        about = json.loads((checkpoint / "about.json").read_text(encoding="utf-8"))
+        network = self._create(len(about["classes"]))
+        load_weights(network, checkpoint, len(about["classes"]))
+        preprocessing = self._preprocessing(network)
+        body = FromPixels(nn.Identity(), Pooled(network, about["temperature"]), preprocessing)
+        return Whole(body, Entry(preprocessing), tuple(about["classes"]), about["temperature"])
+
     def _samples(self, network: Any, pooled: Any, temperature: float) -> NDArray[Any]:
         import torch
 

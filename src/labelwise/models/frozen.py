@@ -16,6 +16,7 @@ from pydantic import Field, PositiveInt
 from labelwise import catalog
 from labelwise.embedding.backbone import NetworkSpec, create_network
 from labelwise.embedding.extractor import Extractor, fill, make_extractor
+from labelwise.embedding.plain import FEATURES
 from labelwise.embedding.table import Table
 from labelwise.models import Place, Plan, Progress, Want
 from labelwise.models.heads import Fitted, Head, Scaling, fit_calibrated, head_predictions, probabilities, read_fitted
@@ -167,6 +168,28 @@ class Frozen:
             mean=self.mean,
             std=self.std,
         )
+
+    def whole(self, checkpoint: Path) -> Any:
+        """A checkpoint as one network, see `labelwise.models.whole`."""
+        from labelwise.models.head_networks import calibrated
+
+        fitted = read_fitted(checkpoint)
+        return self.whole_with(calibrated(self._head, str(self.head), fitted), fitted)
+
+    def whole_with(self, top: Any, fitted: Fitted) -> Any:
+        """The backbone under a torch module that takes its features."""
+        from labelwise.models.entry import Entry, plain_entry
+        from labelwise.models.whole import FromPixels, GreyPixels, Whole
+
+        temperature = float(fitted.state["temperature"][0])
+        if self.backbone in FEATURES:
+            entry = plain_entry(
+                self.backbone, self.size or FEATURES[self.backbone].size, self.interpolation or "bilinear"
+            )
+            return Whole(GreyPixels(top), entry, fitted.classes, temperature)
+        preprocessing = self.extractor.preprocessing
+        assert preprocessing is not None, self.backbone
+        return Whole(FromPixels(self.create(), top, preprocessing), Entry(preprocessing), fitted.classes, temperature)
 
     def create(self) -> Any:
         """The backbone's network, on the CPU, with pooled features as its output."""

@@ -23,6 +23,7 @@ class Head(Protocol):
     """A classifier on features ``(n, d)``. Its state is a dictionary of arrays, so that a checkpoint needs no pickle.
 
     Labels are the class indices that occur, renumbered from 0 without gaps; ``logits`` has one column for each of them.
+    A head that may be exported also has ``network(state)``: its logits as a torch module.
     """
 
     @property
@@ -66,6 +67,12 @@ class Logistic:
         coef = state["coef"] if keep is None else state["coef"] * keep
         return np.asarray(features @ coef.T + state["intercept"], np.float32)
 
+    def network(self, state: Mapping[str, NDArray[Any]]) -> Any:
+        """The same as a torch module."""
+        from labelwise.models.head_networks import linear
+
+        return linear(state["coef"], state["intercept"])
+
 
 @dataclass(frozen=True)
 class Perceptron:
@@ -75,6 +82,7 @@ class Perceptron:
     hidden: tuple[PositiveInt, ...] = (150, 100)
     alpha: NonNegativeFloat = 1e-4
     max_iter: PositiveInt = 200
+    class_weight: Literal["balanced"] | None = None
 
     dropout = True
 
@@ -83,7 +91,8 @@ class Perceptron:
         from sklearn.neural_network import MLPClassifier
 
         model = MLPClassifier(self.hidden, alpha=self.alpha, max_iter=self.max_iter, random_state=seed % 2**32)
-        _fit(model, features, labels)
+        weights_of = _class_weights(labels)[labels] if self.class_weight else None
+        _fit(model, features, labels, **({} if weights_of is None else {"sample_weight": weights_of}))
         weights, biases = list(model.coefs_), list(model.intercepts_)
         if weights[-1].shape[1] == 1:
             weights[-1] = np.hstack([-weights[-1], weights[-1]]) / 2
@@ -100,6 +109,13 @@ class Perceptron:
             values = np.maximum(values, 0) if i < last else values
         return np.asarray(values, np.float32)
 
+    def network(self, state: Mapping[str, NDArray[Any]]) -> Any:
+        """The same as a torch module."""
+        from labelwise.models.head_networks import perceptron
+
+        count = sum(k.startswith("weight") for k in state)
+        return perceptron([(state[f"weight{i}"].T, state[f"bias{i}"]) for i in range(count)])
+
 
 @dataclass(frozen=True)
 class Neighbours:
@@ -107,12 +123,14 @@ class Neighbours:
 
     k: PositiveInt = 10
     softness: PositiveFloat = 0.07
+    class_weight: Literal["balanced"] | None = None
 
     dropout = False
 
     def fit(self, features: Array, labels: NDArray[np.int64], *, seed: int) -> Arrays:
-        """Keep the labelled features."""
-        return {"features": _unit(features), "labels": labels}
+        """Keep the labelled features, and what a vote for each class counts."""
+        weights = _class_weights(labels) if self.class_weight else np.ones(int(labels.max()) + 1)
+        return {"features": _unit(features), "labels": labels, "weights": weights.astype(np.float32)}
 
     def logits(self, state: Mapping[str, NDArray[Any]], features: Array, keep: Array | None = None) -> Array:
         """``(n, classes)``: log of the weighted votes, smoothed so that a class without a vote keeps a finite value."""
@@ -121,15 +139,28 @@ class Neighbours:
         nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
         weights = np.exp((np.take_along_axis(similarity, nearest, axis=1) - 1) / self.softness)
         votes = np.full((len(features), int(state["labels"].max()) + 1), 1e-6)
-        np.add.at(votes, (np.arange(len(features))[:, None], state["labels"][nearest]), weights)
+        named = state["labels"][nearest]
+        np.add.at(votes, (np.arange(len(features))[:, None], named), weights * state["weights"][named])
         return np.asarray(np.log(votes), np.float32)
+
+    def network(self, state: Mapping[str, NDArray[Any]]) -> Any:
+        """The same as a torch module."""
+        from labelwise.models.head_networks import NearestVotes
+
+        return NearestVotes(state, self.k, self.softness)
 
 
 def _unit(features: Array) -> Array:
     return np.asarray(features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12), np.float32)
 
 
-def _fit(model: Any, features: Array, labels: NDArray[np.int64]) -> None:
+def _class_weights(labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """What an image of each class counts, so that all classes count alike and the mean is 1."""
+    counts = np.bincount(labels)
+    return np.asarray(len(labels) / (len(counts) * np.maximum(counts, 1)))
+
+
+def _fit(model: Any, features: Array, labels: NDArray[np.int64], **more: Any) -> None:
     from sklearn.exceptions import ConvergenceWarning
 
     # The number of iterations is a setting of ours, and stopping there is meant; few labels of many classes are
@@ -137,7 +168,7 @@ def _fit(model: Any, features: Array, labels: NDArray[np.int64]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
-        model.fit(features, labels)
+        model.fit(features, labels, **more)
 
 
 def fit_temperature(logits: Array, labels: NDArray[np.int64], *, prior: float = 1.0) -> float:

@@ -147,6 +147,23 @@ class Metric:
         features = fitted.scaling.applied(found)
         return head_predictions(self._head, fitted, features, samples, want, passes=self.passes, dropout=self.dropout)
 
+    def whole(self, checkpoint: Path) -> Any:
+        """A checkpoint as one network, see `labelwise.models.whole`."""
+        from torch import nn
+
+        from labelwise.models.entry import Entry
+        from labelwise.models.head_networks import calibrated
+        from labelwise.models.whole import FromPixels, Whole
+
+        fitted = read_fitted(checkpoint)
+        network = self._embedded.create(checkpoint / NETWORK).cpu()
+        top = calibrated(self._head, str(self.head), fitted)
+        if not self._embedded.whole:
+            return self._frozen.whole_with(nn.Sequential(network, top), fitted)
+        entry = Entry(self._embedded.preprocessing)
+        temperature = float(fitted.state["temperature"][0])
+        return Whole(FromPixels(network, top, entry.preprocessing), entry, fitted.classes, temperature)
+
     def _train_network(
         self,
         samples: Sequence[Sample],

@@ -17,7 +17,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object")]
 
 def export(
     source: Annotated[Path, typer.Argument(metavar="RUN", help="a run's folder; or a dataset to convert")],
-    format: Annotated[str, typer.Option(help="coco, voc, yolo, cvat_xml, csv, class_folders, masks, fiftyone")],
+    format: Annotated[str, typer.Option(help="coco, voc, yolo, cvat_xml, csv, class_folders, masks, fiftyone, onnx")],
     out: Annotated[Path, typer.Option("--out", "-o", help="the new folder or .csv to write; or FiftyOne's dataset")],
     what: Annotated[
         Literal["labels", "queries", "predictions"],
@@ -29,6 +29,10 @@ def export(
     ] = None,
     from_format: Annotated[str | None, typer.Option("--from", help="format of a dataset [default: looked at]")] = None,
     confidence: Annotated[float, typer.Option(min=0, max=1, help="predicted boxes below this are left out")] = 0.5,
+    round: Annotated[int | None, typer.Option(min=0, help="onnx: whose model [default: the last]")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="onnx: below it the model says unknown [default: the run's]")
+    ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -44,6 +48,8 @@ def export(
             images=images,
             source_format=from_format,
             confidence=confidence,
+            round=round,
+            threshold=threshold,
             progress=progress,
         )
     facts = {"images": done.images, "labels": done.labels, "notes": done.notes, "written": str(done.place)}
@@ -59,7 +65,8 @@ def import_answers(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="a run's folder")],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="a file, folder or ZIP with answers to open queries")],
     format: Annotated[
-        str | None, typer.Option(help="csv, coco, voc, yolo, cvat_xml, class_folders or masks [default: looked at]")
+        str | None,
+        typer.Option(help="csv, coco, voc, yolo, cvat_xml, class_folders, masks or timelapse [default: looked at]"),
     ] = None,
     root: Annotated[str, typer.Option(help="beginning of the names in the file, to be cut off")] = "",
     new_classes: Annotated[

@@ -22,6 +22,7 @@ BATCH = 20 << 20  # bytes of images in one request
 SHAPES = 2000  # proposals in one request, about
 _LONGEST = 64  # letters of a label's name that CVAT keeps
 _PREPARING = 1800.0  # seconds that CVAT may take to prepare the images of a task
+LOOK = 0.2  # seconds between the first two looks at whether it has; later ones are further apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,13 +222,13 @@ def _is_preparing(link: Link, task: int) -> bool:
 def _request(link: Link, task: int) -> Mapping[str, Any]:
     """What CVAT says of the newest request to fill a task; nothing if it knows none."""
     found = link.once(lambda api: api.requests_api.list_endpoint, task_id=task, action="create", page_size=100)
-    newest = max(found["results"], key=lambda request: str(request.get("created_date")), default={})
+    newest: dict[str, Any] = max(found["results"], key=lambda request: str(request.get("created_date")), default={})
     return {**newest, "status": _value(newest.get("status"))}
 
 
 def _prepared(link: Link, task: int, plan: Plan) -> int:
     """The task, once CVAT has prepared its images."""
-    until, pause = time.monotonic() + _PREPARING, 0.1
+    until, pause = time.monotonic() + _PREPARING, LOOK
     while True:
         found = link.once(lambda api: api.tasks_api.retrieve_endpoint, id=task)
         if found["size"]:

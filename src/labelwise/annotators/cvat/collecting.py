@@ -153,7 +153,7 @@ def _jobs(link: Link, task: int, images: int) -> list[dict[str, Any]]:
 
 def _lost(link: Link, task: int, queries: Sequence[Query], desk: Desk) -> ServerError:
     return ServerError(
-        f"CVAT at {link.url}: task #{task} no longer holds {queries[0].sample_id}, which it was given; remove "
+        f"CVAT at {link.url}: task #{task} no longer holds {queries[0].sample_id}; remove "
         "cvat.json in the round's folder and run again to ask it anew"
     )
 

@@ -40,7 +40,7 @@ CONTROLS: Mapping[Kind, tuple[Control, ...]] = {
     "pixels": (Control("point", "KeyPointLabels"),),
 }
 
-_OPTIONS: Mapping[str, Mapping[str, str]] = {
+_OPTIONS: Mapping[str, dict[str, str]] = {
     "Choices": {"choice": "single", "required": "true", "showInline": "true"},
     "RectangleLabels": {"canRotate": "false"},
     "KeyPointLabels": {"strokeWidth": "4"},
