@@ -454,6 +454,13 @@ MEANINGS: dict[str, dict[str, str]] = {
         "timeout": "seconds that one request may take",
         "patience": "seconds of pauses in which a call is tried again",
     },
+    "annotator web": {
+        "annotators": "people that answer a query of the overlap",
+        "overlap": "share of the queries that go to so many `annotators`, to see how far they agree",
+        "port": "port of the page while the run is at work; 0: any free one; default: the first free one from 8470 on",
+        "open": "open the page in a browser, where there is a desktop",
+        "poll": "seconds between two looks at what is answered",
+    },
     "annotator timelapse": {
         "species": "data label of the column that is filled; a Choice, or a Note",
         "selected": "data label of the Flag that marks what is asked",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,7 +46,7 @@ def show(
 ) -> None:
     """Serve a folder until Ctrl-C. Raises LabelwiseError for files that are not there, before anything is served."""
     from labelwise.errors import DataError
-    from labelwise.web.serving import serving
+    from labelwise.web.serving import open_in_browser, serving
 
     for file in (beside.embeddings, *beside.tables):
         if file is not None and not file.is_file():
@@ -55,7 +54,7 @@ def show(
     with serving(folder, port=port, host=host, token=token, beside=beside) as address:
         typer.echo(f"{folder}: {address} (Ctrl-C ends)")
         if open_page:
-            webbrowser.open(address)
+            open_in_browser(address)
         try:
             while True:
                 threading.Event().wait(3600)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import socket
+import sys
 import threading
 import time
+import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,6 +61,12 @@ def serving(
             app.state.served.close()
     finally:
         listener.close()
+
+
+def open_in_browser(address: str) -> None:
+    """Open an address where there is a desktop; a browser inside the terminal would take it over."""
+    if sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        webbrowser.open(address)
 
 
 def _until(happened) -> None:  # type: ignore[no-untyped-def]
