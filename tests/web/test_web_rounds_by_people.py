@@ -99,9 +99,7 @@ def test_classes_with_one_added_and_labels_looked_at_again(plan: dict[str, Any])
             client.post("/api/annotate/check", json={"annotator": "ann", "query": "x", "name": "red"}).status_code
             == 404
         )
-    assert api.run(plan, report=False, wait=False).annotations[doubted].target == Target(
-        ("blue",)
-    )  # not in the midst of a round
+    assert api.run(plan, report=False, wait=False).annotations[doubted].target == Target(("blue",))
     second = answer_all(
         folder, lambda q: {"kind": "class", "name": "grey" if q["rank"] == 0 else colour_of(q["sample"])}
     )
