@@ -12,8 +12,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, PositiveInt
 
+from labelwise.agreement import overlap, points
 from labelwise.annotators import Desk
-from labelwise.evaluate.agreement import overlap, points
 from labelwise.records import Annotation, Query, Target
 from labelwise.store import Store
 from labelwise.store.people import Answer
