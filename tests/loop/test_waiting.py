@@ -160,6 +160,8 @@ def test_an_interruption_while_waiting_loses_nothing(plan, monkeypatch):
 )  # fmt: skip
 def test_what_the_command_line_asks_for(options, expected, monkeypatch):
     asked = []
-    monkeypatch.setattr(api, "run", lambda *_, wait, **__: asked.append(wait) or SimpleNamespace(folder=Path("runs/run")))
+    monkeypatch.setattr(
+        api, "run", lambda *_, wait, **__: asked.append(wait) or SimpleNamespace(folder=Path("runs/run"))
+    )
     cli.run("plan.yaml", quiet=True, **options)
     assert asked == [expected]
