@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from labelwise import config as configuration
 from labelwise import loop
+from labelwise.annotators import Annotator
 from labelwise.config import Config
 from labelwise.engine import Engine, Work
 from labelwise.engine.local import Local
@@ -106,6 +108,7 @@ def run(
             tell=tell,
             after_round=lambda: write_back(config, tell, kept),
             wait=wait,
+            beside=lambda annotator: _page_of(config, annotator, tell) if wait is not False else nullcontext(),
         )
     finally:
         kept.close()
@@ -113,6 +116,22 @@ def run(
     result = open_run(outcome.folder)
     write_outputs(result, report=report)
     return result
+
+
+@contextmanager
+def _page_of(config: Config, annotator: Annotator, tell: Tell) -> Iterator[None]:
+    """The page of a run while it is at work, where its annotator asks there."""
+    if not getattr(annotator, "page", False):
+        yield
+        return
+    from labelwise.web.serving import open_in_browser, serving
+
+    with serving(config.folder, port=getattr(annotator, "port", None)) as address:
+        tell(f"the page: {address}")
+        if getattr(annotator, "open", False):
+            open_in_browser(address)
+        yield
+    tell(f"the page is closed; 'labelwise serve {config.folder}' shows it again")
 
 
 def write_outputs(result: RunResult, *, report: bool = True) -> None:

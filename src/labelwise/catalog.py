@@ -108,6 +108,8 @@ TABLES: dict[str, dict[str, str]] = {
         "informative_diverse": "labelwise.selection.clustered:informative_diverse",
         "margin_cluster_mean": "labelwise.selection.clustered:margin_cluster_mean",
         "graph_density": "labelwise.selection.graph:graph_density",
+        "galaxy": "labelwise.selection.borders:galaxy",
+        "novel": "labelwise.selection.novelty:novel",
         "hierarchical": "labelwise.selection.tree:hierarchical",
         "object_k_center": "labelwise.selection.object_spread:object_k_center",
         "object_coverage": "labelwise.selection.object_cover:object_coverage",

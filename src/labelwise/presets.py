@@ -156,6 +156,20 @@ PRESETS: dict[str, Recipe] = {
         paper="Auer et al. 2002, The nonstochastic multiarmed bandit problem; Google's active-learning playground",
         summary="A mixture of margin and random, drawn by how often it surprised the model in earlier rounds.",
     ),
+    "galaxy": Recipe(
+        select="galaxy",
+        paper="Zhang, Katz-Samuels & Nowak 2022, GALAXY: graph-based active learning at the extreme",
+        summary="At the border of each class alike, however rare it is, by halving between labels that differ.",
+    ),
+    "rare_and_new": Recipe(
+        select={
+            "name": "mixture",
+            "parts": [{"select": "galaxy", "weight": 0.8}, {"select": "novel", "weight": 0.2}],
+        },
+        near_duplicates=0.02,
+        paper="Zhang, Katz-Samuels & Nowak 2022 (GALAXY), with a share for discovery",
+        summary="For long tails: four fifths at the borders of all classes alike, a fifth unlike anything labelled.",
+    ),
     "margin_spread": Recipe(
         score="margin",
         select="centroids",

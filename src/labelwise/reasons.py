@@ -41,7 +41,7 @@ _TOLD = frozenset(
             "object_distance",
             "near_object",
         ),
-        *("similarity", "query_distance", "typical", "chosen_by", "order", "each"),
+        *("similarity", "query_distance", "typical", "chosen_by", "order", "each", "sought_class", "between"),
     ]
 )
 
@@ -70,7 +70,8 @@ def explain(
     if "object" in facts and inputs.owners is not None and inputs.object_labels is not None:
         facts["object_class"] = _object_classes(facts["object"], picks.rows, inputs.owners, inputs.object_labels)
     reasons = [_plain({name: values[i] for name, values in facts.items()}) for i in range(len(picks.rows))]
-    return [_named(reason, {"nearest": ids, "class": classes, "object_class": classes}) for reason in reasons]
+    names = {"nearest": ids, "class": classes, "object_class": classes, "sought_class": classes}
+    return [_named(reason, names) for reason in reasons]
 
 
 def sentence(reason: Mapping[str, Any]) -> str:
@@ -102,6 +103,9 @@ def _told(reason: Mapping[str, Any]) -> list[str]:
         parts.append(
             f"the model says {_name('class', reason['class'])} with probability {_show(reason['probability'])}"
         )
+    if "sought_class" in reason:
+        halved = f", halving {reason['between']:,} images between two labels" if reason.get("between", -1) > 0 else ""
+        parts.append(f"at the border of {_name('class', reason['sought_class'])}{halved}")
     if "similarity" in reason:
         far = _show(reason["query_distance"])
         parts.append(f"similarity {_show(reason['similarity'])}, {far} from the nearest image asked for")

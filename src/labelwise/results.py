@@ -7,7 +7,8 @@ import io
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwise import config as configuration
+from labelwise.agreement import Agreement, agreement
 from labelwise.catalog import suggest
 from labelwise.config import Config
 from labelwise.curves import Curve, Saved, labels_saved
@@ -22,7 +24,7 @@ from labelwise.data.masks import class_counts
 from labelwise.errors import DataError, RunError
 from labelwise.evaluate import METRICS
 from labelwise.evaluate.effort import ALIKE, Effort, effort, total
-from labelwise.records import UNITS, Annotation, Problem, Query, Sample
+from labelwise.records import UNITS, Annotation, Problem, Query, Sample, Target
 from labelwise.store import SETUP, STEPS, Store
 
 _DEEDS = ("accepted", "moved", "renamed", "added", "deleted")
@@ -36,7 +38,7 @@ class RunResult:
 
     ``rounds`` lists the rounds that were begun. ``labels[r]`` counts the images labelled for training at the end of
     round r; ``evaluations[split][r]`` holds the figures of round r on "test" or "audit"; ``seconds[r]`` the time of
-    each step.
+    each step. ``shared`` holds what each annotator said to the queries that several answered; None: skipped.
     """
 
     folder: Path
@@ -53,6 +55,12 @@ class RunResult:
     annotations: dict[str, Annotation]
     evaluations: dict[str, dict[int, dict[str, Any]]]
     seconds: dict[int, dict[str, float]]
+    shared: dict[str, dict[str, Target | None]] = field(default_factory=dict)
+
+    @cached_property
+    def agreement(self) -> Agreement:
+        """How far people agree on the queries that several of them answered."""
+        return agreement([self.shared[id] for id in sorted(self.shared)])
 
     @property
     def rounds(self) -> list[int]:
@@ -194,6 +202,11 @@ def read_run(folder: Path, store: Store) -> RunResult:
         annotations=store.annotations(),
         evaluations={split: store.evaluations(split) for split in ("test", "audit")},
         seconds=seconds,
+        shared={
+            id: {answer.annotator: answer.target for answer in answers}
+            for id, answers in store.people.answers().items()
+            if len(answers) > 1
+        },
     )
 
 

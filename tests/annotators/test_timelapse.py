@@ -196,6 +196,12 @@ def test_only_columns_that_the_template_has(desk, queries, root):
     assert "'Selected'" not in annotator.advice(queries, desk)
 
 
+def test_a_template_above_is_for_others(desk, queries, root):
+    write_template(root.parent / "master.tdb", SELECT_FIELDS, CLASSES)
+    Timelapse().submit(queries, desk)
+    assert (folder_of(desk) / "TimelapseTemplate.tdb").exists()
+
+
 def test_columns_may_have_other_names(desk, queries, root):
     fields = [("Animal" if n == "Species" else n, *rest) for n, *rest in FIELDS] + [("Ask", "Flag", "Ask", "false")]
     write_template(root / "mine.tdb", fields)

@@ -185,6 +185,13 @@ def test_words_for_skipping(tmp_path):
     assert read(path, asked_of(ids, classes=("unknown", "fox")))[0]["0.jpg"] == "unknown"
 
 
+def test_images_with_several_species_may_be_skipped(tmp_path):
+    path = table(tmp_path / "a.csv", [("0.jpg", "", "fox"), ("0.jpg", "", "deer"), ("1.jpg", "", "fox")])
+    found, answers = read(path, asked := asked_of(["0.jpg", "1.jpg"], sheet=Sheet(several="skip")))
+    assert found == {"0.jpg": None, "1.jpg": "fox"}
+    assert "1 images with several species are skipped" in lines_of(answers, asked)
+
+
 def test_a_table_without_the_column_is_told_which_there_are(tmp_path):
     path = table(tmp_path / "a.csv", [("a.jpg", "", "fox")], header=("File", "RelativePath", "Animal"))
     with pytest.raises(DataError, match=r"expected the column 'Species', found File, RelativePath, Animal"):

@@ -20,6 +20,7 @@ from labelwise.data.crops import (
     file_of,
     open_sample,
     pixel_box,
+    small_sample,
     squared,
     widened,
 )
@@ -165,6 +166,17 @@ def test_a_thumbnail_shows_the_crop(tmp_path):
     assert abs(small[20:-20, 20:-20].astype(int) - (0, 0, 255)).max() < 12
     one, two, none = data_uris([path, (path, crop), (path, None)])
     assert one == none != two
+
+
+def test_a_small_picture_of_a_crop(tmp_path):
+    path = picture(tmp_path / "a.jpg", size=(2000, 1000), colour="white", boxes=[(900, 400, 1100, 600, "blue")])
+    small = np.asarray(small_sample(Sample("a#1", path, crop=(0.45, 0.4, 0.55, 0.6)), 96))
+    assert max(small.shape[:2]) <= 96
+    assert min(small.shape[:2]) >= 90
+    assert abs(small[8:-8, 8:-8].astype(int) - (0, 0, 255)).max() < 12
+    assert max(small_sample(Sample("a", path), 96).size) == 96
+    tiny = Sample("a#2", path, crop=(0.0, 0.0, 0.002, 0.001))  # a few pixels stay a few pixels
+    assert small_sample(tiny, 96).size == (4, 1)
 
 
 def test_files_and_boxes_of_samples():

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from labelwise import api
 from labelwise.annotators.timelapse import Timelapse as Annotator
 from labelwise.cli import app
+from labelwise.data.megadetector_writing import About, Detection, Recognition, write
 from megadetector_rules import as_timelapse_reads, validate
 from timelapse_fake import Timelapse
 from timelapse_files import FIELDS, write_template
@@ -23,6 +24,10 @@ FIELDS = (*FIELDS, ("Selected", "Flag", "Selected", "false"))
 
 def truth(name: str) -> str:
     return CLASSES[int(Path(name).stem.rpartition("_")[2]) % 3]
+
+
+def pictures(root: Path) -> list[str]:
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*.JPG"))
 
 
 @pytest.fixture
@@ -44,7 +49,7 @@ def plan(root, tmp_path):
         "data": {"format": "images_folder", "path": str(root), "classes": list(CLASSES), "test": 0},
         "model": {"name": "frozen", "backbone": "pixels"},
         "cold_start": "random",
-        "strategy": "margin",
+        "strategy": "galaxy",
         "audit": 4,
         "budget": {"initial": 8, "per_round": 6, "rounds": 3},
         "annotator": "timelapse",
@@ -150,8 +155,13 @@ def test_answers_by_import_as_excel_saved_them(plan, root, tmp_path):
     assert api.run(plan, report=False).queries.keys() >= {1}
 
 
-def test_the_folder_above_may_be_what_timelapse_opens(plan, root):
+@pytest.mark.parametrize("told", [False, True])
+def test_the_folder_above_may_be_what_timelapse_opens(told, plan, root):
     write_template(root.parent / "survey.tdb", FIELDS, CLASSES)
+    if told:
+        plan["annotator"] = {"name": "timelapse", "root": str(root.parent)}
+    else:
+        Timelapse(root.parent)  # which makes a data file there
     waiting = api.run(plan, report=False)
     folder = waiting.folder / "rounds" / "000" / "timelapse"
     rows = csv.DictReader((folder / "selection.csv").read_text(encoding="utf-8").splitlines())
@@ -161,20 +171,35 @@ def test_the_folder_above_may_be_what_timelapse_opens(plan, root):
     assert api.run(plan, report=False).queries.keys() >= {1}
 
 
-def test_from_init_to_the_second_round(root, tmp_path, monkeypatch):
+@pytest.mark.parametrize("detections", [False, True])
+def test_from_init_to_the_second_round(detections, root, tmp_path, monkeypatch):
     write_template(root / "mine.tdb", FIELDS, CLASSES)
+    if detections:
+        boxes = {name: (Detection(0.9, (0.1, 0.1, 0.6, 0.6)),) for name in pictures(root) if truth(name) != "empty"}
+        found = [Recognition(name, boxes.get(name, ())) for name in pictures(root)]
+        write(root / "md.json", found, classes=(), about=About(detector="md_v5a.0.0.pt"))
     monkeypatch.chdir(tmp_path)
     runner = CliRunner()
     assert runner.invoke(app, ["init", str(root), "--out", "c.yaml"]).exit_code == 0
-    data = f"{{format: images_folder, path: {root}, classes: [{', '.join(CLASSES)}], test: 0}}"
-    changes = ["annotator=timelapse", f"data={data}", "model={name: frozen, backbone: pixels}", "budget.rounds=2"]
+    assert "name: timelapse" in (tmp_path / "c.yaml").read_text(encoding="utf-8")
+    changes = ["model={name: frozen, backbone: pixels}", "budget.rounds=2", "cold_start=random", "strategy=margin"]
     first = runner.invoke(app, ["run", "c.yaml", *changes])
     assert first.exit_code == 0, first.output
     folder = next((tmp_path / "runs").glob("*/rounds/000/timelapse"))
+    if detections:
+        shown = as_timelapse_reads(folder / "recognitions.json")
+        assert {(kind, sure, name) for found in shown.values() for kind, sure, name, _ in found} == {
+            ("animal", 0.9, None)
+        }
     work(Timelapse(root), folder)
     second = runner.invoke(app, ["run", "c.yaml", *changes])
     assert second.exit_code == 0, second.output
-    assert (folder.parents[1] / "001" / "timelapse" / "selection.csv").is_file()
+    folder = folder.parents[1] / "001" / "timelapse"
+    shown = validate(folder / "recognitions.json")
+    assert any("classifications" in d for image in shown["images"] for d in image["detections"])
+    work(Timelapse(root), folder)
+    third = runner.invoke(app, ["run", "c.yaml", *changes])
+    assert "waiting" not in third.output, third.output
 
 
 def test_options_are_checked():

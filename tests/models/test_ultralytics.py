@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
+import multiprocessing
 import os
 import pickle
+import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labelwise import testing
+from labelwise import api, testing
 from labelwise.data import coco
 from labelwise.errors import ConfigError, ModelError
 from labelwise.models import Place, Plan
@@ -111,6 +115,34 @@ def test_dataset_for_training(tmp_path: Path) -> None:
     about = json.loads((tmp_path / "data/data.yaml").read_text())
     assert about["names"] == {"0": "dog", "1": 'c"at', "2": "cat"}
     assert len(list((tmp_path / "data/images/val").iterdir())) == 2
+
+
+def plan(folder: Path) -> dict[str, Any]:
+    settings = {"epochs": 3, "imgsz": 64, "batch": 4, "workers": 0}
+    return {
+        "name": "run", "task": "detect", "data": {"format": "coco", "path": str(folder.parent / "data"), "test": 0.25},
+        "model": {"name": "ultralytics", "weights": str(folder.parent / "tiny.yaml"), "settings": settings},
+        "budget": {"initial": 6, "per_round": 3, "rounds": 2}, "strategy": "random", "out": str(folder), "threads": 1,
+    }  # fmt: skip
+
+
+def run_killed(folder: str) -> None:
+    def progress(done: int, total: int, what: str) -> None:
+        if (done, total) == (2, 3):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    api.run(plan(Path(folder)), report=False, progress=progress)
+
+
+def trainings(folder: Path) -> list[int]:
+    """Processes that train for a run in this folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            line = (process / "cmdline").read_bytes()
+            if b"ultralytics.child" in line and str(folder).encode() in line:
+                found.append(int(process.name))
+    return found
 
 
 @pytest.mark.ultralytics
@@ -222,3 +254,19 @@ class TestTrained:
         with pytest.raises(ModelError, match="ultralytics: ") as told:
             model.fit(items, [], out=tmp_path / "a", start=None, plan=Plan(("red", "green"), 0), seed=0, progress=quiet)
         assert "\n" not in str(told.value)
+
+    @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes in /proc")
+    def test_a_run_killed_while_it_trains_leaves_no_process_and_goes_on(self, tmp_path: Path) -> None:
+        make_boxes(tmp_path / "data", 16)
+        (tmp_path / "tiny.yaml").write_text(YAML, encoding="utf-8")
+        process = multiprocessing.get_context("spawn").Process(target=run_killed, args=(str(tmp_path / "killed"),))
+        process.start()
+        process.join(120)
+        assert process.exitcode == -signal.SIGKILL
+        end = time.monotonic() + 20
+        while trainings(tmp_path) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert trainings(tmp_path) == []
+        whole, after = (api.run(plan(tmp_path / name), report=False) for name in ("whole", "killed"))
+        assert [after.picks(r) for r in after.rounds] == [whole.picks(r) for r in whole.rounds]
+        assert after.evaluations["test"] == whole.evaluations["test"]

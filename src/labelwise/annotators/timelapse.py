@@ -39,7 +39,8 @@ class Timelapse:
     is put into the round's folder ``timelapse``, which counts first. Nothing is fatal: what cannot be read or does not
     fit is told, in ``report.txt`` beside, and the rest is taken. ``species`` and ``selected`` are data labels, ``root``
     is the folder that Timelapse opens, ``template`` says where a missing one is written, ``skip`` which labels mean
-    that nobody can tell, ``new_classes`` which names may become classes: all, or a list.
+    that nobody can tell, ``several`` what becomes of an image with several species, ``new_classes`` which names may
+    become classes: all, or a list.
     """
 
     species: str = "Species"
@@ -47,6 +48,7 @@ class Timelapse:
     root: Path | None = None
     template: Literal["hand_off", "root"] = "hand_off"
     skip: tuple[str, ...] = ("unknown", "unsure")
+    several: Literal["open", "skip"] = "open"
     new_classes: bool | tuple[str, ...] = False
     recognitions: bool = True
 
@@ -78,7 +80,8 @@ class Timelapse:
         project, folder = find_project(desk.samples, self.root), _folder(open_queries, desk)
         found, lines = dict[str, Annotation](), list[str]()
         for file in _sources(folder, project):
-            left = [query for query in open_queries if query.id not in found]
+            if not (left := [query for query in open_queries if query.id not in found]):
+                break
             try:
                 answers = self._read(file, left, desk, project)
             except DataError as error:
@@ -102,7 +105,7 @@ class Timelapse:
         )
 
     def _sheet(self, project: Project) -> Sheet:
-        return Sheet(self.species, self.selected, tuple(self.skip), project.root)
+        return Sheet(self.species, self.selected, tuple(self.skip), project.root, self.several)
 
     def _read(self, file: Path, queries: Sequence[Query], desk: Desk, project: Project) -> Answers:
         asked = Asked(queries, desk.samples, desk.classes, desk.task, desk.ever, self._sheet(project))

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from labelwise.annotators import SKIP
 from labelwise.data.crops import file_of
@@ -25,12 +25,14 @@ _IRRELEVANT = frozenset({"no_time"})  # problems of a table that say nothing abo
 @dataclass(frozen=True, slots=True)
 class Sheet:
     """How a Timelapse project calls things: the columns of answers and of the selection, and the words that mean that
-    nobody can tell. ``root`` is the folder that Timelapse opens; None: paths are the run's ids."""
+    nobody can tell. ``root`` is the folder that Timelapse opens; None: paths are the run's ids. An image with several
+    species (Timelapse duplicates its row) stays open, or is skipped (``several``)."""
 
     species: str = "Species"
     selected: str = "Selected"
     skip: tuple[str, ...] = ("unknown", "unsure")
     root: Path | None = None
+    several: Literal["open", "skip"] = "open"
 
 
 class Places:
@@ -159,7 +161,7 @@ def _sorted_out(
 def _answers(said: Mapping[str, _Said], asked: Asked, sheet: Sheet, default: str, found: Found) -> None:
     """The target of each image that is answered, and why others are not."""
     meaning = _Meaning(asked.classes, sheet.skip)
-    untouched, recased = list[str](), set[str]()
+    untouched, skipped, recased = list[str](), list[str](), set[str]()
     for id, what in said.items():
         labels = dict(what.labels)
         if default and labels.pop(default, None) is not None and not labels:
@@ -167,13 +169,18 @@ def _answers(said: Mapping[str, _Said], asked: Asked, sheet: Sheet, default: str
         meanings: dict[str | None, str] = {}
         for label in labels:
             meanings.setdefault(meaning.of(label), label)
-        if len(meanings) > 1:
+        if len(meanings) > 1 and sheet.several == "skip":
+            found.targets[id] = None
+            skipped.append(id)
+        elif len(meanings) > 1:
             both = " and ".join(f"{label!r} (row {what.labels[label][0]})" for label in list(meanings.values())[:3])
             found.refuse(id, f"expected one species, found {both}")
         elif meanings:
             ((name, label),) = meanings.items()
             found.targets[id] = None if name is None else Target((name,))
             recased |= {label} if name not in (None, label) else set()
+    if skipped:
+        found.problems.append(Problem("", "several", f"{len(skipped):,} images with several species are skipped"))
     if untouched:
         message = (
             f"{len(untouched):,} images show {default!r}, the default of the template: it cannot be told from an "

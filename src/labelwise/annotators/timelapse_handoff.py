@@ -24,7 +24,7 @@ from labelwise.ownership import replace_text
 from labelwise.records import Query, Sample
 
 SELECTION, RECOGNITIONS, README, STATE = "selection.csv", "recognitions.json", "README.txt", "handed_off.json"
-_UP = 2  # folders above that of the images in which a template is looked for
+_UP = 2  # folders above that of the images in which a data file is looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,15 @@ class Project:
 
 
 def find_project(samples: Mapping[str, Sample], root: Path | None = None) -> Project:
-    """The Timelapse project of a run's images: in ``root``, else in their folder or the nearest above it that has one.
+    """The Timelapse project of a run's images: in ``root``, else in their folder, or above it where a data file lies (a
+    template alone may be there for others to copy).
 
     The template says what the next opening will show; the data file has a copy of the one before.
     """
     base = root if root is not None else image_root(samples)
-    tries = [base] if root is not None else [base, *base.parents[:_UP]]
-    place = next((p for p in tries if any(find_database(p, end)[0] for end in (".tdb", ".ddb"))), base)
+    own = root is not None or any(find_database(base, end)[0] for end in (".tdb", ".ddb"))
+    above = [] if own else [p for p in base.parents[:_UP] if find_database(p, ".ddb")[0]]
+    place = above[0] if above else base
     problems, controls = list[str](), tuple[Control, ...]()
     (template, why), (data, why_not) = find_database(place, ".tdb"), find_database(place, ".ddb")
     problems += [line for line in (why, why_not) if line]

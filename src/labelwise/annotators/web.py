@@ -12,8 +12,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, PositiveInt
 
+from labelwise.agreement import overlap, points
 from labelwise.annotators import Desk
-from labelwise.evaluate.agreement import overlap, points
 from labelwise.records import Annotation, Query, Target
 from labelwise.store import Store
 from labelwise.store.people import Answer
@@ -28,10 +28,19 @@ class Web:
     A query is given to one person; of a random sample, the share ``overlap`` of the queries, to so many ``annotators``.
     Of several answers the majority counts, or the one most like the others (boxes, masks); all are kept. They are
     taken in once all queries have theirs, or somebody closes the round; until then each can be changed.
+
+    ``labelwise run`` serves the page itself, at ``port`` or the first free one from 8470 on, opens it in a browser
+    (``open``, where there is a desktop), looks for answers every ``poll`` seconds, and goes on when all are in.
     """
 
     annotators: PositiveInt = 1
     overlap: Annotated[float, Field(ge=0, le=1)] = 0.1
+    port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    open: bool = True
+    poll: Annotated[float, Field(gt=0, le=3600)] = 1.0
+
+    waits = True  # a run stays until its questions are answered
+    page = True  # and serves its page meanwhile
 
     simulated = False
     tasks = frozenset({"classify", "detect", "segment"})
@@ -59,7 +68,7 @@ class Web:
 
     def advice(self, open_queries: Sequence[Query], desk: Desk) -> str:
         """Where to answer."""
-        return f"answer them on the page of 'labelwise serve {desk.folder.parent}', then run again"
+        return f"answer them on the page; 'labelwise serve {desk.folder.parent}' shows it whenever no run does"
 
 
 def is_closed(store: Store, round: int) -> bool:

@@ -146,11 +146,11 @@ def _resources(file: Path) -> dict[str, Path]:
     except (ValueError, RecursionError) as error:
         raise DataError(f"{file}: expected JSON, found: {error}; was it written to its end?") from None
     listed = told.get("resources") if isinstance(told, dict) else None
-    found = {}
+    tables: dict[str, Path] = {}
     for one in listed if isinstance(listed, list) else ():
         if isinstance(one, dict) and isinstance(one.get("name"), str) and isinstance(one.get("path"), str):
-            found[one["name"]] = file.parent / one["path"]
-    return found
+            tables[one["name"]] = file.parent / one["path"]
+    return tables
 
 
 def _rows(file: Path, table: str, package: _Package) -> Iterator[Row]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from labelwise.data import camtrap_dp, coco_camera_traps, images_folder, megadetector, timelapse_dataset
 from labelwise.data.images import read_bytes, taken
 from labelwise.data.listing import Listing, list_images
+from labelwise.data.observed import EMPTY
 from labelwise.data.sequences import MINUTES, looks_made_by_camera
 from labelwise.data.timelapse import is_database, is_timelapse_csv, read_rows, read_template
 from labelwise.errors import DataError
@@ -81,7 +82,7 @@ def _detections(file: Path) -> CameraTraps:
     table, template = _timelapse_table(file.parent), _template(file.parent)
     classes, column = _choices(template if template is not None else table)
     if classes:
-        options["classes"] = [name for name in classes if name != megadetector.EMPTY]
+        options["classes"] = [name for name in classes if name != EMPTY]
     if table is not None:
         try:
             if timelapse_dataset.labels_of(table):
@@ -108,7 +109,7 @@ def _placing() -> dict[str, Any]:
 def _made(
     format: str, path: Path, options: dict[str, Any], column: str = "", template: Path | None = None
 ) -> CameraTraps:
-    readers = {
+    readers: dict[str, Callable[..., Listing]] = {
         "camtrap_dp": camtrap_dp.read,
         "coco_camera_traps": coco_camera_traps.read,
         "megadetector": megadetector.read,

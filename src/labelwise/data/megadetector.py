@@ -153,7 +153,8 @@ def load(path: Path) -> Results:
     assert isinstance(info, dict)
     about = info.get("detector_metadata")
     threshold = about.get("typical_detection_threshold") if isinstance(about, dict) else None
-    usable = isinstance(threshold, int | float) and not isinstance(threshold, bool) and 0 <= threshold <= 1
+    own = _number(threshold)
+    recommended = own if own is not None and 0 <= own <= 1 else None
     bad = 0
     entries = []
     for name, detections, failure, moment in raw.entries:
@@ -167,9 +168,8 @@ def load(path: Path) -> Results:
         why = str(failure) if failure else "" if isinstance(detections, list) else "no detections"
         taken = local_time(moment) if isinstance(moment, str) else None
         entries.append(Entry(name, tuple(found), why, taken))
-    return Results(
-        str(info.get("format_version", "")), float(threshold) if usable else None, tuple(entries), raw.strange, bad
-    )
+    version = str(info.get("format_version", ""))
+    return Results(version, recommended, tuple(entries), raw.strange, bad)
 
 
 def is_megadetector(path: Path) -> bool:

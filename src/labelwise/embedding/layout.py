@@ -115,8 +115,11 @@ def lacking(kind: str) -> str:
 
 
 def laid_out(kind: str, vectors: Vectors, *, seed: int = 0) -> Coordinates:
-    """Coordinates ``(n, 2)`` of vectors ``(n, d)`` by t-SNE (van der Maaten & Hinton 2008), UMAP (McInnes 2018) or PaCMAP
-    (Wang 2021), started from the principal components. Raises ConfigError where the library is not installed."""
+    """Coordinates ``(n, 2)`` of vectors ``(n, d)``, begun from their principal components.
+
+    By t-SNE (van der Maaten & Hinton 2008), UMAP (McInnes 2018) or PaCMAP (Wang 2021). Raises ConfigError where the
+    library is not installed.
+    """
     if why := lacking(kind):
         raise ConfigError(why)
     reduced = principal(vectors, KEPT)
@@ -175,7 +178,7 @@ def main(kind: str, vectors: str, out: str) -> None:
     """Lay out the vectors of a file and write the coordinates, whole or not at all; a mistake is told as JSON."""
     threading.Thread(target=_end_with_input, daemon=True).start()
     said = sys.stdout
-    sys.stdout = sys.stderr = _Heard(kind, said)  # type: ignore[assignment]
+    sys.stdout = sys.stderr = _Heard(kind, said)
     import logging
 
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, force=True)
@@ -185,9 +188,9 @@ def main(kind: str, vectors: str, out: str) -> None:
         with beside.open("wb") as file:
             np.save(file, found)
         beside.replace(out)
-        answer = {"ready": True}
+        answer: dict[str, object] = {"ready": True}
     except Exception as error:
-        answer = {"wrong": " ".join(str(error).split())[:300] or type(error).__name__}  # type: ignore[dict-item]
+        answer = {"wrong": " ".join(str(error).split())[:300] or type(error).__name__}
     said.write(json.dumps(answer) + "\n")
     said.flush()
 

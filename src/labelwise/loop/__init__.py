@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 import yaml
 
 from labelwise import config as configuration
+from labelwise.annotators import Annotator
 from labelwise.config import Config
 from labelwise.errors import ConfigError, RunChanged
 from labelwise.evaluate import METRICS
@@ -55,12 +57,14 @@ def run(
     tell: Callable[[str], None] = lambda line: None,
     after_round: Callable[[], None] = lambda: None,
     wait: Wait = None,
+    beside: Callable[[Annotator], AbstractContextManager[object]] = lambda annotator: nullcontext(),
 ) -> Outcome:
     """Begin a run, or continue it where it stopped, until its budget is spent or people must answer.
 
     ``rounds`` stops after so many rounds have finished in this call; ``after_round`` is called when one has, and at the
     end, where queries may be open. ``wait`` for people instead of returning: True, False, the seconds between two
-    looks, or None as the annotator wants. Raises RunLocked if another process works on the
+    looks, or None as the annotator wants. ``beside`` gives what is to be there while the run is at work, from the
+    moment on that its store is. Raises RunLocked if another process works on the
     run, RunChanged if it began with another configuration, RunError if its folder cannot be written.
     """
     parts = build(config)
@@ -68,7 +72,7 @@ def run(
     with owned(config.folder), open_explained(config.folder):
         _same_configuration(config)
         try:
-            return _continue(config, parts, rounds, progress, tell, after_round, pause)
+            return _continue(config, parts, rounds, progress, tell, after_round, pause, beside)
         finally:
             parts.engine.close()
 
@@ -81,15 +85,17 @@ def _continue(
     tell: Callable[[str], None],
     after_round: Callable[[], None],
     pause: float | None,
+    beside: Callable[[Annotator], AbstractContextManager[object]],
 ) -> Outcome:
     with Store(config.folder / "run.db") as store:
         _keep_configuration(config, store)
-        context = _set_up(config, parts, store, progress, tell)
-        outcome = _rounds(context, rounds, after_round, pause)
-        store.set_setting("state", outcome.state)
-        store.set_setting("message", outcome.message)
-        after_round()
-        return outcome
+        with beside(parts.annotator):
+            context = _set_up(config, parts, store, progress, tell)
+            outcome = _rounds(context, rounds, after_round, pause)
+            store.set_setting("state", outcome.state)
+            store.set_setting("message", outcome.message)
+            after_round()
+            return outcome
 
 
 def adopt(config: Config, common: Path) -> None:

@@ -31,8 +31,10 @@ def annotate(context: Context, round: int, goal: int) -> str:
         # Once a round, so that the class axis does not depend on how often it was asked whether people are done.
         store.people.apply_checks(round)
         used = _answered_classes(store, round)
-        # Classes that people named on the page come first, in their order: they have kept their keys so far.
-        store.add_classes([name for name in store.people.new_classes() if name in used])
+        # Classes that people named on the page come first, in their order up to the last one used: so each keeps the
+        # key it has had so far.
+        named = store.people.new_classes()
+        store.add_classes(named[: 1 + max((i for i, name in enumerate(named) if name in used), default=-1)])
         store.add_classes(sorted(used))
         store.finish_step(round, "annotate", time.perf_counter() - began)
     return ""

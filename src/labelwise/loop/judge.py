@@ -20,6 +20,7 @@ from labelwise.evaluate.abstaining import abstention_curve, round_results
 from labelwise.loop.acquire import acquire
 from labelwise.loop.context import Context, labelled_images, last_checkpoint
 from labelwise.loop.detecting import detections
+from labelwise.loop.suspects import find_suspects
 from labelwise.models import Model
 from labelwise.records import Labelled, Prediction, Task
 from labelwise.report.results import write_results
@@ -41,7 +42,10 @@ def judge(context: Context, round: int, goal: int) -> str:
     told = getattr(context.parts.model, "judged", None)
     if told is not None and checkpoint is not None and found:
         told(checkpoint, round, found)
+    doubted = find_suspects(context, round, checkpoint) if checkpoint is not None else None
     with store.transaction():
+        if doubted is not None:
+            store.people.set_suspects(doubted)
         for split, scores in found.items():
             store.add_evaluation(round, split, scores)
         store.finish_step(round, "evaluate", time.perf_counter() - began)

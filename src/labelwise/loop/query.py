@@ -181,8 +181,9 @@ def _arrays(
     candidates: NDArray[np.int64],
 ) -> Outputs:
     """What the selection asks for of whole images, over all samples."""
-    # The labelled images are looked at again only where distances to them count.
-    rows = np.arange(len(samples)) if "embeddings" in strategy.needs else candidates
+    # The labelled images are looked at again only where distances to them count, or what the model says of them.
+    every = "embeddings" in strategy.needs or "labelled_probs" in strategy.uses
+    rows = np.arange(len(samples)) if every else candidates
     keep = strategy.needs - {"samples"} | (frozenset({"probs"}) if checkpoint else frozenset())
     if context.config.task == "segment":  # maps never leave the worker
         keep = keep & {"embeddings"}  # which are the means of theirs

@@ -19,7 +19,7 @@ from labelwise.embedding.extractor import Extractor, fill, make_extractor
 from labelwise.embedding.plain import FEATURES
 from labelwise.embedding.table import Table
 from labelwise.models import Place, Plan, Progress, Want
-from labelwise.models.heads import Fitted, Head, Scaling, fit_calibrated, head_predictions, read_fitted
+from labelwise.models.heads import Fitted, Head, Scaling, fit_calibrated, head_predictions, probabilities, read_fitted
 from labelwise.ownership import replace_text
 from labelwise.records import Labelled, Prediction, Sample, Task
 
@@ -120,6 +120,20 @@ class Frozen:
         fitted = Fitted(state, Scaling(*self.moments), plan.classes)
         fitted.save(out, {"backbone": self.backbone, "head": self.head})
         return out
+
+    def folded(
+        self, labelled: Sequence[Labelled], folds: NDArray[np.int64], classes: Sequence[str], *, seed: int
+    ) -> Array:
+        """Probabilities ``(n, C)`` of each image by a head that was fitted on the images of the other folds."""
+        features = self._features([x.sample for x in labelled])
+        labels = np.array([classes.index(x.target.classes[0]) for x in labelled], dtype=np.int64)
+        probs = np.full((len(labelled), len(classes)), 1 / len(classes), dtype=np.float32)
+        for fold in np.unique(folds):
+            out = folds == fold
+            if not out.all():
+                state = fit_calibrated(self._head, features[~out], labels[~out], seed=seed)
+                probs[out] = probabilities(self._head, state, features[out], len(classes))
+        return probs
 
     def predict(self, checkpoint: Path | None, samples: Sequence[Sample], *, want: Want) -> Iterator[Prediction]:
         """Predictions from cached features, one matrix product a batch."""

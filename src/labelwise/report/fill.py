@@ -48,6 +48,7 @@ def run_view(result: RunResult) -> RunView:
         judged=_JUDGED[result.config.task],
         figure="AP" if result.config.task == "detect" else "recall",
         pictures=result.config.pictures,
+        agreement=result.agreement if result.shared else None,
         threshold=result.config.threshold,
         classes=result.classes,
         strategy=f"{strategy}, round 0 by {configuration.strategy_text(result.config.cold_start)}",

@@ -34,6 +34,7 @@ def run_page(view: RunView, *, picture_bytes: int = thumbnails.BYTES_IN_ALL) -> 
         metrics=_metrics(evaluated),
         rows=[_row(r) for r in view.rounds],
         efforts=_efforts(view),
+        agreement=_agreement(view),
         boxes=view.task == "detect",
         steps=list(dict.fromkeys(step for r in view.rounds for step in r.seconds)),
         last=last,
@@ -103,6 +104,21 @@ def _quality(metric: str, known: Sequence[RoundView]) -> dict[str, str]:
     else:
         note = f"best {words.amount(metric, best.metrics[metric])} at {best.labels:,} labels"
     return {"name": words.title(metric), "value": value, "note": note}
+
+
+def _agreement(view: RunView) -> list[dict[str, str]]:
+    """Figures of how far people agree: a name, a value, a remark; none unless several have answered the same."""
+    found = view.agreement
+    if found is None or not found.queries:
+        return []
+    what = {"classify": "images", "segment": "pixels", "detect": "pairs of boxes"}[view.task]
+    rows = [
+        ("the same class", words.percent(found.same), f"of {found.items:,} {what}", found.same),
+        ("Cohen's kappa", f"{found.kappa:.2f}", "two people; 1: full agreement, 0: as by chance", found.kappa),
+        ("Krippendorff's alpha", f"{found.alpha:.2f}", "any number of people; 1: full, 0: as by chance", found.alpha),
+        ("mean IoU", f"{found.overlap:.2f}", "of pairs of answers; 1: the same places", found.overlap),
+    ]
+    return [{"name": name, "value": value, "note": note} for name, value, note, known in rows if math.isfinite(known)]
 
 
 def _efforts(view: RunView) -> list[dict[str, str]]:

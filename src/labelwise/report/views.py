@@ -10,6 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from labelwise.advice import Outlook
+from labelwise.agreement import Agreement
 from labelwise.curves import Curve
 from labelwise.evaluate.effort import Effort
 from labelwise.records import Crop, Problem, Task
@@ -88,7 +89,8 @@ class RunView:
     """One run. ``state`` is a phrase for people ("waiting for 20 annotations"), ``counts`` the images by role.
 
     ``unit`` is what the budget counts, ``judged`` what the test figures count: images, boxes or pixels. ``figure`` is
-    what is told of each class; ``pictures`` how many images of a round are drawn with their boxes. Below
+    what is told of each class; ``pictures`` how many images of a round are drawn with their boxes;
+    ``agreement`` is that of people who answered the same queries. Below
     ``threshold`` a classifier says "unknown".
     """
 
@@ -109,6 +111,7 @@ class RunView:
     judged: str = "images"
     figure: str = "recall"
     pictures: int = 8
+    agreement: Agreement | None = None
     threshold: float = 0.0
     outlook: Outlook | None = None
 

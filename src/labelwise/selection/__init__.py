@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from labelwise.selection.balls import probcover
+    from labelwise.selection.borders import galaxy
     from labelwise.selection.candidates import RegionRows, join_rows, region_rows
     from labelwise.selection.class_balance import class_balanced
     from labelwise.selection.clustered import cluster_margin, informative_diverse, margin_cluster_mean
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from labelwise.selection.likeness import most_similar, most_typical
     from labelwise.selection.matching import ppal
     from labelwise.selection.mixing import Share, bandit, mixture
+    from labelwise.selection.novelty import novel
     from labelwise.selection.object_cover import object_coverage
     from labelwise.selection.object_spread import object_k_center
     from labelwise.selection.picks import Picks, check_embeddings, check_probs, check_scores
@@ -69,6 +71,7 @@ _HOME = {
     "draw": "pixels",
     "evenly": "pixels",
     "facility_location": "coverage",
+    "galaxy": "borders",
     "graph_density": "graph",
     "herding": "coverage",
     "hierarchical": "tree",
@@ -79,6 +82,7 @@ _HOME = {
     "margin_cluster_mean": "clustered",
     "max_herding": "coverage",
     "needs": "compose",
+    "novel": "novelty",
     "object_coverage": "object_cover",
     "object_k_center": "object_spread",
     "per_group": "wrappers",
@@ -130,6 +134,7 @@ __all__ = [
     "empty_quota",
     "evenly",
     "facility_location",
+    "galaxy",
     "graph_density",
     "herding",
     "hierarchical",
@@ -143,6 +148,7 @@ __all__ = [
     "most_similar",
     "most_typical",
     "needs",
+    "novel",
     "object_coverage",
     "object_k_center",
     "per_group",

@@ -22,6 +22,7 @@ VOCABULARY: Mapping[str, str] = {
     "labels": "(m,) class index of each labelled row",
     "scores": "(N,) how much each row is wanted, higher = more",
     "probs": "(N, C) class probabilities",
+    "labelled_probs": "(m, C) class probabilities of each labelled row",
     "embeddings": "(N, d) float32 vectors",
     "groups": "(N,) group number, -1 = none",
     "empty": "(N,) True where the model found no object",
@@ -112,6 +113,11 @@ class Inputs:
             object.__setattr__(self, "labels", no_rows())
         if self.labels is not None and len(self.labels) != len(self.labelled):
             raise SelectionError(f"expected one label per labelled row, {len(self.labelled)}, found {len(self.labels)}")
+
+    @property
+    def labelled_probs(self) -> Array | None:
+        """The class probabilities of the labelled rows."""
+        return None if self.probs is None else self.probs[self.labelled]
 
     def replace(self, **changes: Any) -> Inputs:
         """A copy with some fields changed."""

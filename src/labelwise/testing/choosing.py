@@ -109,7 +109,7 @@ def check_select(function: Callable[..., Any], **options: Any) -> None:
     Fewer only if its picks say why they ended.
     """
     selector = accepted(lambda: bind(function, options), name_of(function))
-    _check_selector(selector, name_of(function), exact=True)
+    _check_selector(selector, name_of(function), needs(function, options=options), exact=True)
 
 
 def check_strategy(strategy: str | Recipe) -> Strategy:
@@ -118,7 +118,7 @@ def check_strategy(strategy: str | Recipe) -> Strategy:
     ready: Strategy = accepted(lambda: assemble(recipe), str(strategy))
     rules = recipe.per_group, recipe.near_duplicates, recipe.per or None
     hard = any(rule is not None for rule in rules) or bool(recipe.threshold)
-    _check_selector(ready.select, str(strategy), exact=not hard)
+    _check_selector(ready.select, str(strategy), ready.uses, exact=not hard)
     probs = np.random.default_rng(0).dirichlet(np.ones(3), (5, 8))
     if ready.recipe.unit not in (None, "image"):
         maps = Prediction("map", probs=np.random.default_rng(0).dirichlet(np.ones(3), (6, 9)))
@@ -148,11 +148,11 @@ def _check_images(ready: Strategy, who: str) -> None:
     require(found.empty.tolist() == [True, False, False, False], f"{who}: expected one empty image")
 
 
-def _check_selector(select: Selector, who: str, *, exact: bool) -> None:
+def _check_selector(select: Selector, who: str, words: frozenset[str], *, exact: bool) -> None:
     for labelled in (0, 4):
         size = len(make_inputs(0, labelled=labelled).candidates)
         for n in (0, 1, 5, size, size + 3):
-            inputs, again = make_inputs(n, labelled=labelled), make_inputs(n, labelled=labelled)
+            inputs, again, fresh = (make_inputs(n, labelled=labelled, words=words) for _ in range(3))
             picks = accepted(lambda inputs=inputs: select(inputs), who)  # type: ignore[misc]
             rows = picks.rows
             what = f"{who}: asked for {n} of {size} candidates, "
@@ -163,7 +163,6 @@ def _check_selector(select: Selector, who: str, *, exact: bool) -> None:
             require(bool(np.isin(rows, inputs.candidates).all()), f"{what}found a row that is no candidate")
             same = rows.tolist() == select(again).rows.tolist()
             require(same, f"{what}found other picks from the same random numbers; draw only from rng")
-            fresh = make_inputs(n, labelled=labelled)
             for name in (
                 *("candidates", "labelled", "labels", "scores", "probs", "embeddings", "groups", "empty"),
                 *("objects", "owners", "object_labels", "object_scores"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +100,9 @@ def make_queries(samples: Sequence[Sample], round: int = 0) -> list[Query]:
     return [Query(f"{round:03d}-{i:05d}", round, i, s.id, reason={"drawn": "at random"}) for i, s in enumerate(samples)]
 
 
-def make_inputs(n: int, *, rows: int = 30, labelled: int = 4, seed: int = 0) -> Inputs:
-    """Everything a selection may ask for, over ``rows`` rows, some of them equal; labelled rows have no prediction."""
+def make_inputs(n: int, *, rows: int = 30, labelled: int = 4, seed: int = 0, words: Collection[str] = ()) -> Inputs:
+    """Everything a selection may ask for, over ``rows`` rows, some of them equal; labelled rows have no prediction,
+    unless ``words`` has "labelled_probs"."""
     rng = np.random.default_rng(seed)
     known = np.sort(rng.choice(rows, labelled, replace=False))
     candidates = np.setdiff1d(np.arange(rows), [*known, *range(0, rows, 7)])  # some rows are neither
@@ -110,7 +111,7 @@ def make_inputs(n: int, *, rows: int = 30, labelled: int = 4, seed: int = 0) -> 
     twins = candidates[: len(candidates) // 3]
     for values in (probs, scores, embeddings):
         values[twins] = values[candidates[0]]
-    for values in (probs, scores):
+    for values in (scores,) if "labelled_probs" in words else (probs, scores):
         values[known] = np.nan
     labels, groups = rng.integers(0, 3, labelled), np.arange(rows) // 4 - 1
     owners = np.arange(rows).repeat(np.arange(rows) % 4)  # every fourth row has no object

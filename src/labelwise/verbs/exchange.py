@@ -65,7 +65,8 @@ def import_answers(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="a run's folder")],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="a file, folder or ZIP with answers to open queries")],
     format: Annotated[
-        str | None, typer.Option(help="csv, coco, voc, yolo, cvat_xml, class_folders or masks [default: looked at]")
+        str | None,
+        typer.Option(help="csv, coco, voc, yolo, cvat_xml, class_folders, masks or timelapse [default: looked at]"),
     ] = None,
     root: Annotated[str, typer.Option(help="beginning of the names in the file, to be cut off")] = "",
     new_classes: Annotated[

@@ -21,7 +21,8 @@ MOST_VALUES = 20_000  # a text with more different values tells images apart, no
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """``data`` is ``(n,)``: float64 numbers, or int32 indices into ``values``; ``group`` is the heading it stands under.
+    """``data`` is ``(n,)``: float64 numbers, or int32 indices into ``values``; ``group`` is the heading
+    it stands under.
 
     ``form`` says how a number is shown: "", "whole" or "time" (seconds since 1970, UTC). ``classes`` is true for the
     run's classes, which keep their colours.
@@ -195,7 +196,7 @@ def _summed(target: Target, at: Mapping[str, int]) -> tuple[int, float]:
 
 
 def _rounds(known: Known, row_of: Mapping[str, int]) -> list[Column]:
-    """The last prediction and score of each image, whether the prediction is its label, and the scores of each round."""
+    """The last prediction and score of each image, whether that is its label, and the scores of each round."""
     n = len(row_of)
     predicted, sure, score = np.full(n, MISSING, np.int32), np.full(n, np.nan), np.full(n, np.nan)
     each = []

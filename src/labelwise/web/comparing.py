@@ -1,4 +1,4 @@
-"""Two selections beside each other: how many, how much in common, of which classes, and how well each covers the rest."""
+"""Two selections beside each other: how many, what they share, of which classes, and how well each covers the rest."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from labelwise.web.vectors import nearest
 
 Rows = NDArray[np.int64]
 _MOST = 2 * 10**8  # distances that are computed at once; beyond, the images covered are a sample
+_NOT_TOLD = ("round", "rank", "width", "height")
 _BY = ("label", "truth", "prediction", "group", "folder", "split")
 
 
@@ -31,7 +32,7 @@ def compare(explored: Explored, first: Rows, second: Rows) -> dict[str, Any]:
         "numbers": [
             {"title": c.title, "means": [_mean(c.data[first]), _mean(c.data[second])], "form": c.form}
             for c in columns.values()
-            if c.values is None and c.form != "time"
+            if c.values is None and c.form != "time" and c.name not in _NOT_TOLD
         ],
         "coverage": _coverage(explored, first, second),
     }

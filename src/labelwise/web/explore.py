@@ -57,7 +57,7 @@ def routes(served: Served | ServedFolder) -> APIRouter:
     """Routes of the room in which images are explored."""
     router = APIRouter(prefix="/api/explore")
     explored = Explored(served)
-    router.add_event_handler("shutdown", explored.end)
+    served.at_end.append(explored.end)
     _looking(router, explored)
     _mapping(router, explored)
     _tagging(router, explored)

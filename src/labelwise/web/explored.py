@@ -45,7 +45,8 @@ class Explored:
         """All columns by name, and a number that changes when they do."""
         with self._lock:
             state = self._now()
-            if not self._columns or (state != self._state and time.monotonic() - self._looked > _LEAST_AGE):
+            rested = isinstance(self.served, ServedFolder) or time.monotonic() - self._looked > _LEAST_AGE
+            if not self._columns or (state != self._state and rested):
                 self._columns = self._made()
                 self._version += 1
                 self._state, self._looked = state, time.monotonic()
@@ -107,10 +108,9 @@ class Explored:
 
     def _known(self, served: Served) -> Known:
         store = served.store
-        splits = {s.id: split for split in store.split_sizes() for s in store.samples(split)}
         return Known(
             list(served.samples.values()),
-            splits,
+            served.splits,
             store.classes(),
             store.queries(),
             store.annotations(),

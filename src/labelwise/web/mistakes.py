@@ -7,6 +7,7 @@ import sqlite3
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
 from labelwise.errors import LabelwiseError
 from labelwise.ownership import UNWRITABLE
@@ -16,6 +17,7 @@ def tell_mistakes(app: FastAPI) -> None:
     """Let an application answer every mistake with ``{"error": one line}``."""
     app.add_exception_handler(LabelwiseError, _users)
     app.add_exception_handler(RequestValidationError, _misread)
+    app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(OSError, _files)
     # Texts that are none (half a surrogate pair) and whole numbers beyond what a database holds.
     app.add_exception_handler(UnicodeEncodeError, _no_text)
@@ -37,6 +39,13 @@ def _misread(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     said = [f"{'.'.join(map(str, found['loc'][1:])) or 'body'}: {found['msg']}" for found in error.errors()[:3]]
     return _answer(422, "; ".join(said))
+
+
+def _refused(_request: Request, error: Exception) -> JSONResponse:
+    """A refusal with a status of its own; ``detail`` as well, as the framework calls it."""
+    assert isinstance(error, HTTPException)
+    answer = {"error": str(error.detail), "detail": error.detail}
+    return JSONResponse(answer, status_code=error.status_code, headers=error.headers)
 
 
 def _files(_request: Request, error: Exception) -> JSONResponse:

@@ -6,7 +6,6 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from labelwise.data.masks import target_mask, void_of
@@ -16,7 +15,9 @@ from labelwise.report.maps import MARK
 from labelwise.web.colours import palette
 
 EDGE = 1600  # no overlay is larger
-_VEIL = 140  # of 255: how much a mask covers
+_VEIL, _SOLID = 140, 220  # of 255: how much a mask covers, and how much single pixels do
+_DOTS = 4000  # more pixels are a region
+_SMALL = 256  # pixels of the longer side: on a screen each pixel of such an image is seen
 
 
 def overlay(target: Target, classes: Sequence[str], size: tuple[int, int], *, asked: bool = False) -> bytes:
@@ -40,28 +41,29 @@ def overlay(target: Target, classes: Sequence[str], size: tuple[int, int], *, as
 
 
 def _points(target: Target, classes: Sequence[str], size: tuple[int, int], asked: bool) -> Image.Image:
+    """Pixels as dots that one sees; many of them, or of a small image, as the pixels they are."""
     points = np.asarray(target.geometry)
-    scale = min(1.0, EDGE / max(*size, 1))
-    shown = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
     if (points < 0).any() or (points >= size).any():
         raise DataError(f"expected pixels inside of {size[0]} x {size[1]}, found some outside: the image has changed")
     at = {name: i for i, name in enumerate(classes)}
-    colours = [_rgb(c) for c in _many(len(classes))]
+    table = np.array([*(_rgb(c) for c in _many(len(classes))), MARK], np.uint8)  # what has no class is marked
     numbers = np.array([at.get(name, -1) for name in target.classes], np.int64)
     codes = numbers[target.codes] if target.codes is not None else numbers
-    places: NDArray[np.int64] = (points * scale).astype(np.int64)
-    if len(points) > 4000:  # regions: as they are
-        canvas = np.zeros((shown[1], shown[0], 4), np.uint8)
-        table = np.array([(*c, 170) for c in colours] or [(0, 0, 0, 0)], np.uint8)
-        fill = (*MARK, 120)
-        canvas[places[:, 1], places[:, 0]] = np.array(fill, np.uint8) if asked else table[np.maximum(codes, 0)]
+    colours = table[np.full(len(points), -1) if asked else codes]
+    longest = max(*size, 1)
+    if len(points) > _DOTS or longest < _SMALL:
+        scale = min(1.0, EDGE / longest)
+        canvas = np.zeros((max(1, round(size[1] * scale)), max(1, round(size[0] * scale)), 4), np.uint8)
+        places = np.minimum((points * scale).astype(np.int64), np.array(canvas.shape[1::-1]) - 1)
+        canvas[places[:, 1], places[:, 0], :3] = colours
+        canvas[places[:, 1], places[:, 0], 3] = _VEIL if asked else _SOLID
         return Image.fromarray(canvas)
-    picture = Image.new("RGBA", shown)
-    draw, reach = ImageDraw.Draw(picture), max(2, round(max(shown) / 250))
-    for (x, y), code in zip(places.tolist(), codes.tolist(), strict=True):
-        inner = MARK if asked or code < 0 else colours[code]
+    scale = min(1.0, EDGE / longest)
+    picture = Image.new("RGBA", (max(1, round(size[0] * scale)), max(1, round(size[1] * scale))))
+    draw, reach = ImageDraw.Draw(picture), max(2, round(longest * scale / 250))
+    for (x, y), colour in zip((points * scale).astype(int).tolist(), colours.tolist(), strict=True):
         draw.ellipse((x - reach - 1, y - reach - 1, x + reach + 1, y + reach + 1), fill=(255, 255, 255, 255))
-        draw.ellipse((x - reach, y - reach, x + reach, y + reach), fill=(*inner, 255))
+        draw.ellipse((x - reach, y - reach, x + reach, y + reach), fill=(*colour, 255))
     return picture
 
 

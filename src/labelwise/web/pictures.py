@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
 
-from labelwise.data.images import open_image, small_image
+from labelwise.data.crops import open_sample, small_sample
 from labelwise.web.served import Served, ServedFolder
 from labelwise.web.thumbnails import SIDES, Thumbnails, jpeg
 
@@ -25,14 +25,14 @@ def routes(served: Served | ServedFolder) -> APIRouter:
         of: str = "",
         if_none_match: Annotated[str | None, Header()] = None,
     ) -> Response:
-        """The picture of a sample as JPEG, as shown; ``side`` bounds its longer side in pixels, 0: none.
+        """The picture of a sample, or its crop, as JPEG, as shown; ``side`` bounds its longer side in pixels, 0: none.
 
         With ``of`` (the key of what is served) the address means the same picture for ever, and may be kept.
         """
         sample = served.sample(id)
         small = next((s for s in SIDES if s >= side), 0) if side else 0
         if not small:
-            image = small_image(sample.path, side, name=id) if side else open_image(sample.path, name=id)[0]
+            image = small_sample(sample, side) if side else open_sample(sample)[0]
             data = jpeg(image, 88 if side else 95)
             return Response(data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
         data, state = thumbnails.kept(sample, small)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -40,6 +40,8 @@ class Served:
         self.folder = folder
         self.beside = beside or Beside()
         self.store = Store(folder / "run.db")
+        self._lock = threading.Lock()
+        self.at_end: list[Callable[[], None]] = []
 
     @cached_property
     def config(self) -> Config:
@@ -65,10 +67,21 @@ class Served:
     def samples(self) -> dict[str, Sample]:
         """The run's samples by id: empty until it has taken in its data, the same ones from then on."""
         if not self._samples:
-            self._samples = {sample.id: sample for sample in self.store.samples()}
+            with self._lock:  # reading many takes seconds, and several requests begin at once
+                if not self._samples:
+                    self._samples = {sample.id: sample for sample in self.store.samples()}
         return self._samples
 
     _samples: dict[str, Sample] = {}  # noqa: RUF012 (replaced as a whole)
+
+    @property
+    def splits(self) -> dict[str, str]:
+        """The split of each sample by its id."""
+        if len(self._splits) != len(self.samples):
+            self._splits = self.store.splits()
+        return self._splits
+
+    _splits: dict[str, str] = {}  # noqa: RUF012 (replaced as a whole)
 
     def sample(self, id: str) -> Sample:
         """The sample with this id. Raises DataError if there is none: no other file can be asked for."""
@@ -90,7 +103,9 @@ class Served:
         self.store.untag(name, ids)
 
     def close(self) -> None:
-        """Close the store."""
+        """End what is under way in the background, and close the store."""
+        for end in self.at_end:
+            end()
         self.store.close()
 
 
@@ -107,6 +122,7 @@ class ServedFolder:
         self.key = _key(str(whole))
         self.cache = default_cache() / "pages" / self.key
         self.tags_file = whole.with_name(f"{self.name}.tags.json")
+        self.at_end: list[Callable[[], None]] = []
         self._lock = threading.Lock()
 
     def sample(self, id: str) -> Sample:
@@ -147,7 +163,9 @@ class ServedFolder:
             self._write(tags | ({name: left} if left else {}))
 
     def close(self) -> None:
-        """Nothing is open."""
+        """End what is under way in the background."""
+        for end in self.at_end:
+            end()
 
     def _write(self, tags: Mapping[str, list[str]]) -> None:
         text = json.dumps({"images": self.name, "tags": dict(sorted(tags.items()))}, ensure_ascii=False, indent=1)
@@ -161,3 +179,19 @@ class ServedFolder:
 
 def _key(*texts: str) -> str:
     return hashlib.blake2b("\0".join(texts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def opened(folder: Path, beside: Beside | None = None) -> Served | ServedFolder:
+    """A run, or a folder of images. Raises RunError or DataError, saying what was expected, for anything else."""
+    if (folder / "run.db").is_file():
+        return Served(folder, beside)
+    if not folder.is_dir():
+        found = "a file" if folder.exists() else "nothing there"
+        raise RunError(f"{folder}: expected the folder of a run, or of images, found {found}; check the path")
+    try:
+        return ServedFolder(folder, beside)
+    except DataError as error:
+        raise RunError(
+            f"no run and no images in {folder}: expected run.db there ('labelwise run CONFIG' begins one), or "
+            f"pictures: {error}"
+        ) from None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import socket
+import sys
 import threading
 import time
+import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +18,7 @@ import uvicorn
 
 from labelwise.errors import ConfigError
 from labelwise.web.app import make_app
+from labelwise.web.served import Beside
 
 HERE = "127.0.0.1"
 PORT = 8470
@@ -24,11 +28,14 @@ _PATIENCE = 10.0  # seconds for the server to begin and to end
 
 
 @contextmanager
-def serving(folder: Path, *, port: int | None = None, host: str = HERE, token: str = "") -> Iterator[str]:
-    """Serve a run's folder while the block runs, and give the address to open.
+def serving(
+    folder: Path, *, port: int | None = None, host: str = HERE, token: str = "", beside: Beside | None = None
+) -> Iterator[str]:
+    """Serve a run's folder, or one of images, while the block runs, and give the address to open.
 
     ``port`` None takes the first free one from 8470 on. An address that others can reach needs a token: without one it
-    is drawn. Raises ConfigError if the port is taken or the token cannot stand in an address, RunError if the folder holds no run.
+    is drawn. Raises ConfigError if the port is taken or the token cannot stand in an address, RunError if the folder
+    holds neither.
     """
     local = host in (HERE, "localhost", "::1")
     if token and not _TOKEN.fullmatch(token):
@@ -37,7 +44,7 @@ def serving(folder: Path, *, port: int | None = None, host: str = HERE, token: s
     listener = _listener(host, port)
     try:
         number = int(listener.getsockname()[1])
-        app = make_app(folder, port=number, token=token)
+        app = make_app(folder, port=number, token=token, beside=beside)
         settings = uvicorn.Config(
             app, log_level="warning", access_log=False, timeout_graceful_shutdown=3, lifespan="off"
         )
@@ -51,9 +58,15 @@ def serving(folder: Path, *, port: int | None = None, host: str = HERE, token: s
         finally:
             server.should_exit = True
             thread.join(_PATIENCE)
-            app.state.served.store.close()
+            app.state.served.close()
     finally:
         listener.close()
+
+
+def open_in_browser(address: str) -> None:
+    """Open an address where there is a desktop; a browser inside the terminal would take it over."""
+    if sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        webbrowser.open(address)
 
 
 def _until(happened) -> None:  # type: ignore[no-untyped-def]

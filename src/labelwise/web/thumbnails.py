@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from labelwise.data.images import small_image
+from labelwise.data.crops import small_sample
 from labelwise.records import Sample
 
 SIDES = (96, 192, 384)  # pixels; any other is made from the next larger
@@ -38,7 +38,7 @@ class Thumbnails:
         with suppress(OSError):
             return path.read_bytes(), f"{name}-{side}"
         with self._busy:
-            image = small_image(sample.path, side, name=sample.id)
+            image = small_sample(sample, side)
             data = jpeg(image, _QUALITY)
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ def _name(sample: Sample) -> str:
         return sample.content
     try:
         found = sample.path.stat()
-        state = f"{sample.path}\0{found.st_mtime_ns}\0{found.st_size}"
+        state = f"{sample.path}\0{found.st_mtime_ns}\0{found.st_size}\0{sample.crop}"
     except (OSError, ValueError):
-        state = str(sample.path)
+        state = f"{sample.path}\0{sample.crop}"
     return hashlib.blake2b(state.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

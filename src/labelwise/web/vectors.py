@@ -7,11 +7,13 @@ import json
 import os
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from labelwise.data.images import header_size, read_ahead
 from labelwise.embedding.files import read_vectors
 from labelwise.embedding.table import Table, default_cache
 from labelwise.errors import DataError, LabelwiseError
@@ -95,7 +97,8 @@ class Vectors:
         wanted = np.array(sorted({row_of[id] for id in ids if id in row_of}), np.int64)
         at = np.searchsorted(self.rows, wanted)
         inside = at < len(self.rows)
-        return at[inside][self.rows[at[inside]] == wanted[inside]]
+        found: NDArray[np.int64] = at[inside][self.rows[at[inside]] == wanted[inside]]
+        return found
 
     def _find(self) -> None:
         try:
@@ -165,7 +168,7 @@ class Vectors:
         good, bad = take_in(samples, extractor, table, threads=_threads(), progress=self._progress)
         if not good:
             raise DataError(f"no image can be read ({len(bad)} cannot): {bad[0].message}")
-        served.learned(good)
+        served.learned(read_ahead(good, _sized, threads=_threads(), window=256))
         row_of = {id: i for i, id in enumerate(served.samples)}
         return np.array([row_of[s.id] for s in good], np.int64), table.lookup([s.content for s in good])
 
@@ -208,6 +211,11 @@ def _digest(rows: NDArray[np.int64], matrix: NDArray[Any]) -> str:
     for part in chunks(len(matrix), _BLOCK):
         found.update(np.ascontiguousarray(matrix[part]).data)
     return found.hexdigest()
+
+
+def _sized(sample: Sample) -> Sample:
+    """A sample with its size, which is not known where its vector was."""
+    return sample if all(sample.size) else replace(sample, size=header_size(sample.path) or (0, 0))
 
 
 def _threads() -> int:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from real_label_studio import EMAIL, Fault, Proxy, Real, project_of
 
-from conftest import Fault, Proxy, Real, project_of
 from labelwise.annotators import Desk
 from labelwise.annotators.label_studio import LabelStudio
 from labelwise.annotators.label_studio.painting import to_brush
@@ -23,7 +23,7 @@ from labelwise.errors import ConfigError, DataError, ServerAway, ServerError
 from labelwise.records import Query, Target, Task
 from labelwise.testing import check_annotator, make_images, make_queries
 
-pytestmark = pytest.mark.labelstudio
+pytestmark = [pytest.mark.labelstudio, pytest.mark.usefixtures("token_in_environment")]
 CLASSES = ("cat", 'dog "q" <x>', "夜, ü")
 QUICK = {"timeout": 20.0, "patience": 30.0}
 
@@ -85,7 +85,7 @@ def test_classes_as_people_gave_them(real: Real, desk: Callable[..., Desk]) -> N
     assert (found[queries[0].id].target, found[queries[0].id].seconds) == (Target((CLASSES[1],)), 3.25)
     assert found[queries[1].id].skipped
     assert found[queries[4].id].target == Target((CLASSES[2],))
-    assert {a.annotator for a in found.values()} == {"ann@example.org"}
+    assert {a.annotator for a in found.values()} == {EMAIL}
     advice = annotator.advice([queries[2], queries[3]], place)
     assert f"{real.url}/projects/{project}" in advice
     assert "unknown class 'cow'" in advice
@@ -225,7 +225,7 @@ def test_the_notes_may_be_lost_but_not_the_key(real: Real, desk: Callable[..., D
     key = json.loads(notes.read_text())["key"]
     project = project_of(place.folder, "classify")
     notes.write_text(json.dumps({"key": key}))
-    annotator.submit(queries, place)
+    LabelStudio(real.url, **QUICK).submit(queries, place)
     assert project_of(place.folder, "classify") == project
     assert len(by_query(real, place)) == 5
     real.call("DELETE", f"projects/{project}/")
@@ -351,7 +351,7 @@ def test_a_server_that_stays_away_is_told_in_one_line_and_then_gone_on_with(
     place = desk()
     queries = queries_of(place)
     proxy.faults = [Fault("after", r"/import$"), Fault("503", r"^/api/tasks", "GET", times=1000)]
-    with pytest.raises(ServerAway, match="Label Studio at .*run again") as caught:
+    with pytest.raises(ServerAway, match=r"Label Studio at .*run again") as caught:
         LabelStudio(proxy.url, timeout=5.0, patience=2.0).submit(queries, place)
     assert "\n" not in str(caught.value)
     proxy.faults = []
@@ -374,7 +374,7 @@ def test_a_personal_access_token_is_refreshed(
     real.answer(by_query(real, place)[queries[0].id], choice("cat"))
     assert len(annotator.collect(queries, place)) == 1
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", token[:-4] + "AAAA")
-    with pytest.raises(ServerError, match="refuses the credentials.*LABEL_STUDIO_API_KEY") as caught:
+    with pytest.raises(ServerError, match=r"refuses the credentials.*LABEL_STUDIO_API_KEY") as caught:
         annotator.collect(queries, place)
     assert token[:20] not in str(caught.value)
 
@@ -384,7 +384,7 @@ def test_a_wrong_token_is_told_in_one_line(
     real: Real, desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch, token: str
 ) -> None:
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", token)
-    with pytest.raises(ServerError, match="refuses the credentials.*LABEL_STUDIO_API_KEY") as caught:
+    with pytest.raises(ServerError, match=r"refuses the credentials.*LABEL_STUDIO_API_KEY") as caught:
         LabelStudio(real.url, **QUICK).submit(queries_of(desk()), desk())
     assert token not in str(caught.value)
     assert "\n" not in str(caught.value)

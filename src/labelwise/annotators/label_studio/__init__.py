@@ -1,10 +1,11 @@
-"""Asking in Label Studio: a project for the run, a task for each query, proposals as pre-annotations."""
+"""Asking in Label Studio: a project for the run, a task for each query, proposals drawn in it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -43,8 +44,9 @@ class LabelStudio:
     (``images_url`` and their ids). A task is finished with ``overlap`` annotations, of which the one set as ground
     truth ``counts``, else the "latest" or "first". With ``new_classes`` a label that the run does not know becomes a
     class; without, its task stays open and is reported. ``background`` is the class of what is left unpainted in a
-    mask. ``title`` is the project's, the run's name if not said. A call may take ``timeout`` seconds and is tried
-    again for ``patience`` seconds in all.
+    mask. Without ``proposals`` people see no class that they did not choose. ``title`` is the project's, the run's name
+    if not said. A run that waits looks every ``poll`` seconds; a call may take ``timeout`` seconds and is tried again
+    for ``patience`` seconds in all. Nothing is removed there.
     """
 
     url: str = ""
@@ -56,43 +58,53 @@ class LabelStudio:
     new_classes: bool = False
     background: str = ""
     title: str = ""
+    proposals: bool = True
+    poll: Annotated[float, Field(gt=0)] = 30.0
     timeout: Annotated[float, Field(gt=0)] = 60.0
     patience: Annotated[float, Field(ge=0)] = 90.0
-    _remarks: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _wrong: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _told: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+    _sent: set[tuple[str, Path, int]] = field(default_factory=set, init=False, repr=False, compare=False)
 
     simulated = False
     tasks = frozenset({"classify", "detect", "segment"})
 
     def __post_init__(self) -> None:
+        if self.url:
+            checked_url(self.url, "annotator.url")
         for images, name in (("local", "document_root"), ("url", "images_url")):
             if self.images == images and not getattr(self, name):
                 raise ConfigError(f"the key annotator.{name} is missing: annotator.images={images} needs it")
 
     def submit(self, queries: Sequence[Query], desk: Desk) -> None:
         """Make a task of each query that has none. Raises ServerAway and ServerError."""
-        if not queries:
+        # What this process has asked stands there: a run that waits comes here at every look.
+        sent = {(query.id, desk.folder, len(desk.classes)) for query in queries}
+        if sent <= self._sent:
             return
         key = key_of(_notes(desk))
         with self._studio() as studio:
             for kind, asked in _by_kind(queries, desk).items():
-                title = self.title or f"{desk.folder.absolute().parent.name} ({kind})"
-                project = ensured_project(studio, f"{key}-{kind}", title, kind, desk.classes, self.overlap)
                 notes = read_notes(_notes(desk))
-                write_notes(_notes(desk), {**notes, "url": self._server().url, kind: int(project["id"])})
+                title = self.title or f"{desk.folder.absolute().parent.name} ({kind})"
+                project = ensured_project(
+                    studio, f"{key}-{kind}", notes.get(kind), title, kind, desk.classes, self.overlap
+                )
+                write_notes(_notes(desk), {**notes, "url": studio.server.url, kind: int(project["id"])})
                 for round in sorted({query.round for query in asked}):
                     self._ask(studio, int(project["id"]), kind, [q for q in asked if q.round == round], desk)
+        self._sent.update(sent)
 
     def collect(self, open_queries: Sequence[Query], desk: Desk) -> list[Annotation]:
         """What is finished now; what cannot be used stays open, and `advice` tells of it."""
-        self._remarks.clear()
+        self._wrong.clear()
         if not open_queries:
             return []
-        key = key_of(_notes(desk))
         found: dict[str, Annotation] = {}
         with self._studio() as studio:
             names: Mapping[int, str] | None = None
             for kind, asked in _by_kind(open_queries, desk).items():
-                tasks = self._finished(studio, f"{key}-{kind}", asked)
+                tasks = self._finished(studio, kind, asked, desk)
                 for query in asked:
                     if not tasks.get(query.id):
                         continue
@@ -108,11 +120,17 @@ class LabelStudio:
         projects = [notes[kind] for kind in _by_kind(open_queries, desk) if kind in notes]
         places = " and ".join(f"{notes.get('url', '')}/projects/{project}" for project in projects)
         advice = f"label the tasks in Label Studio, {places}, then run again"
-        told = [self._remarks[query.id] for query in open_queries if query.id in self._remarks]
+        told = [self._wrong[query.id] for query in open_queries if query.id in self._wrong]
         others = f" (and {len(told) - 1:,} others)" if len(told) > 1 else ""
         return advice + (f"; {told[0]}{others}" if told else "")
 
-    def _studio(self) -> Any:
+    def remarks(self) -> list[str]:
+        """Why answers that are there cannot be used, each line once."""
+        lines = [line for line in self._wrong.values() if line not in self._told]
+        self._told.update(lines)
+        return lines
+
+    def _studio(self) -> AbstractContextManager[Studio]:
         token = credential(_TOKEN)
         if token is None:
             raise ConfigError(
@@ -129,7 +147,7 @@ class LabelStudio:
         return Server("Label Studio", checked_url(url, "annotator.url"), _CREDENTIALS, (token,) if token else ())
 
     def _ask(self, studio: Studio, project: int, kind: Kind, queries: Sequence[Query], desk: Desk) -> None:
-        by_id = {query.id: query for query in queries}
+        by_id = {query.id: query if self.proposals else replace(query, proposal=None) for query in queries}
         urls: dict[str, str] = {}
         round = queries[0].round
 
@@ -154,10 +172,14 @@ class LabelStudio:
             return delivery.from_folder(studio, project, samples, self.document_root)
         return delivery.uploaded(studio, project, samples)
 
-    def _finished(self, studio: Studio, key: str, queries: Sequence[Query]) -> dict[str, list[dict[str, Any]]]:
+    def _finished(
+        self, studio: Studio, kind: Kind, queries: Sequence[Query], desk: Desk
+    ) -> dict[str, list[dict[str, Any]]]:
         """The annotations of each query that has as many as are wanted; also of a task that stands there twice."""
-        project = studio.ask_for(lambda: find_project(studio, key), "finding the project")
+        key, hint = f"{key_of(_notes(desk))}-{kind}", read_notes(_notes(desk)).get(kind)
+        project = studio.ask_for(lambda: find_project(studio, key, hint), "finding the project")
         if project is None:
+            self._sent.clear()  # people deleted it: what is open is asked again
             return {}
         wanted = {query.id for query in queries}
         found: dict[str, list[dict[str, Any]]] = {}
@@ -189,10 +211,10 @@ class LabelStudio:
         except UnknownLabel as error:
             way_out = "mend it there, or set annotator.new_classes=true"
             text = f"{error}: {suggest(error.label, desk.classes)}; {way_out}"
-            self._remarks[query.id] = f"{shown(query.sample_id)} stays open: {text}"
+            self._wrong[query.id] = f"{shown(query.sample_id)} stays open: {text}"
             return None
         except Unusable as error:
-            self._remarks[query.id] = f"{shown(query.sample_id)} stays open: {error}"
+            self._wrong[query.id] = f"{shown(query.sample_id)} stays open: {error}"
             return None
         return Annotation(query.id, target, name, took)
 
@@ -209,7 +231,7 @@ def _by_kind(queries: Sequence[Query], desk: Desk) -> dict[Kind, list[Query]]:
 
 
 def _task(query: Query, url: str, kind: Kind, desk: Desk) -> dict[str, Any]:
-    """A task with its pre-annotation, as it is imported."""
+    """A task with its proposal, as it is imported."""
     reason = query.reason
     data: dict[str, Any] = {"image": url, "labelwise": query.id, "round": query.round, "sample": query.sample_id}
     data |= {"reason": sentence(reason)} | ({"score": reason["score"]} if "score" in reason else {})

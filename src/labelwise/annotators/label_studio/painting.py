@@ -2,51 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import ModuleType
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwise.errors import ConfigError
+from labelwise.annotators.label_studio.library import brush_converter
 
 Flags = NDArray[np.bool_]
 
 _HALF = 128  # of the opacity 0 to 255: the edge of a brush is soft
-_INSTALL = "Label Studio needs its SDK, which is not installed: pip install 'labelwise[labelstudio]'"
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without the warnings of the SDK, which uses what its own dependencies deprecate."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def sdk() -> ModuleType:
-    """The SDK. Raises ConfigError saying how to install it."""
-    try:
-        with quiet():
-            import label_studio_sdk
-    except ImportError:
-        raise ConfigError(_INSTALL) from None
-    return label_studio_sdk
-
-
-def _brush() -> Any:
-    sdk()
-    with quiet():
-        from label_studio_sdk.converter import brush
-    return brush
 
 
 def to_brush(mask: Flags) -> list[int]:
     """A mask ``(h, w)`` as the bytes that a brush result holds."""
-    run_lengths: list[int] = _brush().mask2rle(mask.astype(np.uint8) * 255)
+    run_lengths: list[int] = brush_converter().mask2rle(mask.astype(np.uint8) * 255)
     return run_lengths
 
 
@@ -62,7 +32,7 @@ def from_brush(run_lengths: Sequence[int], size: tuple[int, int]) -> Flags:
     count = int.from_bytes(bytes(data[:4].astype(np.uint8)), "big")
     if count != width * height * 4:  # before anything as large as what is claimed is made
         raise ValueError(f"expected {width} x {height} pixels, found {count // 4:,} in all")
-    opacity = _brush().decode_rle(data.astype(np.uint8)).reshape(height, width, 4)[..., 3]
+    opacity = brush_converter().decode_rle(data.astype(np.uint8)).reshape(height, width, 4)[..., 3]
     painted: Flags = opacity >= _HALF
     return painted
 

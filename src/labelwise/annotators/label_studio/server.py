@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from labelwise.annotators.label_studio.interface import Kind, completed, written
-from labelwise.annotators.label_studio.painting import quiet, sdk
+from labelwise.annotators.label_studio.library import failure, quiet, sdk
 from labelwise.annotators.remote import Patience, Server, asked, read_notes, write_notes
 from labelwise.errors import ServerError
 
@@ -18,7 +18,7 @@ V = TypeVar("V")
 
 PAGE = 100  # tasks or projects in one answer
 CHUNK = 20  # tasks or pictures that are sent at once
-VERSION = "labelwise"  # the model version of all pre-annotations: a project shows those of one
+VERSION = "labelwise"  # the model version of all proposals: a project shows those of one
 _TITLE = 50  # characters that a project's title may have
 
 
@@ -31,6 +31,7 @@ class Studio:
         self.server, self.patience = server, patience
         self._token, self._timeout = token, timeout
         self._library = sdk()
+        self._failure = failure()
         self._http = httpx.Client(timeout=timeout)
         self._client: Any = None
 
@@ -73,14 +74,16 @@ class Studio:
             self.ask_for(once, doing)
         return self.ask_for(find, doing) if lacking else known
 
-    def once(self, method: str, path: str, **parts: Any) -> Any:
-        """What the server answers to one call, not tried again."""
+    def once(self, method: str, path: str, *, absent: bool = False, **parts: Any) -> Any:
+        """What the server answers to one call, not tried again; None if it is ``absent``, where that may be."""
         response = self._sent(method, path, parts)
         if response.status_code == 401:  # an access token that the server holds for expired: refreshed once
             self._client = None
             response = self._sent(method, path, parts)
+        if response.status_code == 404 and absent:
+            return None
         if response.status_code >= 400:
-            raise self._library.core.api_error.ApiError(status_code=response.status_code, body=response.text)
+            raise self._failure(status_code=response.status_code, body=response.text)
         if response.status_code >= 300:
             raise ServerError(
                 f"{self.server.tool} at {self.server.url}: it redirects to {response.headers.get('location', '?')}; "
@@ -125,19 +128,26 @@ def key_of(notes: Path) -> str:
     return str(known["key"])
 
 
-def find_project(studio: Studio, key: str) -> dict[str, Any] | None:
-    """The project with this key in its description, if there is one: of several the oldest."""
-    found = [p for p in _projects(studio) if key in (p.get("description") or "").split()]
+def find_project(studio: Studio, key: str, hint: int | None = None) -> dict[str, Any] | None:
+    """The project with this key in its description, if there is one: of several the oldest; looked for first at the
+    number ``hint``. One call that fails makes it fail as a whole."""
+    if hint is not None:
+        project: dict[str, Any] | None = studio.once("GET", f"api/projects/{hint}/", absent=True)
+        if project is not None and _has(project, key):
+            return project
+    found = [
+        project for project in _paged(studio, "api/projects/", {"page_size": PAGE}, "results") if _has(project, key)
+    ]
     return min(found, key=lambda project: int(project["id"]), default=None)
 
 
 def ensured_project(
-    studio: Studio, key: str, title: str, kind: Kind, classes: Sequence[str], overlap: int
+    studio: Studio, key: str, hint: int | None, title: str, kind: Kind, classes: Sequence[str], overlap: int
 ) -> dict[str, Any]:
     """The run's project for a kind of question: found by its key, or made; with all classes among its labels."""
 
     def find() -> Mapping[str, dict[str, Any]]:
-        found = find_project(studio, key)
+        found = find_project(studio, key, hint)
         return {} if found is None else {key: found}
 
     def make(_: Sequence[str]) -> None:
@@ -188,8 +198,8 @@ def people(studio: Studio) -> dict[int, str]:
     return {int(user["id"]): user.get("email") or user.get("username") or f"user {user['id']}" for user in users}
 
 
-def _projects(studio: Studio) -> Iterator[dict[str, Any]]:
-    return _paged(studio, "api/projects/", {"page_size": PAGE}, "results")
+def _has(project: Mapping[str, Any], key: str) -> bool:
+    return key in (project.get("description") or "").split()
 
 
 def _paged(studio: Studio, path: str, params: Mapping[str, Any], key: str) -> Iterator[dict[str, Any]]:

@@ -47,7 +47,10 @@ const room = document.body.dataset.room;
 for (const link of document.querySelectorAll(".top nav a")) {
   if (link.getAttribute("href") === `/${room}`) link.setAttribute("aria-current", "page");
 }
-ask("/api/rounds/state").then((facts) => {
+ask("/api/about").then((facts) => {
   document.getElementById("name").textContent = facts.name;
   document.title = `${facts.name} · ${room} · labelwise`;
+  for (const link of document.querySelectorAll(".top nav a")) {
+    if (!facts.rooms.includes(link.getAttribute("href").slice(1))) link.remove();
+  }
 }).catch((error) => say(error.message, true));

@@ -10,11 +10,11 @@ function svg(name, attributes = {}, text) {
 }
 
 // About so many round numbers from low to high.
-export function ticks(low, high, about = 5) {
+export function ticks(low, high, about = 5, least = 0) {
   const span = high - low;
   if (!(span > 0)) return [low];
   const rough = span / about, power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 2.5, 5, 10].map((f) => f * power).find((s) => s >= rough * 0.999) ?? 10 * power;
+  const step = Math.max(least, [1, 2, 2.5, 5, 10].map((f) => f * power).find((s) => s >= rough * 0.999 && (!least || s % least === 0)) ?? 10 * power);
   const found = [];
   for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-6; i++) found.push(Number((i * step).toPrecision(12)));
   return found;
@@ -40,11 +40,11 @@ export function chart(place, spec) {
   const py = (y) => bottom - ((y - yLow) / (yHigh - yLow || 1)) * (bottom - MARGIN.top);
   const drawn = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": spec.label, class: "chart" });
 
-  for (const y of ticks(yLow, yHigh, 5)) {
+  for (const y of ticks(yLow, yHigh, 5, spec.y.step)) {
     drawn.append(svg("line", { x1: MARGIN.left, x2: right, y1: py(y), y2: py(y), class: "grid" }));
     drawn.append(svg("text", { x: MARGIN.left - 8, y: py(y) + 4, class: "tick end" }, spec.y.format(y)));
   }
-  for (const x of ticks(xLow, xHigh, width < 420 ? 4 : 7)) {
+  for (const x of ticks(xLow, xHigh, width < 420 ? 4 : 7, 1)) {
     drawn.append(svg("line", { x1: px(x), x2: px(x), y1: bottom, y2: bottom + 4, class: "axis" }));
     drawn.append(svg("text", { x: px(x), y: bottom + 18, class: "tick middle" }, spec.x.format(x)));
   }

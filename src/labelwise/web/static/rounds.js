@@ -5,10 +5,10 @@ import { chart } from "./charts.js";
 const STEPS = ["query", "annotate", "train", "evaluate"];
 const OFTEN = 1500, SELDOM = 6000; // milliseconds between two looks: seen, and hidden
 const whole = (n) => Math.round(n).toLocaleString("en");
-const share = (v, digits = 1) => `${(100 * v).toFixed(digits)} %`;
+const share = (v, digits = 1) => `${(100 * v).toFixed(digits)}\u00a0%`;
 const said = (v, metric) => (v === null || v === undefined ? "–" : metric.share ? share(v) : v.toFixed(3));
 const points = (v) => (100 * v).toFixed(1);
-const range = (low, high) => `${points(low)}–${points(high)} %`;
+const range = (low, high) => `${points(low)}–\u2060${points(high)}\u00a0%`;
 
 function duration(seconds) {
   if (seconds === null || seconds === undefined) return "–";
@@ -23,11 +23,11 @@ for (const name of ["now", "advice", "tiles", "curve", "balance", "discovery", "
 parts.now.className = "card now whole";
 parts.now.setAttribute("aria-label", "Where the run stands");
 parts.tiles = el("dl", { class: "tiles whole" });
-for (const name of ["advice", "table"]) parts[name].classList.add("whole");
-main.append(el("div", { class: "rounds" },
-  parts.now, parts.advice, parts.tiles, parts.curve, parts.balance, parts.table, parts.discovery));
+parts.table.classList.add("whole");
+const column = (...children) => el("div", { class: "column" }, children);
+main.append(el("div", { class: "rounds" }, parts.now, parts.tiles,
+  column(parts.curve, parts.discovery), column(parts.advice, parts.balance), parts.table));
 for (const part of [parts.advice, parts.tiles, parts.curve, parts.balance, parts.discovery, parts.table]) part.hidden = true;
-parts.discovery.classList.add("whole");
 
 // --- where the run stands ---------------------------------------------------------------------------
 
@@ -82,7 +82,7 @@ function drawNow(facts) {
 
 function drawAdvice({ advice }) {
   const words = { stop: ["stop", "Stop"], "go on": ["go", "Go on"], wait: ["", "Too early to say"] }[advice.advice];
-  parts.advice.className = `card advice whole ${words[0]}`;
+  parts.advice.className = `card advice ${words[0]}`;
   parts.advice.replaceChildren(
     el("h2", { id: "advice" }, words[1], el("span", { class: "quiet" }, advice.reason)),
     advice.said.length ? el("ul", {}, advice.said.map((line) => el("li", {}, line))) : "");
@@ -156,7 +156,7 @@ function drawBalance(facts) {
   parts.balance.replaceChildren(
     el("h2", { id: "balance" }, "Classes", el("span", { class: "quiet" }, `${rows.filter((r) => r.labels).length} of ${rows.length} have labels`)),
     el("div", { class: "scroll", tabindex: 0, role: "region", "aria-labelledby": "balance" }, el("table", { class: "balance" },
-      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "class"), el("th", { scope: "col", class: "bar" }, el("span", { hidden: true }, "share")), el("th", { scope: "col" }, "labels"), el("th", { scope: "col" }, name))),
+      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "class"), el("th", { scope: "col", "aria-label": "labels as a bar" }), el("th", { scope: "col" }, "labels"), el("th", { scope: "col" }, name))),
       el("tbody", {}, rows.map((row) => el("tr", { class: row.labels ? "" : "none" },
         el("th", { scope: "row", title: row.name }, row.name),
         el("td", { class: "bar" }, el("span", { style: { width: `${(100 * row.labels) / most}%` } })),
@@ -174,8 +174,8 @@ function drawDiscovery({ discovery }) {
   parts.discovery.setAttribute("aria-labelledby", "discovery");
   const last = { x: discovery.images.at(-1), y: discovery.found, kind: "classes", said: discovery.said };
   plot.drawn = () => chart(plot, {
-    label: `Classes over answered images: ${discovery.said}`, height: 220,
-    x: { title: "answered images", format: whole, min: 0 }, y: { format: (v) => String(v), min: 0 },
+    label: `Classes over answered images: ${discovery.said}`, height: 200,
+    x: { title: "answered images", format: whole, min: 0 }, y: { format: (v) => String(v), min: 0, least: 0, step: 1 },
     bands: [], lines: [{ x: discovery.images, y: discovery.classes, kind: "classes" }], points: [last],
   });
   plot.drawn();
@@ -205,6 +205,7 @@ async function look() {
     const facts = await ask("/api/rounds/state");
     drawNow(facts);
     if (facts.version !== seen) {
+      if (!seen) say("reading the figures …");
       const figures = await ask(`/api/rounds/figures${aim === null ? "" : `?target=${aim}`}`);
       seen = facts.version;
       drawAll(figures);

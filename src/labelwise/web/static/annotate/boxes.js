@@ -1,5 +1,6 @@
 // Boxes: drawn, moved, resized, named, removed; those that a model proposes are dashed until somebody has agreed.
 import { colour } from "./classes.js";
+import { crosshair, overview } from "./marks.js";
 
 const HANDLE = 5; // half its side, on the screen
 const REACH = { mouse: 8, pen: 12, touch: 22 }; // how near a pointer must be
@@ -8,6 +9,7 @@ const SMALL = 4; // on the screen: less is a click
 export class Boxes {
   constructor(room) {
     this.room = room;
+    this.accepts = "Save & next";
     this.help = [
       ["drag", "draw a box; drag a selected box or its handles to change it"], ["click, Tab", "select a box, the next box"],
       ["1 – 9, a – z", "class of the selected box, or of the next ones"], ["Delete", "remove the selected box"],
@@ -238,7 +240,8 @@ export class Boxes {
       label(context, `${name ?? "?"}${dashed ? " ?" : ""}`, [x0, y0], pixel, paint);
     });
     if (this.one) this.#handles(context, pixel);
-    if (view.at && !this.drag) this.#cross(view, pixel);
+    if (!this.drag) crosshair(view, pixel);
+    overview(view);
   }
 
   #handles(context, pixel) {
@@ -253,21 +256,6 @@ export class Boxes {
         context.fillRect(x - half, y - half, 2 * half, 2 * half);
         context.strokeRect(x - half, y - half, 2 * half, 2 * half);
       }
-    }
-  }
-
-  #cross(view, pixel) {
-    const { context } = view;
-    const [x, y] = view.toImage(view.at);
-    const [left, top] = view.toImage([0, 0]);
-    const [right, bottom] = view.toImage(view.box);
-    context.lineWidth = pixel;
-    for (const [paint, shift] of [["#000000aa", pixel], ["#ffffffcc", 0]]) {
-      context.strokeStyle = paint;
-      context.beginPath();
-      context.moveTo(left, y + shift); context.lineTo(right, y + shift);
-      context.moveTo(x + shift, top); context.lineTo(x + shift, bottom);
-      context.stroke();
     }
   }
 }

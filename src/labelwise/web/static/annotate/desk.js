@@ -1,5 +1,6 @@
 // The queue as this page holds it: questions ahead with their pictures, answers on their way, signs of life.
 import { ask, picture, say } from "../base.js";
+import { regionsOf } from "./layers.js";
 
 const AHEAD = 4; // questions held, the one shown among them
 const LARGE = 1600; // longer side of the picture of an image that is only looked at
@@ -9,6 +10,7 @@ const AWAY = 240_000; // milliseconds without a movement after which there are n
 const pictures = new Map(); // by question: the decoded picture, or on its way
 
 function fetched(question) {
+  if (question.kind === "regions") regionsOf(question).catch(() => {});
   if (!pictures.has(question.id)) {
     const side = question.kind === "class" && Math.max(question.width, question.height) > LARGE ? LARGE : 0;
     const image = new Image();
@@ -91,8 +93,9 @@ export class Desk {
       const state = await ask("/api/annotate/answer", body);
       this.take(state);
       await this.refill();
-      if (!this.question) await this.open();
+      if (!this.question && this.at === null) await this.open();
     }, question);
+    say("");
     this.open();
   }
 
@@ -122,7 +125,7 @@ export class Desk {
     this.done = this.done.filter((id) => id !== question.id);
     this.gone.delete(question.id);
     await this.refill().catch(() => {});
-    if (!this.question) await this.open();
+    if (!this.question && this.at === null) await this.open();
   }
 
   // Take back the last answer: its question is asked again.
@@ -146,15 +149,17 @@ export class Desk {
     const to = from + step;
     if (to < 0) { say("there is no earlier answer"); return; }
     if (to >= this.done.length) { await this.open(); return; }
+    this.at = to;
+    this.question = null; // until the earlier one is here: keys mean neither
     await this.sent;
     try {
       const id = this.done[to];
       const address = `/api/annotate/question?query=${encodeURIComponent(id)}&annotator=${encodeURIComponent(this.annotator)}`;
       const question = await ask(address);
-      this.at = to;
-      await this.#shown(question);
+      if (this.at === to) await this.#shown(question);
     } catch (error) {
       say(error.message, true);
+      if (this.at === to) await this.open();
     }
   }
 
@@ -175,7 +180,7 @@ export class Desk {
 
   // Look whether there is something new, while nothing is to be done here.
   async poll() {
-    if (this.question || document.hidden) return;
+    if (this.question || this.pending || this.at !== null || document.hidden) return;
     await this.refill().catch((error) => say(error.message, true));
     if (this.ahead.length && !this.question) { say(""); await this.open(); }
   }
@@ -186,6 +191,7 @@ export class Desk {
     ask("/api/annotate/heartbeat", { annotator: this.annotator, queries }).then(({ held }) => {
       const kept = new Set(held);
       this.ahead = this.ahead.filter((q) => kept.has(q.id) || q === this.question);
+      if (this.question && this.at === null && !kept.has(this.question.id)) say("this question may be with somebody else by now", true);
     }).catch((error) => say(error.message, true));
   }
 

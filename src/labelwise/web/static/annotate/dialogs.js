@@ -8,7 +8,7 @@ export function named() {
   const known = localStorage.getItem(KEY)?.trim();
   if (known) return Promise.resolve(known);
   return new Promise((resolve) => {
-    const field = element("input", { id: "your-name", required: true, maxlength: "60", autocomplete: "name", autofocus: true });
+    const field = element("input", { id: "your-name", required: true, maxlength: "60", autocomplete: "name" });
     const form = element("form", {
       class: "ask-name",
       onsubmit: (event) => {

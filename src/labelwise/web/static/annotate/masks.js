@@ -1,7 +1,8 @@
 // Masks: brush, eraser, polygon and fill, over the whole image or inside the regions that are asked.
 import { element } from "../base.js";
-import { colour } from "./classes.js";
-import { borders, Mask, NONE } from "./raster.js";
+import { painted, regionsOf } from "./layers.js";
+import { outlined, overview } from "./marks.js";
+import { Mask, NONE } from "./raster.js";
 
 const AROUND = 5; // how much of the picture is shown around a region, in its sides
 
@@ -14,6 +15,7 @@ export class Masks {
       ["Enter", "close the polygon; else save, next image"], ["Esc", "leave the polygon"], ["Ctrl Z", "undo"],
       ["wheel, pinch, PageUp / PageDown, Home", "zoom, whole image or region"], ["Space + drag", "move the picture"],
     ];
+    this.accepts = "Save & next";
     this.layer = document.createElement("canvas");
     this.radius = 8;
     this.active = null;
@@ -25,7 +27,7 @@ export class Masks {
     this.tools = [];
   }
 
-  async show(question, image) {
+  show(question, image) {
     this.question = question;
     const { width, height } = question;
     this.mask = new Mask(width, height);
@@ -44,23 +46,14 @@ export class Masks {
     this.room.view.set(image, [width, height]);
     this.home();
     this.#mark();
-    if (question.kind === "regions") await this.#load(question);
+    this.loaded = question.kind === "regions" ? this.#load(question) : Promise.resolve();
   }
 
   async #load(question) {
-    const image = new Image();
-    image.src = `/api/annotate/regions?query=${encodeURIComponent(question.id)}`;
-    await image.decode();
+    const found = await regionsOf(question).catch(() => null);
     if (this.question !== question) return;
-    const { width, height } = question;
-    const canvas = new OffscreenCanvas(width, height);
-    const context = canvas.getContext("2d", { willReadFrequently: true });
-    context.drawImage(image, 0, 0);
-    const { data } = context.getImageData(0, 0, width, height);
-    this.zones = new Uint16Array(width * height);
-    for (let i = 0; i < this.zones.length; i += 1) this.zones[i] = data[4 * i] + 256 * data[4 * i + 1];
-    this.lines = new Path2D();
-    for (const [x0, y0, x1, y1] of borders(this.zones, width, height)) { this.lines.moveTo(x0, y0); this.lines.lineTo(x1, y1); }
+    if (!found) { this.room.say("the regions cannot be shown: load the page again", true); return; }
+    Object.assign(this, found);
     this.room.view.draw();
   }
 
@@ -90,8 +83,6 @@ export class Masks {
     this.room.view.fit([(x0 + x1) / 2 - side, (y0 + y1) / 2 - side, (x0 + x1) / 2 + side, (y0 + y1) / 2 + side]);
   }
 
-  resized() { this.home(); }
-
   note() {
     if (this.question.kind === "regions") return `Region ${this.region + 1} of ${this.question.regions.length}`;
     const painted = this.mask.count((value) => value !== NONE) / this.mask.values.length;
@@ -116,15 +107,20 @@ export class Masks {
 
   // One key for a region: all of it has this class; then the next one, and after the last the next image.
   #fillRegion(value) {
-    if (!this.zones) return;
+    const { question } = this;
+    if (!this.zones) { // a quick person: the key counts once the regions are here
+      this.loaded.then(() => { if (this.question === question && this.zones) this.#fillRegion(value); });
+      return;
+    }
     this.mask.begin();
     this.mask.where(this.zones, this.region + 1, value);
     this.mask.end();
     this.done.add(this.region);
     this.#paint(this.question.regions[this.region]);
     const rest = [...this.question.regions.keys()].filter((i) => !this.done.has(i));
-    if (!rest.length) { this.accept(); return; }
-    this.region = rest.find((i) => i > this.region) ?? rest[0];
+    const last = this.region + 1 === this.question.regions.length;
+    if (!rest.length && (!this.question.mine || last)) { this.accept(); return; }
+    this.region = rest.find((i) => i > this.region) ?? rest[0] ?? this.region + 1; // of an earlier answer all are done
     this.home();
     this.#mark();
   }
@@ -251,22 +247,8 @@ export class Masks {
 
   cancel() { this.up(); this.undo(); }
 
-  #paint([x0, y0, x1, y1]) {
-    const { width, height } = this.question;
-    const [left, top, right, bottom] = [Math.max(0, x0), Math.max(0, y0), Math.min(width, x1), Math.min(height, y1)];
-    if (left >= right || top >= bottom) return;
-    const data = new ImageData(right - left, bottom - top);
-    const words = new Uint32Array(data.data.buffer);
-    const paint = new Map();
-    for (let y = top, to = 0; y < bottom; y += 1) {
-      for (let x = left; x < right; x += 1, to += 1) {
-        const value = this.mask.values[y * width + x];
-        if (value === NONE) continue;
-        if (!paint.has(value)) paint.set(value, abgr(colour(value)));
-        words[to] = paint.get(value);
-      }
-    }
-    this.layer.getContext("2d").putImageData(data, left, top);
+  #paint(bounds) {
+    painted(this.layer, this.mask, bounds);
     this.room.view.draw();
   }
 
@@ -281,14 +263,9 @@ export class Masks {
     this.#polygon(view, pixel);
     if (view.at && (this.tool === "brush" || this.tool === "eraser")) {
       const [x, y] = view.toImage(view.at);
-      for (const [paint, wide] of [["#000000", 3], ["#ffffff", 1.5]]) {
-        context.strokeStyle = paint;
-        context.lineWidth = wide * pixel;
-        context.beginPath();
-        context.arc(x, y, this.radius, 0, 2 * Math.PI);
-        context.stroke();
-      }
+      outlined(context, pixel, () => context.arc(x, y, this.radius, 0, 2 * Math.PI), "#ffffff", 1.5);
     }
+    overview(view);
   }
 
   #outline(context, pixel) {
@@ -298,32 +275,21 @@ export class Masks {
       context.stroke(this.lines);
     }
     const [x0, y0, x1, y1] = this.question.regions[this.region];
-    context.strokeStyle = "#ffd400";
-    context.lineWidth = 2 * pixel;
-    context.setLineDash([6 * pixel, 4 * pixel]);
     const room = 5 * pixel;
-    context.strokeRect(x0 - room, y0 - room, x1 - x0 + 2 * room, y1 - y0 + 2 * room);
+    context.setLineDash([6 * pixel, 4 * pixel]);
+    outlined(context, pixel, () => context.rect(x0 - room, y0 - room, x1 - x0 + 2 * room, y1 - y0 + 2 * room), "#ffd400");
     context.setLineDash([]);
   }
 
   #polygon(view, pixel) {
     if (!this.points.length) return;
     const { context } = view;
-    context.beginPath();
-    this.points.forEach(([x, y], i) => (i ? context.lineTo(x, y) : context.moveTo(x, y)));
-    if (view.at) context.lineTo(...view.toImage(view.at));
-    for (const [paint, wide] of [["#000000", 4], ["#ffffff", 2]]) {
-      context.strokeStyle = paint;
-      context.lineWidth = wide * pixel;
-      context.stroke();
-    }
+    outlined(context, pixel, () => {
+      this.points.forEach(([x, y], i) => (i ? context.lineTo(x, y) : context.moveTo(x, y)));
+      if (view.at) context.lineTo(...view.toImage(view.at));
+    });
     const [x, y] = this.points[0];
     context.fillStyle = "#ffd400";
     context.fillRect(x - 5 * pixel, y - 5 * pixel, 10 * pixel, 10 * pixel);
   }
-}
-
-function abgr(text) {
-  const [red, green, blue] = [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16));
-  return (255 << 24 | blue << 16 | green << 8 | red) >>> 0;
 }

@@ -1,12 +1,13 @@
 // Single pixels: each shown large with what is around it; one key for its class, and the next.
 import { colour } from "./classes.js";
+import { outlined, overview } from "./marks.js";
 
 const PATCH = 33; // pixels of the picture on the shorter side of the magnified part
-const OVERVIEW = 0.28; // share of the shorter side of the stage
 
 export class Pixels {
   constructor(room) {
     this.room = room;
+    this.accepts = "Accept the proposal";
     this.help = [
       ["1 – 9, a – z", "class of the pixel, and the next"], ["Enter", "what the model proposes for it"],
       ["0", "no class (void)"], ["Backspace", "the pixel before; at the first one, the image before"],
@@ -28,7 +29,8 @@ export class Pixels {
 
   note() {
     const said = this.names[this.at];
-    const answer = said === undefined ? "" : ` · now ${said ?? "no class"}`;
+    const proposed = this.proposed ? ` · proposed ${this.proposed}` : "";
+    const answer = said === undefined ? proposed : ` · now ${said ?? "no class"}`;
     return `Pixel ${this.at + 1} of ${this.question.points.length}${answer}`;
   }
 
@@ -46,8 +48,6 @@ export class Pixels {
     const half = PATCH / 2;
     this.room.view.fit([x + 0.5 - half, y + 0.5 - half, x + 0.5 + half, y + 0.5 + half]);
   }
-
-  resized() { this.home(); }
 
   choose(name) { this.#give(name); }
 
@@ -72,7 +72,7 @@ export class Pixels {
   }
 
   #before() {
-    if (this.at === 0) { this.room.desk.undo(); return; }
+    if (this.at === 0) { this.room.desk.back(); return; }
     this.undone += 1;
     this.names[this.at - 1] = undefined;
     this.#go(this.at - 1);
@@ -100,12 +100,9 @@ export class Pixels {
     const pixel = 1 / scale;
     this.question.points.forEach(([x, y], i) => { if (i !== this.at) this.#spot(context, [x, y], this.names[i], pixel); });
     const [x, y] = this.question.points[this.at];
-    for (const [paint, wide, out] of [["#000000", 5, 2], ["#ffffff", 2, 2]]) {
-      context.strokeStyle = paint;
-      context.lineWidth = wide * pixel;
-      context.strokeRect(x - out * pixel, y - out * pixel, 1 + 2 * out * pixel, 1 + 2 * out * pixel);
-    }
-    this.#overview(view);
+    const out = 2 * pixel;
+    outlined(context, pixel, () => context.rect(x - out, y - out, 1 + 2 * out, 1 + 2 * out), "#ffffff", 3);
+    overview(view, [x + 0.5, y + 0.5]);
   }
 
   #spot(context, [x, y], name, pixel) {
@@ -113,35 +110,5 @@ export class Pixels {
     context.strokeStyle = name === undefined ? "#ffffff" : name ? colour(index) : "#888888";
     context.lineWidth = 2 * pixel;
     context.strokeRect(x - pixel, y - pixel, 1 + 2 * pixel, 1 + 2 * pixel);
-  }
-
-  // Where the pixel lies in the whole picture.
-  #overview(view) {
-    const { context } = view;
-    const [width, height] = view.box;
-    const { width: w, height: h } = this.question;
-    const side = (OVERVIEW * Math.min(width, height)) / Math.max(w, h) * 1.4;
-    const [wide, high] = [w * side, h * side];
-    const [left, top] = [width - wide - 12, height - high - 12];
-    const ratio = devicePixelRatio;
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.imageSmoothingEnabled = true;
-    if (view.image) context.drawImage(view.image, left, top, wide, high);
-    context.lineWidth = 2;
-    context.strokeStyle = "#ffffff";
-    context.strokeRect(left - 1, top - 1, wide + 2, high + 2);
-    const [x, y] = this.question.points[this.at];
-    const [cx, cy] = [left + (x + 0.5) * side, top + (y + 0.5) * side];
-    for (const [paint, line] of [["#000000", 4], ["#ffd400", 2]]) {
-      context.strokeStyle = paint;
-      context.lineWidth = line;
-      context.beginPath();
-      context.arc(cx, cy, 9, 0, 2 * Math.PI);
-      context.moveTo(cx - 16, cy); context.lineTo(cx - 9, cy);
-      context.moveTo(cx + 9, cy); context.lineTo(cx + 16, cy);
-      context.moveTo(cx, cy - 16); context.lineTo(cx, cy - 9);
-      context.moveTo(cx, cy + 9); context.lineTo(cx, cy + 16);
-      context.stroke();
-    }
   }
 }

@@ -83,11 +83,11 @@ export class View {
   #resized() {
     const [width, height] = this.box.map((side) => Math.max(1, Math.round(side * devicePixelRatio)));
     if (this.canvas.width === width && this.canvas.height === height) return;
-    const first = this.canvas.width === 300 && this.canvas.height === 150;
     this.canvas.width = width;
     this.canvas.height = height;
-    if (this.image && !first) this.editor.resized?.(this);
-    this.draw();
+    if (!this.image) return;
+    if (this.editor.home) this.editor.home();
+    else this.fit();
   }
 
   #down(event) {
@@ -116,7 +116,8 @@ export class View {
       this.zoom(apart(spot, other) / Math.max(1, apart(before, other)), other);
       this.pan((spot[0] - before[0]) / 2, (spot[1] - before[1]) / 2);
     } else if (this.held) {
-      for (const step of event.getCoalescedEvents?.() ?? [event]) this.editor.move?.(this.toImage(this.#spot(step)), step);
+      const steps = event.getCoalescedEvents?.() ?? [];
+      for (const step of steps.length ? steps : [event]) this.editor.move?.(this.toImage(this.#spot(step)), step);
     } else {
       this.pan(spot[0] - before[0], spot[1] - before[1]);
     }
