@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field, PositiveInt
@@ -44,7 +44,6 @@ class Web:
 
     simulated = False
     tasks = frozenset({"classify", "detect", "segment"})
-    poll: ClassVar[float] = 1.0  # seconds between two looks: the answers are on this machine
 
     def needed(self, query_id: str) -> int:
         """How many people are to answer a query: drawn by its id, the same for all who ask."""
