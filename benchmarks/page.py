@@ -194,8 +194,8 @@ def main() -> None:
     table = "\n".join(["| | cold | again |", "|---|---|---|", *rows])
     print(table)
     if not given.quick:
-        note = f"{count:,} images, vectors of {given.dim} numbers, chromium without a graphics card; `python benchmarks/page.py`"
-        write_table("page", table, note)
+        what = f"{count:,} images, vectors of {given.dim} numbers, chromium without a graphics card"
+        write_table("page", table, f"{what}; `python benchmarks/page.py`")
     figures = {f"{name}, {when}": f[name] for when, f in (("cold", cold), ("again", again)) for name in f}
     finish("page", {"images": count, "server_ready": ready, "server_peak_mib": peak, **json.loads(json.dumps(figures))})
 

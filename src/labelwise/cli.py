@@ -282,6 +282,7 @@ def embed(
     workers: Annotated[
         int | None, typer.Option(min=0, help="processes that make views [default: --threads with a GPU, else 0]")
     ] = None,
+    show: Annotated[bool, typer.Option("--serve", help="then show the images on their map in the browser")] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -316,6 +317,11 @@ def embed(
         typer.echo(json.dumps(embedding_facts(found, out), ensure_ascii=False))
     elif not quiet:
         print_embedding(found, out)
+    if show:
+        from labelwise.verbs import serve as serving
+        from labelwise.web.served import Beside
+
+        serving.show(images, Beside(out))
 
 
 @app.command()

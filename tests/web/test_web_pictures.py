@@ -16,6 +16,7 @@ import numpy as np
 from exploring import IDS, ODD, client_of, make_run
 from PIL import Image
 
+from labelwise.data.crops import small_sample
 from labelwise.data.images import UnreadableImage, open_image, small_image
 from labelwise.records import Sample
 from labelwise.web.served import Served
@@ -30,11 +31,11 @@ def test_thumbnails_are_made_once_and_kept(tmp_path: Path, monkeypatch: pytest.M
     folder = make_run(tmp_path)
     calls: list[str] = []
 
-    def counted(path: Path, side: int, *, name: str = "") -> Image.Image:
-        calls.append(name)
-        return small_image(path, side, name=name)
+    def counted(sample: Sample, side: int) -> Image.Image:
+        calls.append(sample.id)
+        return small_sample(sample, side)
 
-    monkeypatch.setattr("labelwise.web.thumbnails.small_image", counted)
+    monkeypatch.setattr("labelwise.web.thumbnails.small_sample", counted)
     for _ in range(2):
         with client_of(folder) as client:
             answer = client.get("/api/picture", params={"id": ODD, "side": 20})

@@ -178,7 +178,7 @@ def main(kind: str, vectors: str, out: str) -> None:
     """Lay out the vectors of a file and write the coordinates, whole or not at all; a mistake is told as JSON."""
     threading.Thread(target=_end_with_input, daemon=True).start()
     said = sys.stdout
-    sys.stdout = sys.stderr = _Heard(kind, said)  # type: ignore[assignment]
+    sys.stdout = sys.stderr = _Heard(kind, said)
     import logging
 
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, force=True)
@@ -188,9 +188,9 @@ def main(kind: str, vectors: str, out: str) -> None:
         with beside.open("wb") as file:
             np.save(file, found)
         beside.replace(out)
-        answer = {"ready": True}
+        answer: dict[str, object] = {"ready": True}
     except Exception as error:
-        answer = {"wrong": " ".join(str(error).split())[:300] or type(error).__name__}  # type: ignore[dict-item]
+        answer = {"wrong": " ".join(str(error).split())[:300] or type(error).__name__}
     said.write(json.dumps(answer) + "\n")
     said.flush()
 

@@ -271,6 +271,10 @@ class Store:
             self._samples[split] = found
         return list(found)
 
+    def splits(self) -> dict[str, str]:
+        """The split of every sample by its id."""
+        return dict(self._rows("SELECT id, split FROM samples"))
+
     def split_sizes(self) -> dict[str, int]:
         """Number of samples by split."""
         return dict(self._rows("SELECT split, count(*) FROM samples GROUP BY split"))

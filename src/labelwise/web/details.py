@@ -89,7 +89,6 @@ def _asked(query: Query) -> Target | None:
 
 def _of_run(served: Served, sample: Sample) -> dict[str, Any]:
     store = served.store
-    splits = [split for split in store.split_sizes() if any(s.id == sample.id for s in store.samples(split))]
     answers = store.annotations()
     layers = [] if sample.target is None else [_layer("truth", "true annotation", sample.target)]
     queries = []
@@ -119,7 +118,7 @@ def _of_run(served: Served, sample: Sample) -> dict[str, Any]:
             }
         )
     return {
-        "split": splits[0] if splits else "",
+        "split": served.splits.get(sample.id, ""),
         "truth": _named(sample.target),
         "layers": layers,
         "queries": queries,

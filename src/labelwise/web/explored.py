@@ -108,10 +108,9 @@ class Explored:
 
     def _known(self, served: Served) -> Known:
         store = served.store
-        splits = {s.id: split for split in store.split_sizes() for s in store.samples(split)}
         return Known(
             list(served.samples.values()),
-            splits,
+            served.splits,
             store.classes(),
             store.queries(),
             store.annotations(),

@@ -40,6 +40,7 @@ class Served:
         self.folder = folder
         self.beside = beside or Beside()
         self.store = Store(folder / "run.db")
+        self._lock = threading.Lock()
         self.at_end: list[Callable[[], None]] = []
 
     @cached_property
@@ -66,10 +67,21 @@ class Served:
     def samples(self) -> dict[str, Sample]:
         """The run's samples by id: empty until it has taken in its data, the same ones from then on."""
         if not self._samples:
-            self._samples = {sample.id: sample for sample in self.store.samples()}
+            with self._lock:  # reading many takes seconds, and several requests begin at once
+                if not self._samples:
+                    self._samples = {sample.id: sample for sample in self.store.samples()}
         return self._samples
 
     _samples: dict[str, Sample] = {}  # noqa: RUF012 (replaced as a whole)
+
+    @property
+    def splits(self) -> dict[str, str]:
+        """The split of each sample by its id."""
+        if len(self._splits) != len(self.samples):
+            self._splits = self.store.splits()
+        return self._splits
+
+    _splits: dict[str, str] = {}  # noqa: RUF012 (replaced as a whole)
 
     def sample(self, id: str) -> Sample:
         """The sample with this id. Raises DataError if there is none: no other file can be asked for."""

@@ -97,7 +97,8 @@ class Vectors:
         wanted = np.array(sorted({row_of[id] for id in ids if id in row_of}), np.int64)
         at = np.searchsorted(self.rows, wanted)
         inside = at < len(self.rows)
-        return at[inside][self.rows[at[inside]] == wanted[inside]]
+        found: NDArray[np.int64] = at[inside][self.rows[at[inside]] == wanted[inside]]
+        return found
 
     def _find(self) -> None:
         try:

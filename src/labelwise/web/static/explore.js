@@ -200,6 +200,7 @@ async function similar() {
 
 // --- the server, again and again ---------------------------------------------------------------------
 
+let taggedOf = null;
 async function look() {
   clearTimeout(timer);
   let busy = true;
@@ -209,7 +210,11 @@ async function look() {
     if (state.images !== data.ids.length || state.key !== data.key) {
       await loadIds();
       data.layout = null;
+      taggedOf = null;
+    }
+    if (taggedOf !== state.key) {
       await loadTags();
+      taggedOf = state.key;
     }
     if (state.version !== data.version) {
       await loadColumns();
@@ -270,4 +275,4 @@ build();
 listen();
 map.setTool("lasso");
 show("both");
-look();
+loadIds().then(sort).catch((error) => say(error.message, true)).then(look); // pictures first
