@@ -454,6 +454,22 @@ MEANINGS: dict[str, dict[str, str]] = {
         "timeout": "seconds that one request may take",
         "patience": "seconds of pauses in which a call is tried again",
     },
+    "annotator label_studio": {
+        "url": "address of the server; default: LABEL_STUDIO_URL",
+        "images": "how pictures get there: `upload`, `local` (it serves their folder) or `url`",
+        "document_root": "with `local`: the folder that Label Studio serves (its LOCAL_FILES_DOCUMENT_ROOT)",
+        "images_url": "with `url`: what stands before an image's id",
+        "overlap": "annotations that a task needs",
+        "counts": "which of several annotations is the answer: the `latest`, or the `first`; one set as ground truth "
+        "comes before both",
+        "new_classes": "a label that is no class of the run becomes one, instead of leaving the task open",
+        "background": "class of what is left unpainted in masks; default: it is void",
+        "title": "of the project; default: the run's name",
+        "proposals": "show the model's proposals: people see no other class before they choose one",
+        "poll": "seconds between two looks, where a run waits",
+        "timeout": "seconds that one request may take",
+        "patience": "seconds of pauses in which a call is tried again",
+    },
     "annotator web": {
         "annotators": "people that answer a query of the overlap",
         "overlap": "share of the queries that go to so many `annotators`, to see how far they agree",

@@ -38,7 +38,7 @@ LAYERS = (
     ("records", "catalog", "ownership", "mmlab"),
     ("data", "scoring", "selection", "evaluate", "store", "engine", "config", "progress"),
     ("units",),
-    ("embedding", "curves", "discovery", "reasons", "strategies"),
+    ("embedding", "agreement", "curves", "discovery", "reasons", "strategies"),
     ("presets", "forecast"),
     ("models", "annotators", "results", "starter"),
     ("advice",),

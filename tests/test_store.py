@@ -59,6 +59,7 @@ def test_samples_there_and_back(store, tmp_path):
     samples = [
         Sample(NAME, tmp_path / NAME, "camera 1", TARGETS[0], "ab" * 16, (640, 480), "rotated"),
         Sample("b.png", Path("b.png"), meta={"location": "Höhle 3", "taken": "2026-05-01T06:00:00", "iso": 200.5}),
+        Sample("c.png#1", Path("c.png"), crop=(0.1, 1 / 3, 0.5, 1.0)),
         *(Sample(f"c{i}", Path("c"), target=t) for i, t in enumerate(TARGETS)),
     ]
     store.add_samples([(s, "test" if s.id == NAME else "pool") for s in samples])
@@ -68,7 +69,8 @@ def test_samples_there_and_back(store, tmp_path):
     assert found["b.png"] == samples[1]
     for i, target in enumerate(TARGETS):
         same_target(found[f"c{i}"].target, target)
-    assert store.split_sizes() == {"pool": 6, "test": 1}
+    assert found["c.png#1"] == samples[2]
+    assert store.split_sizes() == {"pool": 7, "test": 1}
 
 
 GEOMETRY = [

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwise import config as configuration
+from labelwise.agreement import Agreement, agreement
 from labelwise.catalog import suggest
 from labelwise.config import Config
 from labelwise.curves import Curve, Saved, labels_saved
 from labelwise.data.masks import class_counts
 from labelwise.errors import DataError, RunError
 from labelwise.evaluate import METRICS
-from labelwise.evaluate.agreement import Agreement, agreement
 from labelwise.evaluate.effort import ALIKE, Effort, effort, total
 from labelwise.records import UNITS, Annotation, Problem, Query, Sample, Target
 from labelwise.store import SETUP, STEPS, Store

@@ -44,8 +44,8 @@ class Recipe:
 
     ``score`` and ``select`` are a catalogue name, an import path, or a mapping with ``name`` and options.
     ``shortlist`` lets only that many times n of the best-scored candidates reach the selection; ``balance`` shares n
-    over the predicted classes; ``near_duplicates`` is the least cosine distance between picks; ``per_group`` the most
-    picks of one group in a round; ``per`` the same for values of metadata, by name, such as ``{sequence: 1}``;
+    over the predicted classes; ``per_group`` is the most picks of one group in a round; ``per`` the same for values of
+    metadata, by name, such as ``{sequence: 1}``; ``near_duplicates`` the least cosine distance between picks;
     ``threshold`` conditions that every candidate must meet, such as ``score >= 0.5``. None (or False) leaves a rule
     out. They apply in this order, from the inside out.
 
@@ -258,12 +258,13 @@ def _rules(recipe: Recipe) -> list[tuple[Callable[..., Picks], dict[str, Any]]]:
         rules.append((balanced, {}))
     if recipe.empty == "quota":
         rules.append((empty_quota, {"share": recipe.empty_share, "by": recipe.empty_by}))
-    if recipe.near_duplicates is not None:
-        rules.append((apart, {"distance": recipe.near_duplicates}))
     if recipe.per_group is not None:
         rules.append((per_group, {"cap": recipe.per_group}))
     if recipe.per:
         rules.append((per_value, {"caps": dict(recipe.per)}))
+    # Outside of the caps: asked again, a cap costs little, while distances would all be computed anew.
+    if recipe.near_duplicates is not None:
+        rules.append((apart, {"distance": recipe.near_duplicates}))
     if recipe.threshold:
         texts = [recipe.threshold] if isinstance(recipe.threshold, str) else recipe.threshold
         rules.append((threshold, {"conditions": tuple(condition(text) for text in texts)}))

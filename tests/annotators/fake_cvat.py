@@ -55,7 +55,7 @@ class FakeCvat:
     share: dict[str, bytes] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     preparing: int = 1  # looks at a request before it is finished
-    page: int = 10  # entries a page at most
+    page: int = 5  # entries a page at most
     hang: float = 1.0
     requests: list[tuple[str, str]] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
@@ -229,7 +229,7 @@ class FakeCvat:
 
     def _shown(self, task: dict[str, Any]) -> dict[str, Any]:
         about = {key: task[key] for key in ("id", "name", "project_id", "segment_size")}
-        return {**about, "size": len(task["frames"])}
+        return {**about, "size": len(task["frames"])} if task["frames"] else about
 
     def _list_tasks(self, *, query: dict[str, str], **_: Any) -> tuple[int, Any]:
         found = [

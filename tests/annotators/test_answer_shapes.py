@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -71,6 +72,17 @@ def test_cvat_shapes_as_masks(asked, tmp_path):
     assert dict(answers.unknown_classes) == {"owl": ("d.png",)}
     more = read_answers(file, query, masks=tmp_path / "masks", new_classes=True)
     assert by_image(more, query)["d.png"].classes == ("cat", "dog", "owl")
+
+
+def test_what_cvat_exports_is_recognised_in_a_folder_and_zipped(asked, tmp_path):
+    (tmp_path / "job").mkdir()
+    file = xml(tmp_path / "job", ("a.png", POLYGON.format("dog", 0)))
+    with zipfile.ZipFile(tmp_path / "job.zip", "w") as archive:
+        archive.write(file, "annotations.xml")
+    query = asked("segment")
+    for place in (tmp_path / "job", tmp_path / "job.zip", file):
+        found = by_image(read_answers(place, query, masks=tmp_path / "masks"), query)
+        assert (read_mask(found["a.png"].mask, 2) == 1).sum() == 12
 
 
 def test_of_regions_only_what_was_asked(asked, tmp_path):

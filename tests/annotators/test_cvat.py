@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -412,6 +413,19 @@ def test_names_that_cvat_would_change(server, samples, tmp_path):
     assert found["a.png"].target.classes == (long[1], "two  words")
 
 
+def test_where_skip_is_a_class_frames_are_deleted_instead(server, samples, tmp_path):
+    desk, queries = desk_of(samples, tmp_path, "classify", ("skip", "cat")), make_queries(samples[:2])
+    annotator = Cvat(url=server.url)
+    annotator.submit(queries, desk)
+    server.draw(*frame_of(server, samples[0]), "skip")
+    next(iter(server.tasks.values()))["deleted"].append(1)
+    server.complete()
+    found = by_sample(annotator.collect(queries, desk), queries)
+    assert found["a.png"].target.classes == ("skip",)
+    assert found["b.png"].skipped
+    assert by_sample(annotator.collect(queries[1:], desk), queries)["b.png"].skipped
+
+
 def test_frames_have_names_of_their_own(samples):
     how = How("upload", "", None, 50, 80)
     names = [frame_name(s, how) for s in samples]
@@ -495,10 +509,10 @@ def test_credentials(server, samples, tmp_path, monkeypatch):
         assert file.is_dir() or b"pass-word-1" not in file.read_bytes()
 
 
-def test_a_missing_package_is_named(server, samples, tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "cvat_sdk", None)
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cvat_sdk", None)
     with pytest.raises(ConfigError, match=r"pip install 'labelwise\[cvat\]'"):
-        Cvat(url=server.url).submit(make_queries(samples), desk_of(samples, tmp_path))
+        Cvat(url="http://127.0.0.1")
 
 
 # Faults.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import types
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from labelwise import api
+from labelwise import api, cli
 from labelwise.annotators.oracle import Oracle
 from labelwise.data.digits import make_digits
 from labelwise.errors import ConfigError, ServerAway
@@ -149,3 +150,15 @@ def test_an_interruption_while_waiting_loses_nothing(plan, monkeypatch):
     monkeypatch.undo()
     assert api.run(plan, report=False).state == "waiting"
     assert open_run(folder).labels(0) == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [({}, None), ({"wait": True}, True), ({"wait": False}, False), ({"poll": 3.0}, 3.0),
+     ({"wait": True, "poll": 3.0}, 3.0), ({"wait": False, "poll": 3.0}, False)],
+)  # fmt: skip
+def test_what_the_command_line_asks_for(options, expected, monkeypatch):
+    asked = []
+    monkeypatch.setattr(api, "run", lambda *_, wait, **__: asked.append(wait) or SimpleNamespace(folder="runs/run"))
+    cli.run("plan.yaml", quiet=True, **options)
+    assert asked == [expected]

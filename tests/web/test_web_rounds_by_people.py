@@ -67,7 +67,7 @@ def plan(tmp_path: Path) -> dict[str, Any]:
 
 
 def test_classes_with_one_added_and_labels_looked_at_again(plan: dict[str, Any]) -> None:
-    waiting = api.run(plan, report=False)
+    waiting = api.run(plan, report=False, wait=False)
     folder = waiting.folder
     assert "labelwise serve" in waiting.message
     with client_of(folder) as client:
@@ -79,7 +79,7 @@ def test_classes_with_one_added_and_labels_looked_at_again(plan: dict[str, Any])
         folder, lambda q: {"kind": "class", "name": "blue" if q["sample"] == wrong else colour_of(q["sample"])}
     )
     assert first == 18
-    result = api.run(plan, report=False)
+    result = api.run(plan, report=False, wait=False)
     assert result.classes == COLOURS  # in the order in which they were named
     assert result.state == "waiting"
     with client_of(folder) as client:
@@ -99,12 +99,12 @@ def test_classes_with_one_added_and_labels_looked_at_again(plan: dict[str, Any])
             client.post("/api/annotate/check", json={"annotator": "ann", "query": "x", "name": "red"}).status_code
             == 404
         )
-    assert api.run(plan, report=False).annotations[doubted].target == Target(("blue",))  # not in the midst of a round
+    assert api.run(plan, report=False, wait=False).annotations[doubted].target == Target(("blue",))
     second = answer_all(
         folder, lambda q: {"kind": "class", "name": "grey" if q["rank"] == 0 else colour_of(q["sample"])}
     )
     assert second == 6
-    result = api.run(plan)
+    result = api.run(plan, wait=False)
     assert result.classes == (*COLOURS, "grey")
     assert result.annotations[doubted].target == Target(("red",))
     assert result.effort(0).timed == 18
@@ -116,7 +116,7 @@ def test_classes_with_one_added_and_labels_looked_at_again(plan: dict[str, Any])
 
 def test_a_round_that_is_closed_early_goes_on(plan: dict[str, Any]) -> None:
     plan["audit"] = 0
-    waiting = api.run(plan, report=False)
+    waiting = api.run(plan, report=False, wait=False)
     with client_of(waiting.folder) as client:
         for name in COLOURS:
             post(client, "class", name=name)
@@ -125,15 +125,15 @@ def test_a_round_that_is_closed_early_goes_on(plan: dict[str, Any]) -> None:
                 client, "answer", query=question["id"], answer={"kind": "class", "name": colour_of(question["sample"])}
             )
         assert post(client, "close")["withdrawn"] == 4
-    result = api.run(plan, report=False)
+    result = api.run(plan, report=False, wait=False)
     assert [len(result.queries[r]) for r in result.rounds] == [8, 10]  # what was not answered is asked for again
     answer_all(waiting.folder, lambda q: {"kind": "class", "name": colour_of(q["sample"])})
-    assert api.run(plan, report=False).labels(1) == 18
+    assert api.run(plan, report=False, wait=False).labels(1) == 18
 
 
 def test_several_annotators_and_their_agreement_in_the_report(plan: dict[str, Any]) -> None:
     plan |= {"annotator": {"name": "web", "annotators": 2, "overlap": 1.0}, "audit": 0}
-    folder = api.run(plan, report=False).folder
+    folder = api.run(plan, report=False, wait=False).folder
     with client_of(folder) as client:
         for name in COLOURS:
             post(client, "class", name=name)
@@ -141,7 +141,7 @@ def test_several_annotators_and_their_agreement_in_the_report(plan: dict[str, An
             while questions := post(client, "next", annotator=who)["questions"]:
                 name = colour_of(questions[0]["sample"]) if who == "ann" or questions[0]["rank"] else "blue"
                 post(client, "answer", query=questions[0]["id"], annotator=who, answer={"kind": "class", "name": name})
-    result = api.run(plan)
+    result = api.run(plan, wait=False)
     assert result.agreement.queries == 12
     assert result.agreement.annotators == ("<b>ben</b>", "ann")
     page = (folder / "report.html").read_text(encoding="utf-8")
@@ -158,7 +158,7 @@ def test_boxes(tmp_path: Path) -> None:
         "model": SQUARES, "annotator": "web", "strategy": "random", "audit": 4, "out": str(tmp_path / "runs"),
         "budget": {"initial": 6, "per_round": 4, "rounds": 2, "unit": "box"},
     }  # fmt: skip
-    folder = api.run(plan, report=False).folder
+    folder = api.run(plan, report=False, wait=False).folder
     with client_of(folder) as client:
         for name in ("red", "green"):
             post(client, "class", name=name)
@@ -181,7 +181,7 @@ def test_boxes(tmp_path: Path) -> None:
 def play(plan: dict[str, Any], say: Callable[[dict[str, Any]], dict[str, Any]]) -> RunResult:
     """Run and answer in turn until the budget is spent."""
     for _ in range(12):
-        result = api.run(plan, report=False)
+        result = api.run(plan, report=False, wait=False)
         if result.state == "finished":
             return result
         answer_all(result.folder, say)
@@ -204,7 +204,7 @@ def test_pixels_regions_and_masks(tmp_path: Path, strategy: str, budget: dict[st
         "data": {"format": "images_folder", "path": str(tmp_path / "truth" / "images"), "test": 0},
         "out": str(tmp_path / "runs"), "pictures": 0,
     }  # fmt: skip
-    folder = api.run(plan, report=False).folder
+    folder = api.run(plan, report=False, wait=False).folder
     with client_of(folder) as client:
         for name in names:
             post(client, "class", name=name)

@@ -14,6 +14,7 @@ from labelwise.annotators import SKIP
 from labelwise.annotators.timelapse_answers import Sheet, read_timelapse
 from labelwise.catalog import suggest
 from labelwise.data.box_writing import stem_of
+from labelwise.data.coco import annotation_files
 from labelwise.data.image_masks import class_names
 from labelwise.data.label_tables import Row, read_rows, target_of
 from labelwise.data.listing import shown
@@ -214,7 +215,8 @@ def _folder_format(place: Path, task: Task) -> str:
     if task == "classify" and place.is_dir():
         xml = (place / "annotations.xml").is_file()
         return "cvat_xml" if xml else "class_folders"
-    if task == "segment" and place.is_dir():
+    drawn = (place / "annotations.xml").is_file() or annotation_files(place)
+    if task == "segment" and place.is_dir() and not drawn:
         return "masks"
     return guess_format(place)
 

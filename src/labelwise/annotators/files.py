@@ -92,7 +92,7 @@ class Files:
         if place.suffix == ".csv":
             return f"fill the column 'class' in {place}, then run again"
         what = "paint the masks of" if desk.task == "segment" else "annotate the images of"
-        as_what = "answers" if desk.task == "segment" else "answers (folder, .json, .xml, .csv or .zip)"
+        as_what = "answers (folder, .json, .xml, .csv or .zip)"
         where = (_folders(place) or [place])[-1]
         advice = f"{what} {where} and put the result beside it as {as_what}, then run again"
         if not files:

@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field, PositiveInt
 
+from labelwise.agreement import overlap, points
 from labelwise.annotators import Desk
-from labelwise.evaluate.agreement import overlap, points
 from labelwise.records import Annotation, Query, Target
 from labelwise.store import Store
 from labelwise.store.people import Answer
@@ -44,7 +44,6 @@ class Web:
 
     simulated = False
     tasks = frozenset({"classify", "detect", "segment"})
-    poll: ClassVar[float] = 1.0  # seconds between two looks: the answers are on this machine
 
     def needed(self, query_id: str) -> int:
         """How many people are to answer a query: drawn by its id, the same for all who ask."""

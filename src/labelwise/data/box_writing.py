@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from labelwise.data.crops import write_crop
 from labelwise.data.images import header_size
 from labelwise.data.listing import shown
 from labelwise.data.true_boxes import DECIMALS
@@ -102,7 +103,7 @@ class Writing:
             yield name, (x0, y0, x1, y1)
 
     def place(self, folder: Path, images: Images) -> None:
-        """Put the pictures of all samples below ``folder``, by their ids; nothing for "leave"."""
+        """Put the pictures of all samples below ``folder``, by their ids, crops cut out; nothing for "leave"."""
         if images == "leave":
             return
         folder.mkdir(exist_ok=True)
@@ -110,7 +111,11 @@ class Writing:
             to = folder / sample.id
             to.parent.mkdir(parents=True, exist_ok=True)
             try:
-                if images == "link":
+                if sample.crop is not None and images == "link":
+                    raise DataError(f"{sample.id}: is a part of a picture, which cannot be linked; use images=copy")
+                if sample.crop is not None:
+                    write_crop(sample, to)
+                elif images == "link":
                     to.symlink_to(sample.path.resolve())
                 else:
                     shutil.copyfile(sample.path, to)

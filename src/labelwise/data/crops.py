@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
+from pathlib import Path
 
 from PIL import Image
 
 from labelwise.data.images import MAX_PIXELS, open_image, small_image
+from labelwise.errors import DataError
 from labelwise.records import Crop, Sample
 
 
@@ -74,6 +77,25 @@ def content_of(digest: str, crop: Crop | None) -> str:
 def file_of(sample: Sample) -> str:
     """The id of a sample's file: where a file gives several samples, theirs are followed by ``#`` and a number."""
     return str(sample.meta.get("file", sample.id))
+
+
+def written_id(sample: Sample) -> str:
+    """The id under which a sample is written as a picture of its own: the number before the extension, ``a#2.jpg``."""
+    file = file_of(sample)
+    stem, extension = os.path.splitext(file)  # noqa: PTH122 (ids are text with /)
+    return f"{stem}{sample.id[len(file) :]}{extension}" if sample.id.startswith(f"{file}#") else sample.id
+
+
+def write_crop(sample: Sample, to: Path) -> None:
+    """Write what a sample shows as a picture of its own, of the kind that the name's end says (JPEG: quality 95).
+
+    Raises UnreadableImage; DataError for an end that no format has.
+    """
+    picture = open_sample(sample)[0]
+    try:
+        picture.save(to, quality=95)
+    except ValueError:
+        raise DataError(f"{sample.id}: expected a name that ends like a picture's, found {to.name!r}") from None
 
 
 def box_of(sample: Sample) -> Crop | None:

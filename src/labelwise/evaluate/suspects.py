@@ -45,7 +45,8 @@ def thresholds(labels: Ints, probs: Floats) -> Floats:
     """The mean probability of each class over the rows labelled with it ``(C,)``; infinite for a class without any."""
     sums, counts = np.zeros(probs.shape[1]), np.bincount(labels, minlength=probs.shape[1])
     np.add.at(sums, labels, probs[np.arange(len(labels)), labels].astype(np.float64))
-    return np.divide(sums, counts, out=np.full(len(sums), np.inf), where=counts > 0)
+    means: Floats = np.divide(sums, counts, out=np.full(len(sums), np.inf), where=counts > 0)
+    return means
 
 
 def _confident(labels: Ints, probs: Floats) -> Ints:

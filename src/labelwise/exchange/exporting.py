@@ -18,6 +18,7 @@ from labelwise.annotators.files import WRITERS, questions_table, samples_to_fill
 from labelwise.config import Config
 from labelwise.data import class_folders, image_masks, label_tables
 from labelwise.data.box_writing import Images
+from labelwise.data.crops import written_id
 from labelwise.data.guess import guess
 from labelwise.data.masks import class_counts, empty_mask, merged, write_mask
 from labelwise.data.roles import Split
@@ -153,12 +154,16 @@ def _check_format(format: str, task: Task) -> None:
 def _written(content: _Content, place: Path, format: str, images: Images | None) -> Exported:
     how = images or ("leave" if format == "csv" else "copy")
     samples = content.samples
+    if how != "leave":  # crops become pictures of their own
+        samples = [replace(sample, id=written_id(sample)) for sample in samples]
     if format == "csv" and content.confidences is not None:
         notes = label_tables.write(place, samples, content.classes, images=how, confidences=content.confidences)
     else:
         notes = _WRITERS[format](place, samples, content.classes, images=how)
         if content.confidences is not None:
             notes.append("confidences are not written; csv holds them")
+    if how == "leave" and (crops := sum(sample.crop is not None for sample in samples)):
+        notes.append(f"{crops:,} are parts of pictures; which parts is not written")
     return _exported(place, format, samples, [*content.notes, *notes])
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from labelwise.advice import Outlook
+from labelwise.agreement import Agreement
 from labelwise.curves import Curve
-from labelwise.evaluate.agreement import Agreement
 from labelwise.evaluate.effort import Effort
 from labelwise.records import Crop, Problem, Task
 

@@ -91,7 +91,14 @@ def routes(served: Served) -> APIRouter:
     """Routes of the room in which queries are answered."""
     router = APIRouter(prefix="/api/annotate", responses=_REFUSALS)
     queue = Queue(served)
+    _asking(router, queue)
+    _answering(router, queue)
+    _shared(router, queue)
+    _again(router, queue)
+    return router
 
+
+def _asking(router: APIRouter, queue: Queue) -> None:
     @router.get("/state")
     def state(annotator: Annotated[str, Query(max_length=100)] = "") -> Json:
         """How far the round is, the classes, and who is at work."""
@@ -114,6 +121,16 @@ def routes(served: Served) -> APIRouter:
         """A person's answers that can still be changed, the newest first."""
         return queue.mine(annotator, limit)
 
+    @router.get("/regions", response_class=Response)
+    def regions(query: Annotated[str, Query(max_length=200)]) -> Response:
+        """The regions that a question is about, as a picture of their numbers."""
+        picture = queue.regions(query)
+        if picture is None:
+            raise HTTPException(404, _NONE)
+        return Response(picture, media_type="image/png", headers={"Cache-Control": "no-store"})
+
+
+def _answering(router: APIRouter, queue: Queue) -> None:
     @router.post("/answer")
     def answer(body: Posted) -> Json:
         """Keep an answer; the same again changes nothing, another one of the same person takes its place."""
@@ -127,6 +144,8 @@ def routes(served: Served) -> APIRouter:
         _refuse(queue.undo(body.query, body.annotator))
         return _question(queue.again(body.query, body.annotator))
 
+
+def _shared(router: APIRouter, queue: Queue) -> None:
     @router.post("/heartbeat")
     def heartbeat(body: Held) -> Json:
         """A sign of life: which of these questions are still the person's."""
@@ -135,7 +154,7 @@ def routes(served: Served) -> APIRouter:
     @router.post("/release")
     def release(body: Held) -> Json:
         """Give questions back, so that others get them at once."""
-        served.store.people.release(body.annotator, body.queries)
+        queue.release(body.annotator, body.queries)
         return {"released": len(body.queries)}
 
     @router.post("/class")
@@ -149,14 +168,8 @@ def routes(served: Served) -> APIRouter:
         """Make the round of the answers that are there; what nobody has answered is not asked in it any more."""
         return queue.close() | {"state": queue.state(body.annotator)}
 
-    @router.get("/regions", response_class=Response)
-    def regions(query: Annotated[str, Query(max_length=200)]) -> Response:
-        """The regions that a question is about, as a picture of their numbers."""
-        picture = queue.regions(query)
-        if picture is None:
-            raise HTTPException(404, _NONE)
-        return Response(picture, media_type="image/png", headers={"Cache-Control": "no-store"})
 
+def _again(router: APIRouter, queue: Queue) -> None:
     @router.get("/suspects")
     def suspects() -> Json:
         """Labels that may be wrong, most suspect first, and how many second looks wait for the next training."""
@@ -172,11 +185,9 @@ def routes(served: Served) -> APIRouter:
     @router.post("/uncheck")
     def uncheck(body: Own) -> Json:
         """Take back a second look that waits."""
-        if not served.store.people.uncheck(body.query):
+        if not queue.uncheck(body.query):
             raise HTTPException(404, "no second look at this label waits")
         return queue.suspects()
-
-    return router
 
 
 def _refuse(verdict: str) -> None:

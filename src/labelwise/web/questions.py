@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from labelwise.agreement import points
 from labelwise.data.masks import read_mask, void_of
 from labelwise.errors import DataError
-from labelwise.evaluate.agreement import points
 from labelwise.reasons import sentence
 from labelwise.records import Query, Sample, Target, Task
 

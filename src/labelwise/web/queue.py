@@ -81,6 +81,10 @@ class Queue:
         """A sign of life; returns what is still held."""
         return self.served.store.people.renew(annotator, ids, LEASE)
 
+    def release(self, annotator: str, ids: list[str]) -> None:
+        """Give questions back, so that others get them at once."""
+        self.served.store.people.release(annotator, ids)
+
     def again(self, id: str, annotator: str) -> Json | None:
         """A question with the person's own answer, if there is such a query."""
         query = self._query(id)
@@ -188,6 +192,10 @@ class Queue:
         if self.served.config.task != "classify":
             raise DataError("expected task=classify: classes of whole images are checked again, nothing else")
         return self.served.store.people.check(id, None if name is None else Target((name,)), annotator, seconds)
+
+    def uncheck(self, id: str) -> bool:
+        """Take back a second look that waits; False where there is none."""
+        return self.served.store.people.uncheck(id)
 
     def _query(self, id: str) -> Query | None:
         found = self.served.store.queries(ids=[id])

@@ -193,8 +193,8 @@ def test_superpixels_are_asked_by_their_pixels() -> None:
     ("results", "words"),
     [
         ([], "nothing is painted"),
-        ([{"type": "brush", "id": "asked", "value": {"rle": []}}], "nothing is painted"),
-        ([{"type": "brush", "id": "Q8", "value": {"rle": []}}], "an area has no class"),
+        ([{"from_name": "asked", "type": "brushlabels", "id": "asked", "value": {}}], "nothing is painted"),
+        ([{"from_name": "asked", "type": "brushlabels", "id": "Q8", "value": {}}], "an area has no class"),
         ([{"type": "brushlabels", "value": {"brushlabels": ["cat"]}}], "brushlabels cannot be read"),
         ([{"type": "brushlabels", "value": {"brushlabels": ["cat"], "rle": [1] * 40}}], "brushlabels cannot be read"),
         ([polygon([])], "polygonlabels cannot be read"),

@@ -15,7 +15,6 @@ import pytest
 from PIL import Image
 from real_label_studio import EMAIL, Fault, Proxy, Real, project_of
 
-from conftest import Fault, Proxy, Real, project_of
 from labelwise.annotators import Desk
 from labelwise.annotators.label_studio import LabelStudio
 from labelwise.annotators.label_studio.painting import to_brush

@@ -26,7 +26,7 @@ from labelwise.annotators.cvat.asking import (
     tasks_of,
 )
 from labelwise.annotators.cvat.collecting import Rules, Seen, Stage, collected
-from labelwise.annotators.cvat.link import URL, Link
+from labelwise.annotators.cvat.link import URL, Link, check_installed
 from labelwise.annotators.remote import Patience, checked_url, credential, read_notes, write_notes
 from labelwise.errors import ConfigError, ServerError
 from labelwise.records import Annotation, Query
@@ -73,6 +73,7 @@ class Cvat:
     units = frozenset({"image", "box"})
 
     def __post_init__(self) -> None:
+        check_installed()
         if self.url is not None:
             checked_url(self.url, "annotator.url")
         if (self.images == "cloud") != (self.cloud is not None):

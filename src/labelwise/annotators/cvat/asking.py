@@ -18,7 +18,7 @@ from labelwise.errors import ServerAway, ServerError
 from labelwise.records import Query, Sample, Target
 
 Images = Literal["upload", "share", "cloud"]
-BATCH = 20 << 20  # bytes of images in one request
+BATCH = 10 << 20  # bytes of images in one request, which must be sent before its timeout
 SHAPES = 2000  # proposals in one request, about
 _LONGEST = 64  # letters of a label's name that CVAT keeps
 _PREPARING = 1800.0  # seconds that CVAT may take to prepare the images of a task
@@ -148,7 +148,7 @@ def tasks_of(link: Link, project: int, run: str, round: int) -> Iterator[dict[st
     """The tasks of a round that hold images, the oldest first."""
     begin = round_name(run, round)
     tasks = link.pages(lambda api: api.tasks_api.list_endpoint, "looking for tasks", project_id=project)
-    yield from sorted((t for t in tasks if t["name"].startswith(begin) and t["size"]), key=lambda task: task["id"])
+    yield from sorted((t for t in tasks if t["name"].startswith(begin) and t.get("size")), key=lambda task: task["id"])
 
 
 def make_task(link: Link, project: int, plan: Plan, desk: Desk, how: How) -> int:
@@ -162,10 +162,11 @@ def make_task(link: Link, project: int, plan: Plan, desk: Desk, how: How) -> int
 
 
 def _make_task(link: Link, project: int, plan: Plan, desk: Desk, how: How) -> int:
-    there = link.once(lambda api: api.tasks_api.list_endpoint, project_id=project, name=plan.name, page_size=100)
-    tasks = sorted((t for t in there["results"] if t["name"] == plan.name), key=lambda t: (not t["size"], t["id"]))
+    there = link.once_pages(lambda api: api.tasks_api.list_endpoint, project_id=project, name=plan.name)
+    # A task without images has no "size" at all.
+    tasks = sorted((t for t in there if t["name"] == plan.name), key=lambda t: (not t.get("size"), t["id"]))
     for task in tasks:
-        if task["size"] or _is_preparing(link, task["id"]):
+        if task.get("size") or _is_preparing(link, task["id"]):
             return _prepared(link, task["id"], plan)
         link.once(lambda api: api.tasks_api.destroy_endpoint, id=task["id"])
     spec = {"name": plan.name, "project_id": project, "segment_size": how.job_size, "overlap": 0}
@@ -221,8 +222,8 @@ def _is_preparing(link: Link, task: int) -> bool:
 
 def _request(link: Link, task: int) -> Mapping[str, Any]:
     """What CVAT says of the newest request to fill a task; nothing if it knows none."""
-    found = link.once(lambda api: api.requests_api.list_endpoint, task_id=task, action="create", page_size=100)
-    newest: dict[str, Any] = max(found["results"], key=lambda request: str(request.get("created_date")), default={})
+    found = link.once_pages(lambda api: api.requests_api.list_endpoint, task_id=task, action="create")
+    newest: dict[str, Any] = max(found, key=lambda request: str(request.get("created_date")), default={})
     return {**newest, "status": _value(newest.get("status"))}
 
 
@@ -231,9 +232,9 @@ def _prepared(link: Link, task: int, plan: Plan) -> int:
     until, pause = time.monotonic() + _PREPARING, LOOK
     while True:
         found = link.once(lambda api: api.tasks_api.retrieve_endpoint, id=task)
-        if found["size"]:
-            return task
         request = _request(link, task)
+        if found.get("size") and request["status"] not in ("queued", "started"):
+            return task
         if request["status"] == "failed":
             why = " ".join(str(request.get("message") or "no reason given").split())[-200:]
             raise ServerError(
@@ -276,7 +277,7 @@ def propose(link: Link, task: int, project: int, frames: Mapping[int, Query], cl
     def send(part: Mapping[int, Target]) -> None:
         there = link.once(lambda api: api.tasks_api.retrieve_annotations_endpoint, id=task)
         taken = {entry["frame"] for kind in ("shapes", "tags") for entry in there[kind]}
-        jobs = link.once(lambda api: api.jobs_api.list_endpoint, task_id=task, page_size=1000)["results"]
+        jobs = link.once_pages(lambda api: api.jobs_api.list_endpoint, task_id=task)
         fresh = [range(j["start_frame"], j["stop_frame"] + 1) for j in jobs if _value(j.get("state")) == "new"]
         left = {n: t for n, t in part.items() if n not in taken and any(n in frames for frames in fresh)}
         if left:

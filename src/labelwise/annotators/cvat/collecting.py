@@ -43,6 +43,18 @@ class Rules:
     new_classes: bool
 
 
+@dataclass(slots=True)
+class _Sheet:
+    """What one look gathers: CVAT's XML of the frames that are done, who did each query, and lines for people."""
+
+    tree: ET.Element = field(default_factory=lambda: ET.Element("annotations"))
+    who: dict[str, str] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+    deleted: list[Query] = field(default_factory=list)
+    names: dict[int, str] = field(default_factory=dict)  # of classes, by the numbers of their labels
+    read: set[int] = field(default_factory=set)  # numbers of jobs
+
+
 def collected(
     link: Link, tasks: Mapping[int, Sequence[Query]], project: int, desk: Desk, how: How, rules: Rules, seen: Seen
 ) -> tuple[list[Annotation], list[str]]:
@@ -50,57 +62,68 @@ def collected(
 
     Raises ServerError where a task is gone, or an image in it.
     """
-    tree = ET.Element("annotations")
-    who: dict[str, str] = {}
-    lines: list[str] = []
-    deleted: list[str] = []
-    names: dict[int, str] = {}
-    seen.completed = seen.jobs = 0
+    sheet = _Sheet()
+    completed = jobs = 0
     for task, queries in tasks.items():
-        jobs = _jobs(link, task, len(queries))
-        done = [job for job in jobs if _is_done(job, rules.stage)]
-        seen.completed, seen.jobs = seen.completed + len(done), seen.jobs + len(jobs)
-        if not done:
-            continue
-        names = names or _class_names(link, project, desk.classes)
-        frames, gone = frames_of(link, task) or ([], set())
-        by_name = {frame["name"]: number for number, frame in enumerate(frames)}
-        for query in queries:
-            number = by_name.get(frame_name(desk.samples[query.sample_id], how))
-            if number is None:
-                raise _lost(link, task, [query], desk)
-            job = next((job for job in done if job["start_frame"] <= number <= job["stop_frame"]), None)
-            if job is None:
-                continue
-            entry = ET.SubElement(tree, "image", {"name": query.sample_id})
-            who[query.id] = str((job.get("assignee") or {}).get("username") or "cvat")
-            if number in gone:
-                deleted.append(query.sample_id)
-                ET.SubElement(entry, "tag", {"label": SKIP_TAG})
-                continue
-            size = desk.samples[query.sample_id].size
-            shown = frames[number].get("width"), frames[number].get("height")
-            if min(size) > 0 and shown != size:
-                lines.append(
-                    f"{query.sample_id}: expected {size[0]} x {size[1]} pixels as in the run, CVAT has {shown[0]} x "
-                    f"{shown[1]}; it stays open"
-                )
-                tree.remove(entry)
-                continue
-            entry.attrib |= {"width": str(shown[0]), "height": str(shown[1])}
-            _fill(entry, number, _content(link, job, seen), names, desk.task, lines)
-    asked = [query for queries in tasks.values() for query in queries]
-    if deleted:
-        lines.append(f"{len(deleted):,} images were deleted in CVAT and count as skipped: {listed(deleted)}")
-    if not len(tree):
+        found = _jobs(link, task, len(queries))
+        done = [job for job in found if _is_done(job, rules.stage)]
+        completed, jobs = completed + len(done), jobs + len(found)
+        if done:
+            sheet.names = sheet.names or _class_names(link, project, desk.classes)
+            _gather(link, task, queries, done, desk, how, seen, sheet)
+    seen.completed, seen.jobs = completed, jobs
+    seen.content = {key: content for key, content in seen.content.items() if key[0] in sheet.read}
+    lines = sheet.lines
+    skipped = [Annotation(query.id, None, sheet.who[query.id]) for query in sheet.deleted]
+    if skipped:
+        ids = [query.sample_id for query in sheet.deleted]
+        lines.append(f"{len(ids):,} images were deleted in CVAT and count as skipped: {listed(ids)}")
+    if not len(sheet.tree):
         seen.left = lines
-        return [], lines
-    answers = _read(tree, asked, desk, rules)
+        return skipped, lines
+    answers = _read(sheet.tree, [query for queries in tasks.values() for query in queries], desk, rules)
     lines += told(replace(answers, empty=()), desk.classes, _WAY_OUT)
     if answers.empty:
         lines.append(_empty(answers, desk))
     seen.left = [*_open(answers, desk), *lines]
-    return [replace(answer, annotator=who[answer.query_id]) for answer in answers.annotations], lines
+    others = [replace(answer, annotator=sheet.who[answer.query_id]) for answer in answers.annotations]
+    return [*skipped, *others], lines
+
+
+def _gather(
+    link: Link,
+    task: int,
+    queries: Sequence[Query],
+    done: Sequence[Mapping[str, Any]],
+    desk: Desk,
+    how: How,
+    seen: Seen,
+    sheet: _Sheet,
+) -> None:
+    """Add the frames of a task's completed jobs that answer open queries."""
+    frames, gone = frames_of(link, task) or ([], set())
+    by_name = {frame["name"]: number for number, frame in enumerate(frames)}
+    for query in queries:
+        id = query.sample_id
+        number = by_name.get(frame_name(desk.samples[id], how))
+        if number is None:
+            raise _lost(link, task, id)
+        job = next((job for job in done if job["start_frame"] <= number <= job["stop_frame"]), None)
+        if job is None:
+            continue
+        sheet.who[query.id] = str((job.get("assignee") or {}).get("username") or "cvat")
+        size, shown = desk.samples[id].size, (frames[number].get("width"), frames[number].get("height"))
+        if number in gone:
+            sheet.deleted.append(query)
+        elif min(size) > 0 and shown != size:
+            sheet.lines.append(
+                f"{id}: expected {size[0]} x {size[1]} pixels as in the run, CVAT has {shown[0]} x {shown[1]}; it "
+                "stays open"
+            )
+        else:
+            about = {"name": id, "width": str(shown[0]), "height": str(shown[1])}
+            sheet.read.add(int(job["id"]))
+            _fill(ET.SubElement(sheet.tree, "image", about), number, _content(link, job, seen), desk.task, sheet)
 
 
 def _read(tree: ET.Element, asked: Sequence[Query], desk: Desk, rules: Rules) -> Answers:
@@ -151,10 +174,10 @@ def _jobs(link: Link, task: int, images: int) -> list[dict[str, Any]]:
     return [job for job in jobs if _text(job.get("type") or "annotation") == "annotation"]
 
 
-def _lost(link: Link, task: int, queries: Sequence[Query], desk: Desk) -> ServerError:
+def _lost(link: Link, task: int, id: str) -> ServerError:
     return ServerError(
-        f"CVAT at {link.url}: task #{task} no longer holds {queries[0].sample_id}; remove "
-        "cvat.json in the round's folder and run again to ask it anew"
+        f"CVAT at {link.url}: task #{task} no longer holds {id}; remove cvat.json in the round's folder and run again "
+        "to ask it anew"
     )
 
 
@@ -183,10 +206,9 @@ def _class_names(link: Link, project: int, classes: Sequence[str]) -> dict[int, 
     return {label["id"]: by_label.get(label["name"], label["name"]) for label in labels_of(link, project)}
 
 
-def _fill(
-    entry: ET.Element, number: int, content: Mapping[str, Any], names: Mapping[int, str], task: str, lines: list[str]
-) -> None:
-    """Write a frame's tags and shapes as CVAT's XML has them; tracks as the shapes that they show there."""
+def _fill(entry: ET.Element, number: int, content: Mapping[str, Any], task: str, sheet: _Sheet) -> None:
+    """Write a frame's tags and shapes as CVAT's XML has them."""
+    names, lines = sheet.names, sheet.lines
     for tag in content.get("tags") or ():
         if tag["frame"] == number:
             label = names.get(tag["label_id"], f"label {tag['label_id']}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import warnings
@@ -19,7 +20,6 @@ PASSWORD = ("CVAT_PASSWORD", "FIFTYONE_CVAT_PASSWORD")
 URL = ("CVAT_URL", "FIFTYONE_CVAT_URL")
 WANTED = "CVAT_ACCESS_TOKEN, or CVAT_USERNAME and CVAT_PASSWORD, in the environment or in .env"
 _PAGE = 100
-_JSON = "application/vnd.cvat+json"
 
 Api = Callable[[Any], Any]  # from the SDK's client to one of its endpoints
 
@@ -46,13 +46,7 @@ class Link:
 
     def pages(self, api: Api, doing: str = "", **parameters: Any) -> Iterator[dict[str, Any]]:
         """The entries of a list, page after page."""
-        page = 1
-        while True:
-            found = self.get(api, doing, **parameters, page=page, page_size=_PAGE)
-            yield from found["results"]
-            if not found.get("next"):
-                return
-            page += 1
+        yield from self._pages(lambda **page: self.get(api, doing, **parameters, **page))
 
     def ask(self, call: Callable[[], T], doing: str = "") -> T:
         """What ``call`` returns, which must be safe to repeat; failures as in `labelwise.annotators.remote.asked`.
@@ -75,6 +69,19 @@ class Link:
         """One call of an endpoint, within `ask`: its JSON, or None where it answers with nothing."""
         _, response = api(self._client.api_client).call_with_http_info(_parse_response=False, **parameters)
         return self._content(response)
+
+    def once_pages(self, api: Api, **parameters: Any) -> list[dict[str, Any]]:
+        """The entries of a list, within `ask`."""
+        return list(self._pages(lambda **page: self.once(api, **parameters, **page)))
+
+    def _pages(self, read: Callable[..., Any]) -> Iterator[dict[str, Any]]:
+        page = 1
+        while True:
+            found = read(page=page, page_size=_PAGE)
+            yield from found["results"]
+            if not found.get("next"):
+                return
+            page += 1
 
     def post(self, path: str, *, headers: Mapping[str, str], fields: Mapping[str, Any]) -> Any:
         """One plain POST, within `ask`: fields as JSON, or as parts of a form where ``headers`` say so."""
@@ -118,8 +125,7 @@ class Link:
     def _open(self) -> None:
         if self._client is not None:
             return
-        sdk = _sdk()
-        from cvat_sdk.core.client import AccessTokenCredentials, PasswordCredentials
+        from cvat_sdk.core.client import AccessTokenCredentials, Client, PasswordCredentials
 
         token, user, password = credential(*TOKEN), credential(*USER), credential(*PASSWORD)
         if token is None and (user is None or password is None):
@@ -129,10 +135,9 @@ class Link:
         quiet.addHandler(logging.NullHandler())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            client = sdk.Client(self.url, logger=quiet, check_server_version=False)
+            client = Client(self.url, logger=quiet, check_server_version=False)
         _bound(client.api_client.rest_client, self.timeout)
-        if self.organisation is not None:
-            client.organization_slug = self.organisation
+        client.organization_slug = self.organisation or ""  # empty: the user's own workspace, and nothing else
         client.login(
             AccessTokenCredentials(token) if token else PasswordCredentials(user=user or "", password=password or "")
         )
@@ -149,11 +154,7 @@ def _bound(rest: Any, seconds: float) -> None:
     rest.request = request
 
 
-def _sdk() -> Any:
-    try:
-        import cvat_sdk
-    except ImportError as error:
-        raise ConfigError(
-            f"annotator cvat needs cvat-sdk ({error}); install it with pip install 'labelwise[cvat]'"
-        ) from None
-    return cvat_sdk
+def check_installed() -> None:
+    """Raises ConfigError, with what to install, if cvat-sdk is absent."""
+    if importlib.util.find_spec("cvat_sdk") is None:
+        raise ConfigError("annotator cvat needs cvat-sdk; install it with pip install 'labelwise[cvat]'")

@@ -1,4 +1,4 @@
-"""Asking in Label Studio: a project for the run, a task for each query, proposals as pre-annotations."""
+"""Asking in Label Studio: a project for the run, a task for each query, proposals drawn in it."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def _by_kind(queries: Sequence[Query], desk: Desk) -> dict[Kind, list[Query]]:
 
 
 def _task(query: Query, url: str, kind: Kind, desk: Desk) -> dict[str, Any]:
-    """A task with its pre-annotation, as it is imported."""
+    """A task with its proposal, as it is imported."""
     reason = query.reason
     data: dict[str, Any] = {"image": url, "labelwise": query.id, "round": query.round, "sample": query.sample_id}
     data |= {"reason": sentence(reason)} | ({"score": reason["score"]} if "score" in reason else {})

@@ -89,7 +89,10 @@ def written(kind: Kind, classes: Sequence[str]) -> str:
         for i, label in enumerate(labels):
             _add(made, control, label, i)
     if kind == "areas":
-        ElementTree.SubElement(view, "Brush", name=ASKED, toName=IMAGE)
+        # Only what has a label has a colour; people are not to choose this one.
+        hidden = ElementTree.SubElement(view, "View", style="display: none")
+        outline = ElementTree.SubElement(hidden, "BrushLabels", name=ASKED, toName=IMAGE)
+        ElementTree.SubElement(outline, "Label", value=ASKED, background="#ffd500", hotkey="ctrl+alt+shift+9")
     ElementTree.SubElement(view, "Image", name=IMAGE, value="$image", zoom="true", zoomControl="true")
     return ElementTree.tostring(view, encoding="unicode")
 

@@ -1,4 +1,4 @@
-"""Between Label Studio's results and targets: proposals as pre-annotations, and answers as a run keeps them.
+"""Between Label Studio's results and targets: proposals as it shows them, answers as a run keeps them.
 
 Label Studio counts places in percent of the picture's width and height, as it is shown.
 """
@@ -45,7 +45,7 @@ class Reading:
 
 
 def proposed(query: Query, kind: Kind, size: tuple[int, int], classes: Sequence[str]) -> list[Result]:
-    """The results of a pre-annotation: the proposal, and of regions and pixels where they are."""
+    """The results that people begin with: the proposal, and of regions and pixels where they are."""
     names = {name: label for label, name in labels_of(classes).items()}
     target = query.proposal
     if kind == "pixels":
@@ -100,8 +100,10 @@ def _of(results: Sequence[Result], kind: Kind) -> list[tuple[str, Any, Mapping[s
     found = []
     for result in results:
         type, value = str(result.get("type", "")), result.get("value") or {}
-        if type == "brush" and result.get("id") != ASKED:
-            raise Unusable("an area has no class")  # painted with the tool of the outline
+        if result.get("from_name") == ASKED:
+            if result.get("id") != ASKED:
+                raise Unusable("an area has no class")  # painted with the tool of the outline
+            continue
         if type not in types:
             if type.endswith("labels"):
                 raise Unusable(f"{type} cannot be read here, expected {' or '.join(sorted(types))}")
@@ -264,8 +266,8 @@ def _painted(query: Query, size: tuple[int, int], classes: Sequence[str], names:
     found = []
     if query.geometry is not None:
         ring = around(asked_area(query, size), max(1, round(max(size) / 300)))
-        outline = {"format": "rle", "rle": to_brush(ring)}
-        found.append({**_result(ASKED, ASKED, "brush", outline, size), "readonly": True})
+        outline = {"format": "rle", "rle": to_brush(ring), "brushlabels": [ASKED]}
+        found.append({**_result(ASKED, ASKED, "brushlabels", outline, size), "readonly": True})
     if query.proposal is not None:
         mask = target_mask(query.proposal, classes, size)
         inside = asked_area(query, size) & (mask != void_of(mask))

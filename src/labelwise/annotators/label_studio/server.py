@@ -18,7 +18,7 @@ V = TypeVar("V")
 
 PAGE = 100  # tasks or projects in one answer
 CHUNK = 20  # tasks or pictures that are sent at once
-VERSION = "labelwise"  # the model version of all pre-annotations: a project shows those of one
+VERSION = "labelwise"  # the model version of all proposals: a project shows those of one
 _TITLE = 50  # characters that a project's title may have
 
 

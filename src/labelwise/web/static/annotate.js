@@ -74,6 +74,7 @@ class Room {
 
   noted() {
     this.note.textContent = this.editor?.note?.() ?? "";
+    document.getElementById("accept").firstChild.textContent = this.editor?.accepts ?? "Accept";
     this.toolbar.replaceChildren(...(this.editor?.tools ?? []).map(([text, key, onclick, pressed]) => element("button", {
       type: "button", "aria-pressed": pressed === undefined ? null : String(pressed), onclick: () => { onclick(); this.leave(); },
     }, text, " ", element("kbd", {}, key))));
@@ -109,7 +110,7 @@ class Room {
     const { state } = this.desk;
     const others = Object.entries(state.others).map(([who, n]) => `${who} (${n})`).join(", ");
     const left = state.open - state.answered;
-    const lines = state.open === 0
+    const lines = this.desk.pending ? ["Saving …"] : state.open === 0
       ? [state.run === "finished" ? "The run has finished." : "No question is open.", state.message]
       : left === 0
         ? [`All ${state.open} questions of round ${state.round} are answered.`, state.by_page

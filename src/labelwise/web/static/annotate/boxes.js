@@ -9,6 +9,7 @@ const SMALL = 4; // on the screen: less is a click
 export class Boxes {
   constructor(room) {
     this.room = room;
+    this.accepts = "Save & next";
     this.help = [
       ["drag", "draw a box; drag a selected box or its handles to change it"], ["click, Tab", "select a box, the next box"],
       ["1 – 9, a – z", "class of the selected box, or of the next ones"], ["Delete", "remove the selected box"],

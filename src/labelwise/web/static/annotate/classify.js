@@ -3,6 +3,7 @@
 export class Classify {
   constructor(room) {
     this.room = room;
+    this.accepts = "Accept the proposal";
     this.help = [
       ["1 – 9, a – z", "the class with this key"], ["Enter", "the model's proposal, or the answer given before"],
       ["Backspace", "take the last answer back"],

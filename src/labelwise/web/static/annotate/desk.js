@@ -1,5 +1,6 @@
 // The queue as this page holds it: questions ahead with their pictures, answers on their way, signs of life.
 import { ask, picture, say } from "../base.js";
+import { regionsOf } from "./layers.js";
 
 const AHEAD = 4; // questions held, the one shown among them
 const LARGE = 1600; // longer side of the picture of an image that is only looked at
@@ -9,6 +10,7 @@ const AWAY = 240_000; // milliseconds without a movement after which there are n
 const pictures = new Map(); // by question: the decoded picture, or on its way
 
 function fetched(question) {
+  if (question.kind === "regions") regionsOf(question).catch(() => {});
   if (!pictures.has(question.id)) {
     const side = question.kind === "class" && Math.max(question.width, question.height) > LARGE ? LARGE : 0;
     const image = new Image();
@@ -178,7 +180,7 @@ export class Desk {
 
   // Look whether there is something new, while nothing is to be done here.
   async poll() {
-    if (this.question || this.at !== null || document.hidden) return;
+    if (this.question || this.pending || this.at !== null || document.hidden) return;
     await this.refill().catch((error) => say(error.message, true));
     if (this.ahead.length && !this.question) { say(""); await this.open(); }
   }

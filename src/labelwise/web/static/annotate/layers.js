@@ -26,8 +26,20 @@ function abgr(text) {
   return (255 << 24 | blue << 16 | green << 8 | red) >>> 0;
 }
 
+const known = new Map(); // by question: its regions, or on their way
+
 // For each pixel the number of its region, from 1 on, 0 outside; and the borders of the regions as a path.
-export async function regionsOf({ id, width, height }) {
+export function regionsOf(question) {
+  const { id } = question;
+  if (!known.has(id)) {
+    known.set(id, read(question));
+    known.get(id).catch(() => known.delete(id));
+    for (const old of [...known.keys()].slice(0, -6)) known.delete(old);
+  }
+  return known.get(id);
+}
+
+async function read({ id, width, height }) {
   const image = new Image();
   image.src = `/api/annotate/regions?query=${encodeURIComponent(id)}`;
   await image.decode();

@@ -15,6 +15,7 @@ export class Masks {
       ["Enter", "close the polygon; else save, next image"], ["Esc", "leave the polygon"], ["Ctrl Z", "undo"],
       ["wheel, pinch, PageUp / PageDown, Home", "zoom, whole image or region"], ["Space + drag", "move the picture"],
     ];
+    this.accepts = "Save & next";
     this.layer = document.createElement("canvas");
     this.radius = 8;
     this.active = null;
@@ -26,7 +27,7 @@ export class Masks {
     this.tools = [];
   }
 
-  async show(question, image) {
+  show(question, image) {
     this.question = question;
     const { width, height } = question;
     this.mask = new Mask(width, height);
@@ -45,7 +46,7 @@ export class Masks {
     this.room.view.set(image, [width, height]);
     this.home();
     this.#mark();
-    if (question.kind === "regions") await this.#load(question);
+    this.loaded = question.kind === "regions" ? this.#load(question) : Promise.resolve();
   }
 
   async #load(question) {
@@ -106,7 +107,11 @@ export class Masks {
 
   // One key for a region: all of it has this class; then the next one, and after the last the next image.
   #fillRegion(value) {
-    if (!this.zones) return;
+    const { question } = this;
+    if (!this.zones) { // a quick person: the key counts once the regions are here
+      this.loaded.then(() => { if (this.question === question && this.zones) this.#fillRegion(value); });
+      return;
+    }
     this.mask.begin();
     this.mask.where(this.zones, this.region + 1, value);
     this.mask.end();

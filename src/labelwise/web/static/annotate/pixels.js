@@ -7,6 +7,7 @@ const PATCH = 33; // pixels of the picture on the shorter side of the magnified 
 export class Pixels {
   constructor(room) {
     this.room = room;
+    this.accepts = "Accept the proposal";
     this.help = [
       ["1 – 9, a – z", "class of the pixel, and the next"], ["Enter", "what the model proposes for it"],
       ["0", "no class (void)"], ["Backspace", "the pixel before; at the first one, the image before"],

@@ -4,6 +4,7 @@ import { ask, element, picture, say } from "../base.js";
 export class Again {
   constructor(room) {
     this.room = room;
+    this.accepts = "The label is right";
     this.on = false;
     this.left = [];
     this.done = [];
@@ -37,7 +38,6 @@ export class Again {
     this.on = on;
     document.getElementById("tab-open").setAttribute("aria-pressed", String(!on));
     document.getElementById("tab-again").setAttribute("aria-pressed", String(on));
-    document.getElementById("accept").firstChild.textContent = on ? "Label is right" : "Accept & next";
     for (const name of ["back", "forward"]) document.getElementById(name).hidden = on;
   }
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from labelwise.agreement import agreement, cohen_kappa, krippendorff_alpha, overlap
 from labelwise.data.masks import write_mask
-from labelwise.evaluate.agreement import agreement, cohen_kappa, krippendorff_alpha, overlap
 from labelwise.records import Target
 
 
