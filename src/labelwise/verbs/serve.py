@@ -39,6 +39,13 @@ def serve(
     show(folder, Beside(embeddings, backbone, text, tuple(table or ())), port, host, token, open_page)
 
 
+def show_embedded(images: Path, embeddings: Path) -> None:
+    """Show a folder of images with these vectors until Ctrl-C."""
+    from labelwise.web.served import Beside
+
+    show(images, Beside(embeddings))
+
+
 def show(
     folder: Path,
     beside: Beside,

@@ -37,9 +37,8 @@ class TextModel:
             digest.update(values.cpu().contiguous().numpy().tobytes())
         about = {"text_model": self.source.rstrip("/").rpartition("/")[2], "weights": digest.hexdigest()}
         name = f"{about['text_model']}-{fingerprint(about)}"
-        return Extractor(
-            name, len(self.vector("a photo")), about, partial(as_input, processor=processor), self._pictures
-        )
+        prepare: Any = partial(as_input, processor=processor)
+        return Extractor(name, len(self.vector("a photo")), about, prepare, self._pictures)
 
     def vector(self, text: str) -> Floats:
         """The vector of a text, of length 1."""
@@ -48,9 +47,11 @@ class TextModel:
         network, _, tokenizer = self._loaded()
         made = tokenizer([text], padding="max_length", truncation=True, return_tensors="pt").to(device())
         with self._lock, torch.inference_mode():
-            return _units(network.get_text_features(**made))[0]
+            units = _units(network.get_text_features(**made))
+        first: Floats = units[0]
+        return first
 
-    def _pictures(self, batch: Sequence[Floats]) -> Floats:
+    def _pictures(self, batch: Sequence[Any]) -> Floats:
         import torch
 
         network, _, _ = self._loaded()
