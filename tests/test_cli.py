@@ -29,6 +29,7 @@ VERBS = (
     "pick",
     "export",
     "import",
+    "predict",
     "list",
 )
 

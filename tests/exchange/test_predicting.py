@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 import labelwise
 from labelwise import testing
+from labelwise.cli import app
 from labelwise.errors import ConfigError, DataError, LabelwiseError, RunError
 from labelwise.exchange import predicting
 from labelwise.exchange.classifiers import open_classifier
@@ -265,3 +267,32 @@ def test_an_exported_model_says_the_same_as_its_run(project, others, tmp_path):
     Path(tmp_path / "bad.onnx").write_bytes(b"nothing")
     with pytest.raises(LabelwiseError, match="expected a model written by"):
         labelwise.predict(tmp_path / "bad.onnx", others, tmp_path / "c.csv")
+
+
+def test_the_verb_says_what_it_wrote(project, others, tmp_path):
+    run, _ = project
+    call = CliRunner().invoke
+    done = call(app, ["predict", str(run), str(others), "-o", str(tmp_path / "o.csv"), "--format", "csv"])
+    assert done.exit_code == 0, done.output
+    assert "6 images, 2 could not be read" in done.output
+    done = call(app, ["predict", str(run), "-o", str(tmp_path / "all.json"), "--json", "--threshold", "1"])
+    facts = json.loads(done.output)
+    assert facts["written"] == str(tmp_path / "all.json")
+    assert facts["images"] == sum(facts["classes"].values())
+    assert facts["classes"]["unknown"] > 0
+    wrong = call(app, ["predict", str(run), "-o", str(tmp_path / "b.json"), "--detections", "md.json"])
+    assert wrong.exit_code == 2
+    assert "IMAGES" in wrong.output
+
+
+def test_what_is_told_of_the_rest_of_a_run_is_unknown_below_the_threshold(project, tmp_path):
+    run, _ = project
+    text = (run / "config.yaml").read_text(encoding="utf-8")
+    (run / "config.yaml").write_text(text.replace("threshold: 0.0", "threshold: 1.0"), encoding="utf-8")
+    try:
+        labelwise.export(run, tmp_path / "rest.csv", format="csv", what="predictions")
+    finally:
+        (run / "config.yaml").write_text(text, encoding="utf-8")
+    assert "threshold: 0.0" in text
+    with (tmp_path / "rest.csv").open(encoding="utf-8-sig", newline="") as file:
+        assert {row["class"] for row in csv.DictReader(file)} == {"unknown"}

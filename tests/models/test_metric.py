@@ -9,11 +9,12 @@ from functools import partial
 import numpy as np
 import pytest
 
+import labelwise
 from labelwise import testing
 from labelwise.data import class_folders
 from labelwise.data.digits import make_digits
 from labelwise.errors import ConfigError, ModelError
-from labelwise.models import Place, Plan
+from labelwise.models import Place, Plan, metric
 from labelwise.models.heads import read_fitted
 from labelwise.models.metric import NETWORK, Metric
 from labelwise.records import Labelled
@@ -147,3 +148,41 @@ def test_one_state_of_the_network_is_one_file(tmp_path, samples):
     first = fitted(model, samples, tmp_path / "0", n=4)
     second = fitted(model, samples, tmp_path / "1", n=6, start=first)
     assert (first / NETWORK).stat().st_ino == (second / NETWORK).stat().st_ino
+
+
+def test_a_run_killed_while_the_network_learns_again_ends_as_one_that_was_not(tmp_path, monkeypatch):
+    made = testing.make_images(tmp_path / "made", 60, classes=3)
+    for sample in made:
+        place = tmp_path / "images" / sample.target.classes[0] / sample.id
+        place.parent.mkdir(parents=True, exist_ok=True)
+        sample.path.rename(place)
+    model = {"name": "metric", **PROJECTION, **HEAD, "finetune_every": 8, "margin": 50.0}
+    config = {
+        "cache": str(tmp_path / "cache"),
+        "out": str(tmp_path / "runs"),
+        "data": {"format": "class_folders", "path": str(tmp_path / "images")},
+        "model": model,
+        "strategy": "margin",
+        "cold_start": "random",
+        "budget": {"initial": 8, "per_round": 8, "rounds": 3},
+    }
+    whole = labelwise.run({**config, "name": "whole"}, report=False)
+    calls = []
+    real = metric.train
+
+    def dying(*args, **more):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*args, **more)
+
+    monkeypatch.setattr(metric, "train", dying)
+    with pytest.raises(KeyboardInterrupt):
+        labelwise.run({**config, "name": "killed"}, report=False)
+    again = labelwise.run({**config, "name": "killed"}, report=False)
+    assert len(calls) == 4
+    assert [again.picks(r) for r in range(3)] == [whole.picks(r) for r in range(3)]
+    for name in ("accuracy", "nll"):
+        assert [again.evaluations["test"][r][name] for r in range(3)] == pytest.approx(
+            [whole.evaluations["test"][r][name] for r in range(3)]
+        )

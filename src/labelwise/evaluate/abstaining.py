@@ -67,7 +67,8 @@ def round_results(probs: Floats, truth: Ints, classes: Sequence[str], threshold:
     confusion = table.reshape(count, count + 1)
     support, called = confusion.sum(axis=1), np.bincount(predicted, minlength=count + 1)[:count]
     hits = confusion[:, :count].diagonal()
-    seen = np.flatnonzero((support > 0) | (called > 0))
+    seen: list[int] = np.flatnonzero((support > 0) | (called > 0)).tolist()
+    rows = np.array(seen, np.int64)
     precision, recall = hits / np.maximum(called, 1), hits / np.maximum(support, 1)
     columns = [*seen, count] if threshold > 0 else list(seen)
     return {
@@ -77,8 +78,8 @@ def round_results(probs: Floats, truth: Ints, classes: Sequence[str], threshold:
         "accuracy": _share(hits.sum(), n),
         "micro_precision": _share(hits.sum(), told.sum()),
         "micro_recall": _share(hits.sum(), n),
-        "macro_precision": _mean(precision[seen]),
-        "macro_recall": _mean(recall[seen]),
+        "macro_precision": _mean(precision[rows]),
+        "macro_recall": _mean(recall[rows]),
         "classes": [
             {
                 "name": classes[i],
@@ -93,7 +94,7 @@ def round_results(probs: Floats, truth: Ints, classes: Sequence[str], threshold:
         "confusion": {
             "rows": [classes[i] for i in seen],
             "columns": [classes[i] if i < count else UNKNOWN for i in columns],
-            "counts": confusion[np.ix_(seen, np.array(columns, np.int64))].tolist(),
+            "counts": confusion[rows][:, np.array(columns, np.int64)].tolist(),
         },
     }
 

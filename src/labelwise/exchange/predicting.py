@@ -262,7 +262,7 @@ def _unpacked(row: dict[str, Any]) -> Thing:
     box = tuple(row["box"]) if row["box"] is not None else None
     probs = tuple((name, p) for name, p in row["probs"])
     meta = {"taken": row["taken"]} if "taken" in row else {}
-    return Thing(row["id"], box, row["category"], row["conf"], probs, by=row["by"], meta=meta)  # type: ignore[arg-type]
+    return Thing(row["id"], box, row["category"], row["conf"], probs, by=row["by"], meta=meta)
 
 
 def _begin(file: Path, about: dict[str, Any]) -> int:

@@ -34,6 +34,9 @@ def perceptron(layers: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> nn.Sequen
 class NearestVotes(nn.Module):
     """Logs of the votes of the nearest labelled features."""
 
+    features: Tensor
+    votes: Tensor
+
     def __init__(self, state: Mapping[str, NDArray[Any]], k: int, softness: float) -> None:
         super().__init__()
         features = torch.from_numpy(np.array(state["features"]))
@@ -56,6 +59,10 @@ class Calibrated(nn.Module):
 
     ``seen`` are the classes that the head knows; all others have probability 0. A single one has probability 1.
     """
+
+    offset: Tensor
+    factor: Tensor
+    places: Tensor
 
     def __init__(self, logits: nn.Module | None, fitted: Fitted) -> None:
         super().__init__()

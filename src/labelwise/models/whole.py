@@ -55,6 +55,9 @@ def whole_of(model: Model, name: str, checkpoint: Path) -> Whole:
 class FromPixels(nn.Module):
     """Normalised pixels, features of a ``body``, and what a ``top`` makes of them."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, body: nn.Module, top: nn.Module, preprocessing: Preprocessing) -> None:
         super().__init__()
         self.body, self.top = body, top

@@ -109,6 +109,9 @@ class Embedder(nn.Module):
     ``mean`` and ``std`` ``(features,)`` belong to features that are not trained; else they change nothing.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, backbone: nn.Module, features: int, dim: int) -> None:
         super().__init__()
         self.backbone, self.projection = backbone, nn.Linear(features, dim)
