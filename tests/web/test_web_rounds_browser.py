@@ -268,6 +268,7 @@ def test_a_whole_run_as_a_person(browser: Any, tmp_path: Path) -> None:
     page.fill("#your-name", "Ada")
     page.keyboard.press("Enter")
     answer_by_keys(page, 20)
+    page.wait_for_selector('#count:has-text("all saved")')  # only then may one leave
     page.goto(f"{address}rounds")
     until(page, "document.querySelectorAll('.chart .point:not(.next):not(.classes)').length === 1")
     until(page, "document.querySelector('.pill').textContent === 'waiting for people'")
