@@ -125,6 +125,12 @@ def test_a_target_out_of_reach_is_called_so(tmp_path: Path) -> None:
     assert "rather not to be reached" in needed_text(found.needed, 0.99, "macro_f1", "images")
 
 
+def test_a_target_that_is_reached_is_called_so(tmp_path: Path) -> None:
+    found = outlook(run_of(tmp_path, FLAT), target=0.5)
+    assert found.needed is not None
+    assert needed_text(found.needed, 0.5, "macro_f1", "images") == "macro-F1 of 50.0 % is reached"
+
+
 def test_rare_classes_are_told(tmp_path: Path) -> None:
     names = ["cat"] * 55 + [f"rare {i}" for i in range(5)]
     found = discovery_of(run_of(tmp_path, RISING, names))

@@ -27,6 +27,7 @@ KEPT_IN = {
     "yaml": {"config", "data", "starter", "loop", "results", "api", "report", "demo", "tables", "cli", "models"},
     "transformers": {"models"},
     "ultralytics": {"models"},
+    "cvat_sdk": {"annotators"},
     "pickle": {"engine", "testing"},
     "PIL": {"data", "embedding", "models", "report", "web", "testing", "demo"},
 }

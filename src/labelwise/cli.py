@@ -12,7 +12,7 @@ import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -20,7 +20,10 @@ from labelwise.errors import LabelwiseError
 from labelwise.verbs import exchange
 from labelwise.verbs.predict import predict
 from labelwise.verbs.progress import progress_of, teller
-from labelwise.verbs.serve import serve
+from labelwise.verbs.serve import serve, show_embedded
+
+if TYPE_CHECKING:
+    from labelwise.embedding.folder import Embedded
 
 INTERRUPTED = 3
 
@@ -289,7 +292,6 @@ def embed(
     """Write a vector for every image of a folder; with --train learn from the images first."""
     from labelwise.config.reading import parse_override
     from labelwise.embedding import folder
-    from labelwise.tables import embedding_facts, print_embedding
 
     with progress_of(quiet) as progress:
         found = folder.embed(
@@ -313,15 +315,18 @@ def embed(
             progress=progress,
             tell=teller(quiet or as_json),
         )
+    _tell_embedding(found, out, quiet, as_json)
+    if show:
+        show_embedded(images, out)
+
+
+def _tell_embedding(found: Embedded, out: Path, quiet: bool, as_json: bool) -> None:
+    from labelwise.tables import embedding_facts, print_embedding
+
     if as_json:
         typer.echo(json.dumps(embedding_facts(found, out), ensure_ascii=False))
     elif not quiet:
         print_embedding(found, out)
-    if show:
-        from labelwise.verbs import serve as serving
-        from labelwise.web.served import Beside
-
-        serving.show(images, Beside(out))
 
 
 @app.command()

@@ -19,7 +19,7 @@ from fake_cvat import TOKEN, FakeCvat, Fault, mask_points
 from labelwise.annotators import Desk
 from labelwise.annotators.cvat import NOTES, Cvat, asking, link
 from labelwise.annotators.cvat.asking import How, frame_name, label_names, plans
-from labelwise.data.masks import read_mask
+from labelwise.data.masks import read_mask, write_mask
 from labelwise.errors import ConfigError, ServerAway, ServerError
 from labelwise.records import Sample, Target
 from labelwise.testing import check_annotator, make_queries
@@ -296,6 +296,21 @@ def test_masks(server, samples, tmp_path):
     assert "found a points" in told
     assert "run lengths of 12 pixels" in told
     assert "have nothing drawn and stay open: sub/ü, c.jpg, sub/a.png" in told
+
+
+def test_masks_that_are_proposed_come_back_as_they_were(server, samples, tmp_path):
+    desk, mask = desk_of(samples, tmp_path, "segment"), np.full((30, 40), 255, np.uint8)
+    mask[2:20, 3:30], mask[5:9, 8:12], mask[0, 0] = 0, 2, 2
+    write_mask(tmp_path / "proposal.png", mask)
+    target = Target(CLASSES, mask=tmp_path / "proposal.png")
+    queries = [dataclasses.replace(q, proposal=target) for q in make_queries(samples[:2])]
+    annotator = Cvat(url=server.url)
+    annotator.submit(queries, desk)
+    (task,) = server.tasks.values()
+    assert [s["type"] for s in task["annotations"]["shapes"]] == ["mask"] * 4
+    server.complete()
+    for answer in annotator.collect(queries, desk):
+        np.testing.assert_array_equal(read_mask(answer.target.mask, 4), mask)
 
 
 def test_a_label_that_is_no_class(server, samples, tmp_path):

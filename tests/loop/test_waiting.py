@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -159,6 +160,8 @@ def test_an_interruption_while_waiting_loses_nothing(plan, monkeypatch):
 )  # fmt: skip
 def test_what_the_command_line_asks_for(options, expected, monkeypatch):
     asked = []
-    monkeypatch.setattr(api, "run", lambda *_, wait, **__: asked.append(wait) or SimpleNamespace(folder="runs/run"))
+    monkeypatch.setattr(
+        api, "run", lambda *_, wait, **__: asked.append(wait) or SimpleNamespace(folder=Path("runs/run"))
+    )
     cli.run("plan.yaml", quiet=True, **options)
     assert asked == [expected]

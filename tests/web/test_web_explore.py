@@ -89,6 +89,29 @@ def test_nearest_is_the_plain_one() -> None:
     assert nearest(a, a).max() == 0
 
 
+def test_words_without_a_model_and_of_another(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "labelwise.web.words.TextModel.vector", lambda self, text: np.array([len(text), 0.0], np.float32)
+    )
+    with client_of(run) as client:
+        assert client.get("/api/explore/state").json()["text"] is False
+        assert "--text" in client.post("/api/explore/text", json={"text": "cat"}).json()["error"]
+        assert client.post("/api/explore/text", json={"text": ""}).status_code == 422
+
+
+def test_words_find_images(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labelwise.web.words.TextModel.vector", lambda self, text: np.array([3.0, 0.0], np.float32))
+    write_vectors(tmp_path / "v.npy", IDS[:3], np.array([[0, 2], [5, 0], [1, 1]], np.float32))
+    with client_of(run, Beside(embeddings=tmp_path / "v.npy", text="clip")) as client:
+        assert client.get("/api/explore/state").json()["text"] is True
+        far = np.frombuffer(client.post("/api/explore/text", json={"text": "cat"}).content, "<f4")
+        np.testing.assert_allclose(far[:3], [1, 0, 1 - np.sqrt(0.5)], atol=1e-6)
+        assert np.isnan(far[3:]).all()
+    write_vectors(tmp_path / "w.npy", IDS[:3], np.ones((3, 5), np.float32))
+    with client_of(run, Beside(embeddings=tmp_path / "w.npy", text="clip")) as client:
+        assert "vectors of 5 numbers" in client.post("/api/explore/text", json={"text": "cat"}).json()["error"]
+
+
 def test_vectors_of_a_file_are_joined_by_id(run: Path, tmp_path: Path) -> None:
     ids = [*reversed(IDS[:5]), "elsewhere.png"]
     vectors = np.arange(18, dtype=np.float32).reshape(6, 3)

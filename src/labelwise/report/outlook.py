@@ -41,6 +41,8 @@ def sentences(outlook: Outlook) -> list[str]:
 def needed_text(needed: Needed, target: float, metric: str, unit: str) -> str:
     """How many labels a target needs: "macro-F1 of 90.0 % with about 300 images (210 to 480)"."""
     goal = f"{words.phrase(metric)} of {words.percent(target)}"
+    if needed.low == needed.high < math.inf:
+        return f"{goal} is reached"
     if math.isinf(needed.labels):
         chance = words.percent(1 - needed.never, 0)
         return f"{goal} is rather not to be reached with more {unit} (chance {chance})"

@@ -20,6 +20,9 @@ def serve(
     backbone: Annotated[
         str, typer.Option(help="computes vectors where there are none; edges needs no weights, or a network of timm")
     ] = "edges",
+    text: Annotated[
+        str | None, typer.Option(help="a CLIP or SigLIP of transformers, name or folder: search by words")
+    ] = None,
     table: Annotated[
         list[Path] | None, typer.Option(help="CSV, Parquet or JSON of picks to colour and filter by; repeatable")
     ] = None,
@@ -33,7 +36,14 @@ def serve(
     """Serve the page of a run: explore, annotate, follow the rounds; Ctrl-C ends it."""
     from labelwise.web.served import Beside
 
-    show(folder, Beside(embeddings, backbone, tuple(table or ())), port, host, token, open_page)
+    show(folder, Beside(embeddings, backbone, text, tuple(table or ())), port, host, token, open_page)
+
+
+def show_embedded(images: Path, embeddings: Path) -> None:
+    """Show a folder of images with these vectors until Ctrl-C."""
+    from labelwise.web.served import Beside
+
+    show(images, Beside(embeddings))
 
 
 def show(

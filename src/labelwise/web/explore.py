@@ -19,6 +19,7 @@ from labelwise.web.details import details, score_map, target_of
 from labelwise.web.explored import Explored
 from labelwise.web.overlays import overlay
 from labelwise.web.served import Served, ServedFolder
+from labelwise.web.words import LONGEST
 
 MOST = 2_000_000  # ids in one request
 Ids = Annotated[list[str], Field(max_length=MOST)]
@@ -35,6 +36,12 @@ class Layout(BaseModel):
     """Which kind of map to make."""
 
     kind: Literal["pca", "tsne", "umap", "pacmap"]
+
+
+class Text(BaseModel):
+    """What an image shows, in words."""
+
+    text: Annotated[str, Field(min_length=1, max_length=LONGEST)]
 
 
 class Tagging(BaseModel):
@@ -80,6 +87,7 @@ def _looking(router: APIRouter, explored: Explored) -> None:
             "version": version,
             "columns": len(columns),
             "run": isinstance(served, Served),
+            "text": explored.vectors.words is not None,
             "vectors": explored.vectors.facts(),
             "layouts": explored.layouts.facts(),
             "warnings": explored.warnings,
@@ -119,6 +127,11 @@ def _mapping(router: APIRouter, explored: Explored) -> None:
     def similar(images: Images) -> Response:
         """For every image its distance to the nearest of these: float32 (NaN: no vector)."""
         return _binary(explored.vectors.distances(explored.known(images.ids)), "<f4")
+
+    @router.post("/text", response_class=Response)
+    def text(what: Text) -> Response:
+        """For every image how far it is from a text, where a model knows: float32, 0 to 2 (NaN: no vector)."""
+        return _binary(explored.vectors.far_from(what.text), "<f4")
 
     @router.post("/compare")
     def comparison(two: Two) -> dict[str, Any]:

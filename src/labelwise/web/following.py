@@ -48,6 +48,7 @@ class Followed:
             **facts,
             "name": config.name,
             "task": config.task,
+            "asks": config.annotator.name,
             "state": store.setting("state", "unfinished"),
             "message": store.setting("message", "in its first call"),
             "at_work": owner(self.served.folder) is not None,
@@ -66,7 +67,9 @@ class Followed:
         if len(steps) == len(STEPS) and store.setting("state") != "finished":
             last, steps = last + 1, []
         asked = store.queries(last)
-        left = len(store.queries(last, open_only=True))
+        # What people have said on the page counts as answered before the round is made of it.
+        said = store.people.answer_counts()
+        left = sum(query.id not in said for query in store.queries(last, open_only=True))
         return {
             "round": last,
             "rounds": len(self.served.config.budget.cumulative(max(1, store.split_sizes().get("pool", 1)))),
@@ -113,6 +116,7 @@ def _figures(result: RunResult, target: float | None) -> dict[str, Any]:
         "rounds": [_round(result, r) for r in result.rounds],
         "metrics": [{"name": m, "title": words.title(m), "share": words.is_share(m)} for m in result.metrics[:3]],
         "cost": _cost(result),
+        "agreement": _agreement(result),
         "pool": result.split_sizes.get("pool", 0),
     }
 
@@ -216,7 +220,7 @@ def _people(done: Effort) -> dict[str, Any]:
         "answers": done.answers,
         "proposed": done.proposed,
         "accepted": done.accepted,
-        "corrections": done.corrections,
+        "corrections": done.corrections if done.proposed else None,
         "seconds": done.seconds if done.timed else None,
         "each": done.seconds / done.timed if done.timed else None,
     }
@@ -226,7 +230,19 @@ def _cost(result: RunResult) -> dict[str, Any]:
     """What the run has cost so far: labels, answers, corrections, seconds of people and of the machine."""
     done = total(result.effort(r) for r in result.rounds)
     machine = sum(sum(steps.values()) for steps in result.seconds.values())
-    return {"labels": result.labels(max(result.rounds, default=0)), **_people(done), "machine": machine}
+    # What was said where nothing was proposed corrects nothing.
+    proposed = total(effort for r in result.rounds if (effort := result.effort(r)).proposed)
+    people = {**_people(done), "corrections": proposed.corrections}
+    return {"labels": result.labels(max(result.rounds, default=0)), **people, "machine": machine}
+
+
+def _agreement(result: RunResult) -> dict[str, Any] | None:
+    """How far people who answered the same queries agree; None where nobody did."""
+    if not result.shared:
+        return None
+    found = result.agreement
+    figures = {name: _plain(getattr(found, name)) for name in ("same", "kappa", "alpha", "overlap")}
+    return {"queries": found.queries, "annotators": list(found.annotators), **figures}
 
 
 def _plain(value: float | None) -> float | None:

@@ -23,11 +23,12 @@ from labelwise.store import Store
 
 @dataclass(frozen=True)
 class Beside:
-    """What the person gave beside the folder: a file of embeddings, or the backbone that computes them; and tables
-    whose columns are shown as metadata."""
+    """What the person gave beside the folder: a file of embeddings, or the backbone that computes them; a model
+    that finds images by words; and tables whose columns are shown as metadata."""
 
     embeddings: Path | None = None
     backbone: str = "edges"
+    text: str | None = None
     tables: tuple[Path, ...] = ()
 
 

@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,17 @@ from numpy.typing import NDArray
 from labelwise.data.images import header_size, read_ahead
 from labelwise.embedding.files import read_vectors
 from labelwise.embedding.table import Table, default_cache
-from labelwise.errors import DataError, LabelwiseError
+from labelwise.errors import ConfigError, DataError, LabelwiseError
 from labelwise.models.frozen import VECTORS
 from labelwise.parts import cache_folder
 from labelwise.records import Sample
 from labelwise.selection.picks import chunks
+from labelwise.web import words
 from labelwise.web.served import Served, ServedFolder
+from labelwise.web.words import TextModel
+
+if TYPE_CHECKING:
+    from labelwise.embedding.extractor import Extractor
 
 Floats = NDArray[np.float32]
 _BLOCK = 8192
@@ -45,6 +50,7 @@ class Vectors:
         self.rows: NDArray[np.int64] = np.zeros(0, np.int64)
         self.matrix: NDArray[Any] = np.zeros((0, 0), np.float32)
         self.digest = ""
+        self.words = TextModel(served.beside.text) if served.beside.text else None
         self._ending = threading.Event()
         self._lock = threading.Lock()
 
@@ -89,6 +95,15 @@ class Vectors:
             raise DataError("none of these images has a vector")
         found = np.full(len(self.served.samples), np.nan, np.float32)
         found[self.rows] = nearest(self.matrix, self.matrix[at])
+        return found
+
+    def far_from(self, text: str) -> Floats:
+        """For every image 1 - cosine to a text; NaN for those without a vector. Raises ConfigError without a model."""
+        if self.words is None:
+            raise ConfigError("no model finds images by words: 'labelwise serve' takes one with --text")
+        self.checked()
+        found = np.full(len(self.served.samples), np.nan, np.float32)
+        found[self.rows] = words.distances(self.matrix, self.words.vector(text))
         return found
 
     def positions(self, ids: Sequence[str]) -> NDArray[np.int64]:
@@ -142,14 +157,13 @@ class Vectors:
 
     def _of_run(self, served: Served) -> tuple[NDArray[np.int64], NDArray[Any]]:
         samples = list(served.samples.values())
-        table = _kept_table(served)
+        table = None if self.words else _kept_table(served)
         if table is not None and not table.missing([s.content for s in samples]):
             self.source = f"the run's model ({served.config.model.options.get('backbone', served.config.model.name)})"
         else:
-            from labelwise.embedding.extractor import fill, make_extractor
+            from labelwise.embedding.extractor import fill
 
-            self.source = served.beside.backbone
-            extractor = make_extractor(backbone=served.beside.backbone)
+            extractor = self._extractor()
             table = extractor.table(cache_folder(served.config))
             missing = set(table.missing([s.content for s in samples]))
             first: dict[str, Sample] = {s.content: s for s in samples if s.content in missing}
@@ -158,11 +172,9 @@ class Vectors:
         return np.arange(len(samples)), table.lookup([s.content for s in samples])
 
     def _of_folder(self, served: ServedFolder) -> tuple[NDArray[np.int64], NDArray[Any]]:
-        from labelwise.embedding.extractor import make_extractor
         from labelwise.embedding.intake import take_in
 
-        self.source = served.beside.backbone
-        extractor = make_extractor(backbone=served.beside.backbone)
+        extractor = self._extractor()
         table = extractor.table(default_cache())
         samples = list(served.samples.values())
         good, bad = take_in(samples, extractor, table, threads=_threads(), progress=self._progress)
@@ -171,6 +183,13 @@ class Vectors:
         served.learned(read_ahead(good, _sized, threads=_threads(), window=256))
         row_of = {id: i for i, id in enumerate(served.samples)}
         return np.array([row_of[s.id] for s in good], np.int64), table.lookup([s.content for s in good])
+
+    def _extractor(self) -> Extractor:
+        """Computes vectors where there are none: the model of the words, or the backbone."""
+        from labelwise.embedding.extractor import make_extractor
+
+        self.source = self.served.beside.text or self.served.beside.backbone
+        return self.words.extractor() if self.words else make_extractor(backbone=self.served.beside.backbone)
 
     def _progress(self, done: int, total: int, what: str) -> None:
         if self._ending.is_set():

@@ -14,6 +14,8 @@ from labelwise.annotators import Desk
 from labelwise.annotators.answers import SKIP_TAG
 from labelwise.annotators.cvat.link import Link
 from labelwise.annotators.remote import status_of
+from labelwise.data.areas import cvat_runs
+from labelwise.data.masks import read_mask
 from labelwise.errors import ServerAway, ServerError
 from labelwise.records import Query, Sample, Target
 
@@ -298,22 +300,35 @@ def propose(link: Link, task: int, project: int, frames: Mapping[int, Query], cl
 
 
 def _proposals(targets: Mapping[int, Target], labels: Mapping[str, int]) -> dict[str, Any]:
-    """Proposals as CVAT's annotations: boxes, or tags of whole images, their source "auto"."""
+    """Proposals as CVAT's annotations: boxes, masks, or tags of whole images, their source "auto"."""
     shapes: list[dict[str, Any]] = []
     tags: list[dict[str, Any]] = []
     for number, target in targets.items():
-        if target.mask is not None or target.codes is not None:
-            continue
-        for i, name in enumerate(target.classes):
+        for name, about in _drawn(target):
             if name not in labels:
                 continue
-            about = {"frame": number, "label_id": labels[name], "source": "auto", "attributes": []}
-            if target.geometry is None:
-                tags.append(about)
-            else:
-                points = [float(value) for value in target.geometry[i]]
-                shapes.append({**about, "type": "rectangle", "points": points, "occluded": False})
+            entry = {"frame": number, "label_id": labels[name], "source": "auto", "attributes": [], **about}
+            (shapes if about else tags).append(entry)
     return {"version": 0, "shapes": shapes, "tags": tags, "tracks": []}
+
+
+def _drawn(target: Target) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The class of each proposal with its shape, which is empty for a class of the whole image."""
+    if target.mask is not None:
+        mask = read_mask(target.mask, len(target.classes))
+        for value, name in enumerate(target.classes):
+            if (mask == value).any():
+                runs, (left, top), (wide, high) = cvat_runs(mask == value)
+                yield name, _shape("mask", [*runs, left, top, left + wide - 1, top + high - 1])
+    elif target.geometry is None:
+        yield from ((name, {}) for name in target.classes)
+    elif target.geometry.shape[1] == 4:
+        for name, corners in zip(target.classes, target.geometry.tolist(), strict=True):
+            yield name, _shape("rectangle", corners)
+
+
+def _shape(kind: str, points: Sequence[float]) -> dict[str, Any]:
+    return {"type": kind, "points": [float(value) for value in points], "occluded": False}
 
 
 def assign(link: Link, task: int, name: str) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -185,7 +186,7 @@ class LabelStudio:
         found: dict[str, list[dict[str, Any]]] = {}
         for round in sorted({query.round for query in queries}):
             tasks = studio.ask_for(
-                lambda round=round: tasks_of(studio, int(project["id"]), round, full=True), "fetching annotations"
+                partial(tasks_of, studio, int(project["id"]), round, full=True), "fetching annotations"
             )
             for task in tasks:
                 if (id := task["data"].get("labelwise")) in wanted:

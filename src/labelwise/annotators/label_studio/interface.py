@@ -83,9 +83,8 @@ def written(kind: Kind, classes: Sequence[str]) -> str:
     for control in CONTROLS[kind]:
         if len(labels) > _MANY:
             ElementTree.SubElement(view, "Filter", name=f"find_{control.name}", toName=control.name, minlength="0")
-        made = ElementTree.SubElement(
-            view, control.tag, name=control.name, toName=IMAGE, **_OPTIONS.get(control.tag, {})
-        )
+        attributes = {"name": control.name, "toName": IMAGE, **_OPTIONS.get(control.tag, {})}
+        made = ElementTree.SubElement(view, control.tag, attributes)
         for i, label in enumerate(labels):
             _add(made, control, label, i)
     if kind == "areas":

@@ -62,17 +62,23 @@ class Studio:
         known = self.ask_for(find, doing)
         lacking = [key for key in dict.fromkeys(wanted) if key not in known]
         for start in range(0, len(lacking), chunk):
-            part, failed = lacking[start : start + chunk], False
+            part, tried = lacking[start : start + chunk], False
 
             def once(part: Sequence[str] = part) -> None:
-                nonlocal failed
-                there = find() if failed else {}
-                failed = True
+                nonlocal tried
+                there = find() if tried else {}
+                tried = True
                 if left := [key for key in part if key not in there]:
                     make(left)
 
             self.ask_for(once, doing)
-        return self.ask_for(find, doing) if lacking else known
+        found = self.ask_for(find, doing) if lacking else known
+        if lost := [key for key in lacking if key not in found]:
+            raise ServerError(
+                f"{self.server.tool} at {self.server.url}, {doing}: it took them, but {len(lost):,} cannot be found "
+                "there; is somebody removing them? run again"
+            )
+        return found
 
     def once(self, method: str, path: str, *, absent: bool = False, **parts: Any) -> Any:
         """What the server answers to one call, not tried again; None if it is ``absent``, where that may be."""

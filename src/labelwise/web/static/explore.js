@@ -31,7 +31,7 @@ const parts = {
   colour: element("select", { id: "colour", onchange: (event) => colourBy(event.target.value) }),
   sort: element("select", { id: "sort", onchange: (event) => sortBy(event.target.value) }),
   turn: button("↑", "Turn the order round", () => { data.descending = !data.descending; showTurn(); sort(); }, { id: "turn" }),
-  search: element("input", { type: "search", id: "search", placeholder: "search names  /", "aria-label": "Search in names", oninput: (event) => searched(event.target.value) }),
+  search: element("input", { type: "search", id: "search", placeholder: "search names  /", "aria-label": "Search in names", oninput: (event) => searched(event.target.value), onkeydown: (event) => { if (event.key === "Enter" && data.state?.text) seen(event.target.value); } }),
   size: element("input", { type: "range", min: 64, max: 320, step: 8, value: 112, "aria-label": "Size of the pictures", id: "size", oninput: (event) => grid.setSide(Number(event.target.value)) }),
   facets: element("div"), tags: element("div", { class: "tags" }),
 };
@@ -198,6 +198,22 @@ async function similar() {
   }
 }
 
+// What images show, in words: where the server has a model that knows.
+async function seen(text) {
+  if (!text.trim()) return;
+  try {
+    clearTimeout(typing);
+    const far = await binary("/api/explore/text", Float32Array, { text: text.trim() });
+    addColumn({ name: "similarity", title: `distance to “${text.trim()}”`, group: "Similar", kind: "number", form: "", values: null, classes: false }, Float64Array.from(far));
+    data.text = "";
+    await showOnlySelected(false);
+    await filter();
+    await sortBy("similarity");
+  } catch (error) {
+    say(error.message, true);
+  }
+}
+
 // --- the server, again and again ---------------------------------------------------------------------
 
 let taggedOf = null;
@@ -223,6 +239,7 @@ async function look() {
       await map.colour();
       await filter();
     }
+    if (state.text) parts.search.placeholder = "names, or what is seen: Enter";
     busy = await follow();
     if (state.warnings.length) say(state.warnings[0], true);
   } catch (error) {

@@ -53,7 +53,9 @@ function drawNow(facts) {
   const steps = el("ol", { class: "steps", "aria-label": "Steps of the round" }, STEPS.map((step) => el("li", {
     class: facts.steps.includes(step) ? "done" : "", "aria-current": facts.state !== "finished" && step === facts.step ? "step" : null,
   }, `${facts.steps.includes(step) ? "✓ " : ""}${step}`)));
-  const message = facts.state === "unfinished" && facts.at_work ? "" : facts.message;
+  // What the bar and the button say already is not said again.
+  const known = facts.at_work && (facts.state === "unfinished" || facts.asks === "web");
+  const message = known ? "" : facts.message;
   const kept = parts.now.querySelector(".links");
   const shown = `${facts.open} ${facts.round}`;
   const places = kept && links === shown ? kept : el("div", { class: "links" },
@@ -100,7 +102,7 @@ function drawTiles(facts) {
       forecast ? `${Math.round(100 * forecast.level)} % interval ${points(forecast.gain.low)} to ${points(forecast.gain.high)}` : "needs three judged rounds"),
     tile("people", cost.seconds === null ? "–" : duration(cost.seconds),
       `${whole(cost.answers)} answers${cost.each === null ? "" : `, ${cost.each.toFixed(1)} s each`}`),
-    tile("corrections", whole(cost.corrections), cost.proposed ? `${share(cost.accepted / cost.proposed, 0)} of proposals accepted` : "nothing was proposed"),
+    tile("corrections", cost.corrections === null ? "–" : whole(cost.corrections), cost.proposed ? `${share(cost.accepted / cost.proposed, 0)} of proposals accepted` : "nothing was proposed"),
     tile("computing", duration(cost.machine), "without people's time"));
 }
 
@@ -170,7 +172,8 @@ function drawDiscovery({ discovery }) {
   const plot = el("div", { class: "plot" });
   parts.discovery.replaceChildren(
     el("h2", { id: "discovery" }, "Discovery of classes", el("span", { class: "quiet" }, discovery.said)), plot,
-    el("p", { class: "hint" }, `Classes expected in so many of the answered images. ${discovery.once} seen only once; about ${discovery.new.toFixed(1)} new ones to be expected in the next round.`));
+    el("p", { class: "hint" }, `Classes expected in so many of the answered images. ${discovery.once
+      ? `${discovery.once} seen only once; about ${discovery.new.toFixed(1)} new ones to be expected in the next round.` : "Each was seen more than once."}`));
   parts.discovery.setAttribute("aria-labelledby", "discovery");
   const last = { x: discovery.images.at(-1), y: discovery.found, kind: "classes", said: discovery.said };
   plot.drawn = () => chart(plot, {
@@ -181,17 +184,26 @@ function drawDiscovery({ discovery }) {
   plot.drawn();
 }
 
+function agreed({ queries, annotators, same, kappa, alpha, overlap }) {
+  const figures = [
+    same === null ? "" : `${share(same, 0)} of the answers are the same`, kappa === null ? "" : `Cohen's kappa ${kappa.toFixed(2)}`,
+    alpha === null ? "" : `Krippendorff's alpha ${alpha.toFixed(2)}`, overlap === null ? "" : `mean IoU ${overlap.toFixed(2)}`,
+  ].filter(Boolean).join(", ");
+  return `Agreement of ${annotators.join(", ")} on ${whole(queries)} shared ${queries === 1 ? "question" : "questions"}: ${figures || "nothing to compare yet"}.`;
+}
+
 function drawTable(facts) {
   const heads = ["round", `labelled ${facts.unit}`, ...facts.metrics.map((m) => m.title), "answered", "skipped", "accepted", "corrections", "people", "computing"];
   const row = (r) => el("tr", {}, el("th", { scope: "row" }, String(r.round)), [
     whole(r.labels), ...facts.metrics.map((m) => said(r.metrics[m.name], m)), `${whole(r.answered)} of ${whole(r.asked)}`, whole(r.skipped),
-    r.people.proposed ? share(r.people.accepted / r.people.proposed, 0) : "–", whole(r.people.corrections), duration(r.people.seconds), duration(r.machine),
+    r.people.proposed ? share(r.people.accepted / r.people.proposed, 0) : "–", r.people.corrections === null ? "–" : whole(r.people.corrections), duration(r.people.seconds), duration(r.machine),
   ].map((text) => el("td", {}, text)));
   parts.table.replaceChildren(
     el("h2", { id: "table" }, "Rounds"),
     el("div", { class: "scroll wide", tabindex: 0, role: "region", "aria-labelledby": "table" }, el("table", {},
       el("thead", {}, el("tr", {}, heads.map((head) => el("th", { scope: "col" }, head)))),
-      el("tbody", {}, [...facts.rounds].reverse().map(row)))));
+      el("tbody", {}, [...facts.rounds].reverse().map(row)))),
+    facts.agreement ? el("p", { class: "hint", id: "agreement" }, agreed(facts.agreement)) : "");
   parts.table.setAttribute("aria-labelledby", "table");
 }
 
