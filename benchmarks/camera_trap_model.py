@@ -169,7 +169,8 @@ def _table(figures: dict[str, dict[str, float]]) -> str:
             needed = f"{f['labels']:,.0f} of {f['of']:,.0f}" if math.isfinite(f["labels"]) else "not reached"
             share = f"{f['share']:.0%}" if math.isfinite(f["share"]) else ""
             if math.isfinite(f["low"]):  # of one seed there is no interval
-                share += f" ({f['low']:.0%} to {f['high']:.0%})"
+                high = f"{f['high']:.0%}" if math.isfinite(f["high"]) else "not reached"
+                share += f" ({f['low']:.0%} to {high})"
         lines.append(f"| {arm} | {needed} | {share} | {f['halfway']:.3f} | {f['macro_f1']:.3f} |")
     return "\n".join(lines)
 
