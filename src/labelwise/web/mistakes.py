@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from labelwise.errors import LabelwiseError
+from labelwise.errors import LabelwiseError, RunError
 from labelwise.ownership import UNWRITABLE
 
 
@@ -31,7 +29,8 @@ def _answer(status: int, text: str) -> JSONResponse:
 
 def _users(_request: Request, error: Exception) -> JSONResponse:
     """A user's mistake; or a store that could not be used now, which may go well later."""
-    return _answer(503 if isinstance(error.__cause__, sqlite3.Error | OSError) else 400, str(error))
+    away = isinstance(error, RunError) and error.__cause__ is not None  # the database, or the disk below it
+    return _answer(503 if away else 400, str(error))
 
 
 def _misread(_request: Request, error: Exception) -> JSONResponse:
