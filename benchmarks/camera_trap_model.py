@@ -80,7 +80,7 @@ def main() -> None:
     text = _table(figures)
     print(text)
     if not given.quick:
-        command = f"{len(seeds)} seeds; `python benchmarks/camera_trap_model.py`"
+        command = f"{len(seeds)} seed{'s' * (len(seeds) > 1)}; `python benchmarks/camera_trap_model.py`"
         write_table("camera-trap-model", text, command)
     finish(
         "camera_trap_model",
@@ -167,8 +167,10 @@ def _table(figures: dict[str, dict[str, float]]) -> str:
         needed, share = "", ""
         if "share" in f:
             needed = f"{f['labels']:,.0f} of {f['of']:,.0f}" if math.isfinite(f["labels"]) else "not reached"
-            parts = [f"{f[k]:.0%}" if math.isfinite(f[k]) else "not reached" for k in ("share", "low", "high")]
-            share = f"{parts[0]} ({parts[1]} to {parts[2]})"
+            share = f"{f['share']:.0%}" if math.isfinite(f["share"]) else ""
+            if math.isfinite(f["low"]):  # of one seed there is no interval
+                high = f"{f['high']:.0%}" if math.isfinite(f["high"]) else "not reached"
+                share += f" ({f['low']:.0%} to {high})"
         lines.append(f"| {arm} | {needed} | {share} | {f['halfway']:.3f} | {f['macro_f1']:.3f} |")
     return "\n".join(lines)
 

@@ -74,14 +74,15 @@ def test_flat_pictures_are_for_people(tmp_path: Path) -> None:
     config = configuration.load(tmp_path / "c.yaml")
     assert (config.data.format, config.annotator.name, config.audit, config.data.test) == (
         "images_folder",
-        "files",
+        "web",
         8,
         0,
     )
-    assert "runs/flat/rounds/000/annotate.csv" in (tmp_path / "c.yaml").read_text()
-    result = api.run(tmp_path / "c.yaml", QUICK, report=False)
+    result = api.run(tmp_path / "c.yaml", QUICK, report=False, wait=False)
     assert result.state == "waiting"
-    assert (tmp_path / "runs/flat/rounds/000/annotate.csv").is_file()
+    assert "page" in result.message
+    result = api.run(tmp_path / "c.yaml", {**QUICK, "name": "table", "annotator": "files"}, report=False)
+    assert (tmp_path / "runs/table/rounds/000/annotate.csv").is_file()
 
 
 def test_a_partly_labelled_table_is_judged_by_an_audit(tmp_path: Path) -> None:
@@ -89,7 +90,7 @@ def test_a_partly_labelled_table_is_judged_by_an_audit(tmp_path: Path) -> None:
     rows = [f"images/{i:03d}.png,{'ab'[i % 2] if i < 10 else ''}" for i in range(40)]
     (tmp_path / "data" / "t.csv").write_text("path,class\n" + "\n".join(rows) + "\n")
     write_starter(tmp_path / "data" / "t.csv", tmp_path / "c.yaml")
-    result = api.run(tmp_path / "c.yaml", QUICK, report=False)
+    result = api.run(tmp_path / "c.yaml", QUICK, report=False, wait=False)
     assert result.state == "waiting"
     assert result.split_sizes == {"pool": 32, "audit": 8}
 
@@ -97,7 +98,7 @@ def test_a_partly_labelled_table_is_judged_by_an_audit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
 def test_very_few_pictures(tmp_path: Path, count: int) -> None:
     write_starter(pictures(tmp_path / "flat", count), tmp_path / "c.yaml")
-    assert api.run(tmp_path / "c.yaml", QUICK, report=False).state == "waiting"
+    assert api.run(tmp_path / "c.yaml", QUICK, report=False, wait=False).state == "waiting"
 
 
 NAMES = [
@@ -196,7 +197,7 @@ def test_boxes(tmp_path: Path) -> None:
     for file in (tmp_path / "cells" / "labels" / "train").iterdir():
         file.unlink()
     write_starter(tmp_path / "cells", tmp_path / "c.yaml", force=True)
-    assert "annotator" not in yaml.safe_load((tmp_path / "c.yaml").read_text())
+    assert configuration.load(tmp_path / "c.yaml").annotator.name == "web"
 
 
 def test_camera_traps_with_detections_and_a_template(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def _filled(found: Guess, file: Path) -> str:
         initial=min(initial, found.images),
         per_round=min(initial, found.images),
         rounds=max(2, min(10, found.images // initial)),
-        annotator=_annotator(found, name),
+        annotator=_annotator(found),
     )
 
 
@@ -182,13 +182,11 @@ def _testing(found: Guess) -> str:
     )
 
 
-def _annotator(found: Guess, name: str) -> str:
+def _annotator(found: Guess) -> str:
     if found.labelled == found.images:
         return "\nannotator: oracle               # every image is labelled: simulate what each strategy would save"
     if found.task == "detect":
-        return (
-            "\n# annotator:                    # how people are asked for boxes: a name of 'labelwise list annotator'"
-        )
+        return "\nannotator: web                  # people draw on the page that the run opens"
     audit = min(50, found.images // 5)
     return (
         (
@@ -197,11 +195,11 @@ def _annotator(found: Guess, name: str) -> str:
             else ""
         )
         + "\nannotator:\n"
-        + _who(found, name)
+        + _who(found)
     )
 
 
-def _who(found: Guess, name: str) -> str:
+def _who(found: Guess) -> str:
     column = found.cameras.column if found.cameras is not None else ""
     if column and "timelapse" in TABLES["annotator"]:
         return (
@@ -210,8 +208,8 @@ def _who(found: Guess, name: str) -> str:
             "  new_classes: true             # a name not used before is a new class; false: it is a slip of the pen"
         )
     return (
-        f"  name: files                   # fill in runs/{name}/rounds/000/annotate.csv, then run again\n"
-        "  new_classes: true             # a name not used before is a new class; false: it is a slip of the pen"
+        "  name: web                     # people answer on the page that the run opens; or files: in a CSV\n"
+        "  # new_classes: true           # of files: a name not used before is a new class; false: a slip of the pen"
     )
 
 

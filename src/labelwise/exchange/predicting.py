@@ -94,21 +94,15 @@ def predict_images(
         "model": classifier.digest,
         "root": str(root.resolve()),
         "detections": _digest(Path(detections)) if detections is not None else None,
+        "files": hashlib.sha256("\n".join(file.id for file in files).encode()).hexdigest(),
         "least": low,
         "version": 1,
     }
     beside = place.with_name(f"{place.name}.partial.jsonl")
     place.parent.mkdir(parents=True, exist_ok=True)
-    done = _begin(beside, about)
-    if done:
+    if done := _begin(beside, about):
         notes.append(f"went on after {done:,} of {len(files):,} images")
-    with beside.open("a", encoding="utf-8") as out:
-        for told in _predictions(classifier, files[done:], low, threads):
-            out.write(json.dumps(_packed(told), ensure_ascii=False) + "\n")
-            done += 1
-            if done % BATCH == 0 or done == len(files):
-                out.flush()
-                progress(done, len(files), "images predicted")
+    _look(classifier, files, low, threads, beside, done, progress)
     paths = {file.id: file.path for file in files}
     counts: dict[str, int] = {}
     detector = "unknown" if detections is not None else "none"
@@ -124,6 +118,25 @@ def predict_images(
     beside.unlink()
     failures = counts.pop("", 0)
     return Predicted(place, len(files), failures, dict(sorted(counts.items())), (*notes, *written))
+
+
+def _look(
+    classifier: Classifier,
+    files: Sequence[_File],
+    least: float,
+    threads: int,
+    beside: Path,
+    done: int,
+    progress: Progress,
+) -> None:
+    """Look at the files from number ``done`` on, and keep what is told of each, a line a file."""
+    with beside.open("a", encoding="utf-8") as out:
+        for told in _predictions(classifier, files[done:], least, threads):
+            out.write(json.dumps(_packed(told), ensure_ascii=False) + "\n")
+            done += 1
+            if done % BATCH == 0 or done == len(files):
+                out.flush()
+                progress(done, len(files), "images predicted")
 
 
 def check_place(place: Path, format: str) -> None:
