@@ -118,7 +118,9 @@ def test_the_query_pass_is_compared_with_the_forward_pass(camvid, monkeypatch):
 
     monkeypatch.setattr(query_pass, "SIZE", (64, 48))
     lines, note, figures = query_pass.compare(3, 1)
-    assert len(lines) == 2 + 1 + len(query_pass.STRATEGIES)
-    assert figures["times"]["bare forward pass"] == 1
-    assert all(figures["times"][name] > 0 for name in query_pass.STRATEGIES)
+    turns = {int(name.rpartition(", ")[2].split()[0]) for name in figures["times"]}  # numbers of threads
+    assert 1 in turns
+    assert len(lines) == 2 + len(turns) * (1 + len(query_pass.STRATEGIES))
+    assert figures["times"]["bare forward pass, 1 threads"] == 1
+    assert all(figures["times"][f"{name}, 1 threads"] > 0 for name in query_pass.STRATEGIES)
     assert "3 pictures of 64 x 48" in note

@@ -54,8 +54,8 @@ def test_every_head_of_the_catalogue(name):
 
 
 # mmseg needs a configuration of its own: tests/models/test_mmseg.py
-# Those of optional packages are checked in their own tests; predictions learn nothing, not even from a seed.
-ELSEWHERE = {"mmseg", "zero_shot", "transformers", "ultralytics", "predictions", "smp"}
+# metric and those of optional packages are checked in their own tests; predictions learn nothing, not even from a seed.
+ELSEWHERE = {"metric", "mmseg", "zero_shot", "transformers", "ultralytics", "predictions", "smp"}
 
 
 @pytest.mark.parametrize("name", [name for name in catalog.TABLES["model"] if name not in ELSEWHERE])
@@ -70,7 +70,11 @@ def test_a_model_that_continues(tmp_path):
     testing.check_model(lambda: catalog.make("model", options), tmp_path)
 
 
-@pytest.mark.parametrize("name", catalog.TABLES["annotator"])
+# Those that need a server are checked beside its stand-in, in their own tests.
+ASKED_ELSEWHERE = {"cvat", "label_studio"}
+
+
+@pytest.mark.parametrize("name", [name for name in catalog.TABLES["annotator"] if name not in ASKED_ELSEWHERE])
 def test_every_annotator_of_the_catalogue(name, tmp_path):
     testing.check_annotator(lambda: catalog.make("annotator", name), tmp_path, answer=fill if name == "files" else None)
 

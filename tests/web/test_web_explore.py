@@ -91,7 +91,7 @@ def test_nearest_is_the_plain_one() -> None:
 
 def test_words_without_a_model_and_of_another(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "labelwise.web.words.TextModel.vector", lambda self, text: np.array([len(text), 0.0], np.float32)
+        "labelwise.models.texts.TextModel.vector", lambda self, text: np.array([len(text), 0.0], np.float32)
     )
     with client_of(run) as client:
         assert client.get("/api/explore/state").json()["text"] is False
@@ -100,7 +100,7 @@ def test_words_without_a_model_and_of_another(run: Path, monkeypatch: pytest.Mon
 
 
 def test_words_find_images(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("labelwise.web.words.TextModel.vector", lambda self, text: np.array([3.0, 0.0], np.float32))
+    monkeypatch.setattr("labelwise.models.texts.TextModel.vector", lambda self, text: np.array([3.0, 0.0], np.float32))
     write_vectors(tmp_path / "v.npy", IDS[:3], np.array([[0, 2], [5, 0], [1, 1]], np.float32))
     with client_of(run, Beside(embeddings=tmp_path / "v.npy", text="clip")) as client:
         assert client.get("/api/explore/state").json()["text"] is True

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from labelwise.records import Annotation, Query, Sample, Task
 
@@ -55,3 +55,16 @@ class Annotator(Protocol):
     def advice(self, open_queries: Sequence[Query], desk: Desk) -> str:
         """What a person must do now, in half a sentence."""
         ...
+
+
+def counted(query: Query, answer: Annotation, cost: Literal["region", "pixel"] = "region") -> Annotation:
+    """The answer with what it counts for: boxes; of pixels those that have a class, the others were void.
+
+    ``cost`` is what regions are counted in.
+    """
+    if query.unit == "box" and answer.target is not None:
+        return replace(answer, amount=float(len(answer.target.classes)) if query.purpose == "train" else 0.0)
+    pixels = query.unit == "pixel" or (query.unit == "region" and cost == "pixel")
+    if not pixels or answer.target is None or answer.target.geometry is None:
+        return answer
+    return replace(answer, amount=float(len(answer.target.geometry)))

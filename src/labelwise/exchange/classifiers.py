@@ -16,8 +16,8 @@ from labelwise import config as configuration
 from labelwise.embedding.backbone import Preprocessing
 from labelwise.errors import ConfigError, ModelError, RunError
 from labelwise.exchange.exporting import model_of
-from labelwise.exchange.onnx_export import KEY, crops_of
-from labelwise.models.entry import Entry, Pixels
+from labelwise.exchange.onnx_export import crops_of
+from labelwise.models.entry import METADATA, Entry, Pixels
 from labelwise.parts import build
 from labelwise.store import Store
 
@@ -64,7 +64,7 @@ def _exported(file: Path, threads: int) -> Classifier:
     options.intra_op_num_threads = threads
     try:
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        about = json.loads(session.get_modelmeta().custom_metadata_map[KEY])
+        about = json.loads(session.get_modelmeta().custom_metadata_map[METADATA])
     except Exception as error:
         reason = " ".join(str(error).split())[:150]
         raise ModelError(

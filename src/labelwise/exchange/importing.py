@@ -8,13 +8,13 @@ from pathlib import Path
 
 from labelwise import catalog
 from labelwise import config as configuration
+from labelwise.annotators import counted
 from labelwise.annotators.answers import FORMATS as FORMATS
 from labelwise.annotators.answers import Answers, Asked, Blank, read_answers, told
 from labelwise.annotators.timelapse import Timelapse
 from labelwise.annotators.timelapse_answers import Sheet
 from labelwise.config import Config
 from labelwise.errors import RunError
-from labelwise.loop.annotate import counted
 from labelwise.records import Sample
 from labelwise.store import Store
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
-from typing import Literal
 
-from labelwise.annotators import Desk
+from labelwise.annotators import Desk, counted
 from labelwise.annotators.web import is_closed
 from labelwise.loop.context import Context
 from labelwise.loop.detecting import forget
 from labelwise.loop.query import ask_more
-from labelwise.records import Annotation, Query
+from labelwise.records import Annotation
 from labelwise.store import Store
 
 
@@ -83,19 +81,6 @@ def _one_by_one(context: Context, round: int, goal: int) -> str:
 def _desk(context: Context) -> Desk:
     store, config = context.store, context.config
     return Desk(context.by_id, store.classes(), config.folder / "rounds", config.task, store.asked(), context.tell)
-
-
-def counted(query: Query, answer: Annotation, cost: Literal["region", "pixel"] = "region") -> Annotation:
-    """The answer with what it counts for: boxes; of pixels those that have a class, the others were void.
-
-    ``cost`` is what regions are counted in.
-    """
-    if query.unit == "box" and answer.target is not None:
-        return replace(answer, amount=float(len(answer.target.classes)) if query.purpose == "train" else 0.0)
-    pixels = query.unit == "pixel" or (query.unit == "region" and cost == "pixel")
-    if not pixels or answer.target is None or answer.target.geometry is None:
-        return answer
-    return replace(answer, amount=float(len(answer.target.geometry)))
 
 
 def _answered_classes(store: Store, round: int) -> set[str]:

@@ -13,6 +13,7 @@ from labelwise.embedding.backbone import INTERPOLATIONS, Preprocessing
 from labelwise.errors import ModelError
 
 Pixels = NDArray[np.uint8]
+METADATA = "labelwise"  # of an exported file: one JSON text of what is to be known of it
 
 
 @dataclass(frozen=True)

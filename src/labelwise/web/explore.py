@@ -13,13 +13,13 @@ from pydantic import BaseModel, Field
 
 from labelwise.data.name_lists import Row, list_text
 from labelwise.errors import DataError
+from labelwise.models.texts import LONGEST
 from labelwise.web.colours import palette
 from labelwise.web.comparing import compare
 from labelwise.web.details import details, score_map, target_of
 from labelwise.web.explored import Explored
 from labelwise.web.overlays import overlay
 from labelwise.web.served import Served, ServedFolder
-from labelwise.web.words import LONGEST
 
 MOST = 2_000_000  # ids in one request
 Ids = Annotated[list[str], Field(max_length=MOST)]

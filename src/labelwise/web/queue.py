@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from labelwise import catalog
-from labelwise.annotators import SKIP
+from labelwise.annotators import SKIP, counted
 from labelwise.annotators.web import CLOSED, Web, consolidated, is_closed
 from labelwise.errors import DataError
-from labelwise.loop.annotate import counted
 from labelwise.records import Query, Target
 from labelwise.store.people import Answer
 from labelwise.web.answering import BoxesAnswer, ClassAnswer, MaskAnswer, PixelsAnswer, Skipped, target_from

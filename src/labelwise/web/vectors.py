@@ -17,13 +17,13 @@ from labelwise.data.images import header_size, read_ahead
 from labelwise.embedding.files import read_vectors
 from labelwise.embedding.table import Table, default_cache
 from labelwise.errors import ConfigError, DataError, LabelwiseError
+from labelwise.models import texts
 from labelwise.models.frozen import VECTORS
+from labelwise.models.texts import TextModel
 from labelwise.parts import cache_folder
 from labelwise.records import Sample
 from labelwise.selection.picks import chunks
-from labelwise.web import words
 from labelwise.web.served import Served, ServedFolder
-from labelwise.web.words import TextModel
 
 if TYPE_CHECKING:
     from labelwise.embedding.extractor import Extractor
@@ -103,7 +103,7 @@ class Vectors:
             raise ConfigError("no model finds images by words: 'labelwise serve' takes one with --text")
         self.checked()
         found = np.full(len(self.served.samples), np.nan, np.float32)
-        found[self.rows] = words.distances(self.matrix, self.words.vector(text))
+        found[self.rows] = texts.distances(self.matrix, self.words.vector(text))
         return found
 
     def positions(self, ids: Sequence[str]) -> NDArray[np.int64]:
