@@ -8,7 +8,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from labelwise.annotators.answers import Asked, read_answers, told
+from labelwise.annotators.answers import read_answers, told
+from labelwise.annotators.found import Asked
 from labelwise.data.masks import read_mask
 from labelwise.records import Query, Sample
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelwise.annotators import Desk
-from labelwise.annotators.answers import Asked, read_answers, told
+from labelwise.annotators.answers import read_answers, told
+from labelwise.annotators.found import Asked
 from labelwise.annotators.timelapse import Timelapse
 from labelwise.annotators.timelapse_answers import Sheet
 from labelwise.errors import DataError

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labelwise.annotators.answers import Asked, read_answers
+from labelwise.annotators.answers import read_answers
+from labelwise.annotators.found import Asked
 from labelwise.data import cvat_xml
 from labelwise.data.masks import read_mask
 from labelwise.errors import DataError

@@ -12,7 +12,8 @@ from typing import Literal
 import numpy as np
 
 from labelwise.annotators import SKIP, Desk
-from labelwise.annotators.answers import Answers, Asked, Blank, read_answers, told
+from labelwise.annotators.answers import Answers, Blank, read_answers, told
+from labelwise.annotators.found import Asked
 from labelwise.catalog import suggest
 from labelwise.data import coco, csv_table, cvat_xml, image_masks, label_tables, voc, yolo
 from labelwise.data.box_writing import Images, new_folder, stem_of

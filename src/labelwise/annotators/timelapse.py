@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from labelwise.annotators import Desk
-from labelwise.annotators.answers import Answers, Asked, read_answers, told
+from labelwise.annotators.answers import Answers, read_answers, told
+from labelwise.annotators.found import Asked
 from labelwise.annotators.timelapse_answers import Sheet
 from labelwise.annotators.timelapse_handoff import (
     README,

@@ -17,7 +17,7 @@ from labelwise.errors import DataError
 from labelwise.records import Problem, Sample, Target
 
 if TYPE_CHECKING:
-    from labelwise.annotators.answers import Asked, Found, Names
+    from labelwise.annotators.found import Asked, Found, Names
 
 _IRRELEVANT = frozenset({"no_time"})  # problems of a table that say nothing about answers
 

@@ -10,7 +10,8 @@ from labelwise import catalog
 from labelwise import config as configuration
 from labelwise.annotators import counted
 from labelwise.annotators.answers import FORMATS as FORMATS
-from labelwise.annotators.answers import Answers, Asked, Blank, read_answers, told
+from labelwise.annotators.answers import Answers, Blank, read_answers, told
+from labelwise.annotators.found import Asked
 from labelwise.annotators.timelapse import Timelapse
 from labelwise.annotators.timelapse_answers import Sheet
 from labelwise.config import Config

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from labelwise.annotators import Desk
-from labelwise.annotators.answers import SKIP_TAG
+from labelwise.annotators.answer_formats import SKIP_TAG
 from labelwise.annotators.cvat.link import Link
 from labelwise.annotators.remote import status_of
 from labelwise.data.areas import cvat_runs

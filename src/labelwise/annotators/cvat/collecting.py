@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from labelwise.annotators import Desk
-from labelwise.annotators.answers import HALF, SKIP_TAG, Answers, Asked, Blank, read_answers, told
+from labelwise.annotators.answer_formats import HALF, SKIP_TAG
+from labelwise.annotators.answers import Answers, Blank, read_answers, told
 from labelwise.annotators.cvat.asking import How, frame_name, frames_of, label_names, labels_of
 from labelwise.annotators.cvat.link import Link
+from labelwise.annotators.found import Asked
 from labelwise.data.cvat_shapes import OTHERS, element_of
 from labelwise.data.predictions.joining import listed
 from labelwise.errors import ServerError
