@@ -91,7 +91,10 @@ def test_tables_fit(
     )
     assert not any(line.startswith("random") for line in table[3:])
     tables.print_status(result)
-    assert len(capsys.readouterr().out.splitlines()) == 2 + 1 + 3
+    lines = capsys.readouterr().out.splitlines()
+    # The run, what it is made of, headings, a line a round; then what to expect of it.
+    assert len(lines) == 2 + 1 + 3 + 3
+    assert [line.partition(":")[0] for line in lines[-2:]] == ["forecast", "classes"]
     tables.print_catalogue(tables.catalogue())
     assert all(len(line) <= width for line in capsys.readouterr().out.splitlines())
 

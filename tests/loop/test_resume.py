@@ -329,13 +329,13 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("room", [16, 60, 90, 120, 150, 180, 220])
+@pytest.mark.parametrize("room", [16, 90, 150, 220, 300, 380, 480])
 def test_a_full_disk_can_be_resumed(table: Path, tmp_path: Path, room: int) -> None:
     once = story(api.run(plan(tmp_path / "reference", table), report=False))
     disk = tmp_path / "disk"
-    with small_disk(disk, "400k"):
+    with small_disk(disk, "700k"):
         ballast = disk / "ballast"
-        ballast.write_bytes(bytes((400 - room) * 1024))
+        ballast.write_bytes(bytes((700 - room) * 1024))
         tree = plan(disk, table, cache=str(tmp_path / "cache"))
         with pytest.raises(LabelwiseError) as full:
             api.run(tree, report=False)
