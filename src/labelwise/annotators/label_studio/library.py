@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -25,10 +26,9 @@ def sdk() -> ModuleType:
     """The SDK. Raises ConfigError saying how to install it."""
     try:
         with quiet():
-            import label_studio_sdk
+            return import_module("label_studio_sdk")
     except ImportError:
         raise ConfigError(_INSTALL) from None
-    return label_studio_sdk
 
 
 def failure() -> Any:
