@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -23,7 +24,7 @@ from fake_cvat import TOKEN, FakeCvat, Fault
 from labelwise import api
 from labelwise.annotators.cvat import asking
 from labelwise.data import coco
-from labelwise.errors import ConfigError
+from labelwise.errors import ConfigError, RunError
 from labelwise.results import RunResult, open_run
 from labelwise.testing import make_boxes
 
@@ -124,8 +125,11 @@ def test_a_run_that_waits_for_its_people(plan, server, tmp_path):
 
     def work() -> None:
         while not stop.is_set():
-            with server.lock:
-                people(server, tmp_path)
+            # Not before the run waits: a job exists a moment earlier than its proposals are in it.
+            with contextlib.suppress(RunError):
+                if open_run(tmp_path / "runs" / "run").state == "waiting":
+                    with server.lock:
+                        people(server, tmp_path)
             time.sleep(0.01)
 
     someone = threading.Thread(target=work)
