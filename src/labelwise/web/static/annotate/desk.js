@@ -47,7 +47,8 @@ export class Desk {
 
   take(state) {
     this.state = state;
-    this.classes = state.classes;
+    // Classes never leave: a shorter list is from before one was added.
+    if (state.classes.length >= this.classes.length) this.classes = state.classes;
     this.progress();
   }
 
@@ -165,7 +166,7 @@ export class Desk {
 
   async addClass(name) {
     const { classes } = await ask("/api/annotate/class", { name, annotator: this.annotator });
-    this.classes = classes;
+    if (classes.length >= this.classes.length) this.classes = classes;
   }
 
   async close() {
