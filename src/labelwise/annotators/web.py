@@ -18,8 +18,6 @@ from labelwise.records import Annotation, Query, Target
 from labelwise.store import Store
 from labelwise.store.people import Answer
 
-CLOSED = "closed_round"  # the setting that holds the number of the round that people have closed
-
 
 @dataclass(frozen=True)
 class Web:
@@ -59,7 +57,7 @@ class Web:
         if not open_queries or not place.is_file():
             return []
         with Store(place) as store:
-            closed = is_closed(store, open_queries[0].round)
+            closed = store.people.is_closed(open_queries[0].round)
             found = store.people.take(
                 [q.id for q in open_queries],
                 lambda counts: closed or all(count >= self.needed(id) for id, count in counts.items()),
@@ -69,11 +67,6 @@ class Web:
     def advice(self, open_queries: Sequence[Query], desk: Desk) -> str:
         """Where to answer."""
         return f"answer them on the page; 'labelwise serve {desk.folder.parent}' shows it whenever no run does"
-
-
-def is_closed(store: Store, round: int) -> bool:
-    """Whether people have said that a round is to be made of the answers that are there."""
-    return store.setting(CLOSED) == str(round)
 
 
 def _place(desk: Desk) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 from labelwise.annotators import Desk, counted
-from labelwise.annotators.web import is_closed
 from labelwise.loop.context import Context
 from labelwise.loop.detecting import forget
 from labelwise.loop.query import ask_more
@@ -21,7 +20,7 @@ def annotate(context: Context, round: int, goal: int) -> str:
         waiting = (_one_by_one if boxes and context.parts.annotator.simulated else _ask)(context, round, goal)
         if waiting:
             return waiting
-        if not boxes or store.spent() >= goal or is_closed(store, round) or not ask_more(context, round, goal):
+        if not boxes or store.spent() >= goal or store.people.is_closed(round) or not ask_more(context, round, goal):
             break
     if boxes:
         forget(context, round)

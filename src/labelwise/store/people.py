@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # What became of an answer: kept, or why not.
 Verdict = Literal["kept", "unknown", "taken_in", "given_to_others"]
+_CLOSED = "closed_round"  # the setting that holds the number of the round that people have closed
 _HELD = "SELECT annotator FROM answers WHERE query = ? UNION SELECT annotator FROM leases WHERE query = ? AND until > ?"
 
 
@@ -127,6 +128,16 @@ class People:
     def _hold(self, annotator: str, ids: Iterable[str], until: float) -> None:
         sql = "INSERT INTO leases VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET until = excluded.until"
         self._store._many(sql, ((id, annotator, until) for id in ids))
+
+    # --- rounds -----------------------------------------------------------------------------------
+
+    def close(self, round: int) -> None:
+        """Note that a round is to be made of the answers that are there."""
+        self._store.set_setting(_CLOSED, str(round))
+
+    def is_closed(self, round: int) -> bool:
+        """Whether people have closed this round."""
+        return self._store.setting(_CLOSED) == str(round)
 
     # --- answers ----------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from labelwise import catalog
 from labelwise.annotators import SKIP, counted
-from labelwise.annotators.web import CLOSED, Web, consolidated, is_closed
+from labelwise.annotators.web import Web, consolidated
 from labelwise.errors import DataError
 from labelwise.records import Query, Target
 from labelwise.store.people import Answer
@@ -62,7 +62,7 @@ class Queue:
             "answered": done,
             "mine": people.answered_by(annotator),
             "others": {who: n for who, n in sorted(held.items()) if who != annotator},
-            "closed": round is not None and is_closed(store, round),
+            "closed": round is not None and people.is_closed(round),
             "by_page": self.by_page,
             "asks": self.served.config.annotator.name,
             "run": store.setting("state"),
@@ -147,7 +147,7 @@ class Queue:
             gone = [q.id for q in unanswered if q.purpose == "train"]
             if self.by_page:
                 store.withdraw(gone)
-                store.set_setting(CLOSED, str(queries[0].round))
+                store.people.close(queries[0].round)
             else:  # the run asks elsewhere: the answers given here are handed in beside those
                 gone = []
                 cost = self.served.config.budget.cost
