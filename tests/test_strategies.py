@@ -83,6 +83,7 @@ def test_every_preset_takes_every_rule(name):
         ("object_k_center", {"boxes", "objects"}),
         ("ppal", {"boxes", "objects", "probs"}),
         ("class_balanced", {"boxes"}),
+        ("cald", {"boxes", "flipped", "probs"}),
     ],
 )
 def test_needs_are_known_before_anything_runs(name, needed):

@@ -115,6 +115,7 @@ TABLES: dict[str, dict[str, str]] = {
         "object_coverage": "labelwise.selection.object_cover:object_coverage",
         "ppal": "labelwise.selection.matching:ppal",
         "class_balanced": "labelwise.selection.class_balance:class_balanced",
+        "class_divergence": "labelwise.selection.class_balance:class_divergence",
         "two_round_k_center": "labelwise.selection.distributed:two_round_k_center",
         "two_round_facility_location": "labelwise.selection.distributed:two_round_facility_location",
     },

@@ -256,6 +256,16 @@ PRESETS: dict[str, Recipe] = {
         "with the mirrored picture alone",
         summary="Detection: the box that the model sees least steadily in the mirrored picture.",
     ),
+    "cald": Recipe(
+        score="consistency",
+        reduce="max",
+        empty="quota",
+        select="class_divergence",
+        shortlist=1.2,
+        paper="Yu et al. 2022, Consistency-based active learning for object detection (CALD), "
+        "with the mirrored picture alone",
+        summary="Of a few more images with unsteady boxes, those whose classes differ from what is labelled.",
+    ),
     "objectness_least_confidence": Recipe(
         score="objectness_least_confidence",
         reduce="mean",

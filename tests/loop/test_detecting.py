@@ -142,6 +142,17 @@ def test_strategies_of_objects_spend_the_budget_to_the_image(strategy: str, tmp_
     assert all(n == 1 for n in SEEN.values()), "an image was predicted twice with one network"
 
 
+def test_cald_compares_unsteady_images_with_the_true_classes_of_the_labelled_ones(tmp_path: Path) -> None:
+    result = api.run(configuration(tmp_path, strategy="cald"), report=False)
+    assert [result.labels(r) for r in result.rounds] == [5, 9, 13]
+    assert max(SEEN.values()) == 2, "images of the pool are looked at twice, as they are and mirrored"
+    for r in (1, 2):
+        told = [q.reason["class_divergence"] for q in result.queries[r] if "class_divergence" in q.reason]
+        assert told == sorted(told, reverse=True)
+        assert all(0 <= value <= np.log(2) for value in told)
+        assert told
+
+
 @pytest.mark.parametrize("strategy", OBJECT_STRATEGIES)
 def test_one_class_nothing_found_a_thousand_boxes_and_certainty(strategy: str, tmp_path: Path) -> None:
     listing = coco.read(make_boxes(tmp_path / "two", 30))

@@ -1,4 +1,4 @@
-"""class_balanced equals a plain greedy on the cross-entropy of class shares."""
+"""class_balanced and class_divergence equal plain references."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelwise.errors import SelectionError
-from labelwise.selection import class_balanced
+from labelwise.selection import class_balanced, class_divergence
 
 NONE = np.array([], dtype=np.int64)
 
@@ -69,3 +69,59 @@ def test_images_without_objects_or_with_unknown_ones_come_last():
 def test_targets_that_do_not_fit(target):
     with pytest.raises(SelectionError, match="class_balanced: expected"):
         class_balanced(1, np.arange(2), NONE, np.array([0, 1]), np.array([0, 2]), target=target)
+
+
+def divergences(candidates, labelled, owners, labels, scores):
+    """Jensen-Shannon divergence by row, one class and one image at a time."""
+    rows = [*candidates, *labelled]
+    classes = labels[np.isin(owners, rows)].max(initial=0) + 1
+    counts = [[int(((owners == row) & (labels == c)).sum()) for c in range(classes)] for row in labelled]
+    mean = np.mean(counts, axis=0) if counts else np.zeros(classes)
+    found = {}
+    for row in candidates:
+        if ((owners == row) & (labels >= 0)).any():
+            highest = [max(scores[(owners == row) & (labels == c)], default=0.0) for c in range(classes)]
+            p, q = (np.exp(v) / np.exp(v).sum() for v in (np.array(highest), mean))
+            parts = [a * np.log(2 * a / (a + b)) + b * np.log(2 * b / (a + b)) for a, b in zip(p, q, strict=True)]
+            found[row] = sum(parts) / 2
+    return found
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.integers(0, 10**6), st.integers(0, 14), st.integers(0, 5))
+def test_divergence_equals_a_plain_one(seed, images, known):
+    rng = np.random.default_rng(seed)
+    owners = np.arange(images + known).repeat(rng.integers(0, 6, images + known))
+    labels, scores = rng.integers(-1, 4, len(owners)), rng.random(len(owners))
+    rows = rng.permutation(images + known)
+    candidates, labelled = np.sort(rows[known:]), rows[:known]
+    n = int(rng.integers(0, images + 1))
+    expected = divergences(candidates, labelled, owners, labels, scores)
+    picks = class_divergence(n, candidates, labelled, owners, labels, scores)
+    order = [*sorted(expected, key=lambda row: -expected[row]), *[r for r in candidates if r not in expected]]
+    assert picks.rows.tolist() == order[:n]
+    facts = [expected.get(row, np.nan) for row in order[:n]]
+    np.testing.assert_allclose(picks.facts["class_divergence"], facts, atol=1e-12)
+
+
+def test_classes_unlike_the_labelled_ones_come_first():
+    owners, labels = np.arange(5), np.array([0, 0, 1, 2, -1])
+    picks = class_divergence(4, np.arange(1, 5), np.array([0]), owners, labels, np.array([1, 0.9, 0.9, 0.95, 1]))
+    assert picks.rows.tolist() == [3, 2, 1, 4]  # the last has no object of a known class
+    assert np.isnan(picks.facts["class_divergence"][-1])
+
+
+def test_divergence_of_very_many_objects_stays_a_number():
+    owners, labels = np.array([0] * 2000 + [1]), np.array([0] * 2000 + [1])
+    picks = class_divergence(1, np.array([1]), np.array([0]), owners, labels, np.ones(2001))
+    assert 0 < picks.facts["class_divergence"][0] <= np.log(2)
+
+
+@pytest.mark.parametrize("score", [np.nan, -0.5])
+def test_divergence_names_a_score_it_cannot_use(score):
+    with pytest.raises(SelectionError, match=r"object 0 of row 1 has"):
+        class_divergence(1, np.arange(2), NONE, np.array([0, 1]), np.array([0, 2]), np.array([0.5, score]))
+
+
+def test_divergence_without_objects():
+    assert class_divergence(2, np.arange(4), NONE, NONE, NONE, np.array([])).rows.tolist() == [0, 1]

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from labelwise.selection.balls import probcover
     from labelwise.selection.borders import galaxy
     from labelwise.selection.candidates import RegionRows, join_rows, region_rows
-    from labelwise.selection.class_balance import class_balanced
+    from labelwise.selection.class_balance import class_balanced, class_divergence
     from labelwise.selection.clustered import cluster_margin, informative_diverse, margin_cluster_mean
     from labelwise.selection.combining import combined
     from labelwise.selection.compose import Inputs, Selector, bind, needs, wrap
@@ -63,6 +63,7 @@ _HOME = {
     "check_probs": "picks",
     "check_scores": "picks",
     "class_balanced": "class_balance",
+    "class_divergence": "class_balance",
     "cluster_margin": "clustered",
     "empty_quota": "wrappers",
     "choose_regions": "regions",
@@ -126,6 +127,7 @@ __all__ = [
     "choose_regions",
     "choose_superpixels",
     "class_balanced",
+    "class_divergence",
     "cluster_margin",
     "combined",
     "coral",

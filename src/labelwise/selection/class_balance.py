@@ -1,4 +1,4 @@
-"""Class balance over objects: the images that bring the classes of all objects nearest to a target."""
+"""Choice by the classes of objects: nearest to a target in all, or unlike those that are labelled."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 
 from labelwise.errors import SelectionError
 from labelwise.selection import object_kernels
-from labelwise.selection.owned import check_object_labels, owned, then_empty, with_objects
-from labelwise.selection.picks import Doubles, Picks, Rows, count
+from labelwise.selection.owned import check_object_labels, check_object_scores, owned, then_empty, with_objects
+from labelwise.selection.picks import Doubles, Picks, Rows, count, descending
 
 _LEAST = 1e-10  # share that a class counts with as long as there is no object of it
 _DECIMALS = 12  # of a cross-entropy: images with equal counts tie, in whatever order they are added
@@ -56,6 +56,39 @@ def class_balanced(
         span = slice(begins[best], begins[best + 1])
         have[classes[span]] += amounts[span]
     return then_empty(Picks(images.rows[picks], {"class_gap": gaps}), empty, n)
+
+
+def class_divergence(
+    n: int, candidates: Rows, labelled: Rows, owners: Rows, object_labels: Rows, object_scores: Doubles
+) -> Picks:
+    """Pick the images whose classes are least like those of the labelled images.
+
+    An image stands for the highest score of each class among its objects, the labelled images for the mean number of
+    objects of each class; both go through a softmax over the classes up to the highest that is seen, and the images of
+    highest Jensen-Shannon divergence are picked, ties by the lowest row. ``owners`` ``(M,)`` is the row of the image
+    each object belongs to, ``object_labels`` ``(M,)`` its class, ``object_scores`` ``(M,)`` its confidence; objects of
+    class -1 do not count. Images without objects of a known class come last.
+
+    Facts: ``class_divergence``, in nats, 0 to ln 2. Raises SelectionError, naming the object, for a score that is not
+    finite or negative. Yu et al. 2022, Consistency-based active learning for object detection, section 3.3.
+    """
+    from scipy.special import rel_entr, softmax
+
+    n = count(n, candidates)
+    labels = check_object_labels(object_labels, np.arange(len(owners)))
+    told = np.flatnonzero(labels >= 0)
+    known = told[owned(owners[told], labelled).objects]
+    images, empty = with_objects(owners[told], candidates)
+    objects = told[images.objects]
+    highest = np.zeros((len(images.rows), int(labels[np.concatenate([objects, known])].max(initial=0)) + 1))
+    scores = check_object_scores(object_scores, owners, objects)
+    np.maximum.at(highest, (images.owner, labels[objects]), scores)
+    mean = np.bincount(labels[known], minlength=highest.shape[1]) / max(1, len(labelled))
+    own, usual = softmax(highest, axis=1), softmax(mean)[None]
+    middle = (own + usual) / 2
+    found = np.maximum((rel_entr(own, middle) + rel_entr(usual, middle)).sum(axis=1) / 2, 0)
+    best = descending(found)[:n]
+    return then_empty(Picks(images.rows[best], {"class_divergence": found[best]}), empty, n)
 
 
 def _target(target: list[float] | None, seen: Rows) -> Doubles:
