@@ -1,11 +1,13 @@
-"""Boxes that strategies need to reach random's quality of detection, on BCCD with FCOS on a MobileNetV2.
+"""Boxes that strategies need to reach random's quality of detection, on BCCD.
 
     python benchmarks/bccd.py --data ../shared/data --weights ../shared/weights --out runs/bccd [--quick] [--seeds 3]
-    [--arms random,box_balanced] [--show]
+    [--detector fcos|yolo] [--arms random,box_balanced] [--show]
 
-Blood cells of three classes: 205 images to choose from, 72 to judge on; round 0 is random, each round adds 300 boxes,
-and each trains from ImageNet weights anew. Every arm and seed is a whole run of labelwise in the folder --out: stopped
-at any moment, the same command goes on. --show prints what is there without running anything.
+Blood cells of three classes: 205 images to choose from, 72 to judge on; round 0 is random, each round adds 300 boxes.
+FCOS on a MobileNetV2 trains in each round from ImageNet weights anew; YOLO11n of ultralytics (needs
+labelwise[ultralytics]) begins untrained and goes on from the last round's network. Every arm and seed is a whole run of
+labelwise in the folder --out: stopped at any moment, the same command goes on. --show prints what is there without
+running anything.
 """
 
 from __future__ import annotations
@@ -28,6 +30,13 @@ from labelwise.results import Comparison, RunResult, compared, open_run
 ARMS = ("random", "box_balanced", "class_balanced", "ppal")
 ROUNDS, BOXES, STEPS = 5, 300, 300
 GOAL = 0.6  # of random's boxes
+EPOCHS = 30  # of YOLO in a round
+# As in the reference figures, without ultralytics' own choice of optimiser, batches and mosaics.
+YOLO = {
+    "imgsz": 320, "batch": 4, "nbs": 4, "optimizer": "AdamW", "lr0": 0.002, "lrf": 0.05, "warmup_epochs": 1,
+    "mosaic": 0.0, "amp": False,
+}  # fmt: skip
+NAMES = {"fcos": "bccd", "yolo": "bccd_yolo"}
 
 
 def main() -> None:
@@ -37,6 +46,7 @@ def main() -> None:
         "--weights", type=Path, default=Path("../shared/weights"), help="folder with mobilenetv2_100_same.safetensors"
     )
     options.add_argument("--seeds", type=int, default=3)
+    options.add_argument("--detector", choices=NAMES, default="fcos")
     options.add_argument("--arms", default=",".join(ARMS), help="strategies, random among them")
     options.add_argument("--out", type=Path, help="folder of the runs; kept and continued if it is there")
     options.add_argument("--show", action="store_true", help="print what the runs in --out have reached so far")
@@ -47,18 +57,38 @@ def main() -> None:
         arms = ["random", "box_balanced"] if given.quick else given.arms.split(",")
         seeds = 1 if given.quick else given.seeds
         if given.show:
-            comparison = _so_far(out / "bccd")
+            comparison = _so_far(out / NAMES[given.detector])
         else:
             comparison = api.simulate(_config(given, out), arms, seeds=seeds, tell=lambda line: print(line, flush=True))
         lines, figures = _table(comparison)
     if not given.quick and not given.show:
-        note = f"{seeds} seeds, {STEPS} steps a training; `python benchmarks/bccd.py --seeds {seeds}`"
-        write_table("bccd", "\n".join(lines), note)
+        length = f"{STEPS} steps" if given.detector == "fcos" else f"{EPOCHS} epochs"
+        command = f"`python benchmarks/bccd.py --detector {given.detector} --arms {','.join(arms)} --seeds {seeds}`"
+        write_table(NAMES[given.detector], "\n".join(lines), f"{seeds} seeds, {length} a training; {command}")
     print("\n".join(lines))
-    finish("bccd", {"quick": given.quick, "seeds": seeds, "seconds": time.perf_counter() - began, "arms": figures})
+    finish(
+        NAMES[given.detector],
+        {"quick": given.quick, "seeds": seeds, "seconds": time.perf_counter() - began, "arms": figures},
+    )
 
 
 def _config(given: argparse.Namespace, out: Path) -> dict[str, Any]:
+    budget: dict[str, Any] = {"unit": "box", "initial": BOXES, "per_round": BOXES, "rounds": ROUNDS}
+    if given.quick:  # enough to see that all runs
+        budget |= {"rounds": 2}
+    return {
+        "name": NAMES[given.detector],
+        "out": str(out),
+        "task": "detect",
+        "data": {"format": "voc", "path": str(given.data / "bccd")},
+        "model": _fcos(given) if given.detector == "fcos" else _yolo(given),
+        "cold_start": "random",
+        "budget": budget,
+        "threads": 1,
+    }
+
+
+def _fcos(given: argparse.Namespace) -> dict[str, Any]:
     model: dict[str, Any] = {
         "name": "detector",
         "backbone": "mobilenetv2_100",
@@ -70,21 +100,13 @@ def _config(given: argparse.Namespace, out: Path) -> dict[str, Any]:
         "flips": "both",
         "iterations": STEPS,
     }
-    budget: dict[str, Any] = {"unit": "box", "initial": BOXES, "per_round": BOXES, "rounds": ROUNDS}
-    if given.quick:  # enough to see that all runs
-        tiny = {"backbone": "mobilenetv2_035", "weights": "none", "size": 96, "channels": 32, "iterations": 8}
-        model |= tiny
-        budget |= {"rounds": 2}
-    return {
-        "name": "bccd",
-        "out": str(out),
-        "task": "detect",
-        "data": {"format": "voc", "path": str(given.data / "bccd")},
-        "model": model,
-        "cold_start": "random",
-        "budget": budget,
-        "threads": 1,
-    }
+    tiny = {"backbone": "mobilenetv2_035", "weights": "none", "size": 96, "channels": 32, "iterations": 8}
+    return model | tiny if given.quick else model
+
+
+def _yolo(given: argparse.Namespace) -> dict[str, Any]:
+    length = {"epochs": 1, "imgsz": 96} if given.quick else {"epochs": EPOCHS}
+    return {"name": "ultralytics", "weights": "yolo11n.yaml", "start": "previous", "settings": YOLO | length}
 
 
 def _so_far(folder: Path) -> Comparison:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from labelwise import catalog
 from labelwise import config as configuration
-from labelwise.config import FREE_KEYS, Budget, Config, changed, differing_keys, dump, load
+from labelwise.config import FREE_KEYS, Budget, Config, changed, differing_keys, dump, load, reading
 from labelwise.errors import ConfigError
 
 BASE = {"name": "one", "data": {"format": "class_folders", "path": "/data"}}
@@ -332,6 +334,54 @@ def test_paths_in_a_file_are_taken_from_its_folder_and_overrides_from_the_workin
     assert other.model.options["weights"] == "hub"
     assert load(file, ["model.weights=none"]).model.options["weights"] == "none"
     assert load(BASE).out == here / "runs"
+
+
+def test_files_that_options_name_are_taken_from_the_folder_of_the_file_too(tmp_path, monkeypatch):
+    folder = tmp_path / "project"
+    file = write(
+        folder / "a.yaml",
+        "name: one\ndata: {format: csv_table, path: a.csv, root: pictures}\ncache: c\n"
+        "model: {name: ultralytics, weights: yolo11n.yaml, settings: mine.toml}\n"
+        "proposals: {name: predictions, path: boxes.json}\nannotator: {name: timelapse, root: survey}\n",
+    )
+    write(folder / "mine.toml", "epochs = 3")
+    monkeypatch.chdir(tmp_path)
+    found = load(file)
+    assert found.data.options["root"] == str(folder / "pictures")
+    assert found.model.options["settings"] == str(folder / "mine.toml")
+    assert found.proposals.options["path"] == str(folder / "boxes.json")
+    assert found.annotator.options["root"] == str(folder / "survey")
+
+
+@pytest.mark.parametrize("name", ["google/owlv2-base-patch16-ensemble", "PekingU/rtdetr_v2_r18vd", "yolo11n.yaml"])
+def test_weights_that_are_a_name_stay_it_unless_there_is_such_a_file(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for key in ("model", "proposals"):
+        file = write(tmp_path / "a.yaml", json.dumps(BASE | {key: {"name": "zero_shot", "weights": name}}))
+        for source in (file, json.loads(file.read_text())):
+            assert getattr(load(source, ["seed=1"]), key).options["weights"] == name
+    (tmp_path / name).mkdir(parents=True)
+    assert load(file).proposals.options["weights"] == str(tmp_path / name)
+
+
+@pytest.mark.parametrize("place", ["nets/mine.pt", "./owlv2", "~/owlv2", "a.safetensors"])
+def test_weights_that_say_where_are_a_place_even_if_nothing_lies_there(place, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    file = write(tmp_path / "a.yaml", json.dumps(BASE | {"model": {"name": "zero_shot", "weights": place}}))
+    home = place.startswith("~")
+    expected = tmp_path / "home" / "owlv2" if home else tmp_path / place
+    assert Path(load(file).model.options["weights"]) == expected
+
+
+RELATIVE_TO_THE_DATA = {"data.images", "data.labels"}
+
+
+@pytest.mark.parametrize("kind", ["data", "model", "annotator"])
+def test_every_option_of_the_catalogue_that_is_a_path_is_known_as_one(kind):
+    for name in catalog.TABLES[kind]:
+        for option, parameter in catalog.option_types(catalog.resolve(kind, name)).items():
+            if "Path" in str(parameter.annotation):
+                assert f"{kind}.{option}" in {*reading.PATH_KEYS, *RELATIVE_TO_THE_DATA}, f"{name} of {kind}"
 
 
 def test_a_home_folder_is_found(monkeypatch):

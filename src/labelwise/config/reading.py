@@ -15,7 +15,19 @@ from labelwise.config.tree import Config
 from labelwise.errors import ConfigError
 
 # Values under these keys are paths: relative ones are taken from the folder of the file that holds them.
-PATH_KEYS = ("data.path", "source.path", "model.weights", "model.config", "out", "cache", "pictures_folder")
+# Keys that hold a file or folder of the user's own. Other options may do so too; those are relative to the data.
+PATH_KEYS = (
+    *(f"{part}.{key}" for part in ("data", "source") for key in ("path", "root", "converted")),
+    *(f"{part}.{key}" for part in ("model", "proposals") for key in ("weights", "config", "path", "settings")),
+    "model.reconstructions",
+    "proposals.reconstructions",
+    "annotator.root",
+    "annotator.document_root",
+    "out",
+    "cache",
+    "pictures_folder",
+)
+_WEIGHT_FILES = {".bin", ".ckpt", ".h5", ".npz", ".onnx", ".pt", ".pth", ".safetensors"}
 CFG_OPTIONS = "model.cfg_options."  # before the keys of mmengine's own configuration
 # What may change between two calls of `run` without changing any pick.
 FREE_KEYS = frozenset(
@@ -227,9 +239,16 @@ def _resolve_paths(tree: dict[str, Any], base: Path) -> None:
         parent = tree.get(branch) if branch else tree
         value = parent.get(leaf) if isinstance(parent, dict) else None
         if isinstance(parent, dict) and isinstance(value, str | Path) and str(value) not in ("", "hub", "none"):
-            parent[leaf] = str(base / Path(value).expanduser())
+            place = base / Path(value).expanduser()
+            if leaf not in ("weights", "settings") or place.exists() or _says_where(str(value)):
+                parent[leaf] = str(place)
     tree.setdefault("out", str(base / "runs"))
     _resolve_plugins(tree, base)
+
+
+def _says_where(value: str) -> bool:
+    """True for what is a place even if nothing lies there; other words name a network of a hub or a library."""
+    return value.startswith((".", "~")) or Path(value).suffix in _WEIGHT_FILES
 
 
 def _resolve_plugins(tree: dict[str, Any], base: Path) -> None:
