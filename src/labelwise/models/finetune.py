@@ -121,23 +121,21 @@ class Finetune:
 
         network, classes, temperature = self._load(checkpoint)
         preprocessing = self._preprocessing(network)
-        with torch.inference_mode():
-            for batch, pixels in batches(
-                samples, read_pixels(samples, preprocessing.pixels, threads=self._threads), EVAL_BATCH
-            ):
-                pooled = network.forward_head(
-                    network.forward_features(to_input(pixels, preprocessing, device())), pre_logits=True
-                )
-                outputs: dict[str, NDArray[Any]] = (
-                    {"embedding": pooled.float().cpu().numpy()} if "embeddings" in want else {}
-                )
+        pictures = read_pixels(samples, preprocessing.pixels, threads=self._threads)
+        for batch, pixels in batches(samples, pictures, EVAL_BATCH):
+            outputs: dict[str, NDArray[Any]] = {}
+            with torch.inference_mode():
+                maps = network.forward_features(to_input(pixels, preprocessing, device()))
+                pooled = network.forward_head(maps, pre_logits=True)
+                if "embeddings" in want:
+                    outputs["embedding"] = pooled.float().cpu().numpy()
                 if classes and "probs" in want:
                     logits = network.get_classifier()(pooled).float() / temperature
                     outputs["probs"] = logits.softmax(dim=-1).cpu().numpy()
                 if classes and "samples" in want:
                     outputs["samples"] = self._samples(network, pooled, temperature)
-                for i, sample in enumerate(batch):
-                    yield Prediction(sample.id, **{k: v[i] for k, v in outputs.items()})
+            for i, sample in enumerate(batch):
+                yield Prediction(sample.id, **{k: v[i] for k, v in outputs.items()})
 
     def whole(self, checkpoint: Path) -> Any:
         """A checkpoint as one network, see `labelwise.models.whole`."""

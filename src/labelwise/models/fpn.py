@@ -138,26 +138,31 @@ class Fpn:
 
         Embeddings are what the classifier sees: a map ``(h', w', channels)``, coarser than the picture.
         """
-        import torch
-
         assert checkpoint is not None, "without a checkpoint a segmentation has nothing to say"
         network, _ = self._load(checkpoint)
         preprocessing = self._preprocessing(network)
         pictures = read_prepared(samples, self._scaled, threads=self._threads)
+        for sample, pixels in zip(samples, pictures, strict=True):
+            yield Prediction(sample.id, **self._outputs(network, pixels, preprocessing, sample.size, want))
+
+    def _outputs(
+        self, network: Any, pixels: NDArray[np.uint8], preprocessing: Preprocessing, size: tuple[int, int], want: Want
+    ) -> dict[str, Any]:
+        import torch
+
+        outputs: dict[str, Any] = {}
         with torch.inference_mode():
-            for sample, pixels in zip(samples, pictures, strict=True):
-                fused = network.fused(padded([pixels], preprocessing))
-                outputs: dict[str, Any] = {}
-                if "probs" in want:
-                    outputs["probs"] = self._probs(network, fused, pixels.shape[:2], sample.size)
-                if "samples" in want:
-                    views = [fused]
-                    if self.sampling != "dropout":
-                        views.append(network.fused(padded([pixels[:, ::-1]], preprocessing)))
-                    outputs["samples"] = self._samples(network, views, pixels.shape[:2], sample.size)
-                if "embeddings" in want:
-                    outputs["embedding"] = feature_map(fused, pixels.shape[:2], network.stride)
-                yield Prediction(sample.id, **outputs)
+            fused = network.fused(padded([pixels], preprocessing))
+            if "probs" in want:
+                outputs["probs"] = self._probs(network, fused, pixels.shape[:2], size)
+            if "samples" in want:
+                views = [fused]
+                if self.sampling != "dropout":
+                    views.append(network.fused(padded([pixels[:, ::-1]], preprocessing)))
+                outputs["samples"] = self._samples(network, views, pixels.shape[:2], size)
+            if "embeddings" in want:
+                outputs["embedding"] = feature_map(fused, pixels.shape[:2], network.stride)
+        return outputs
 
     def _probs(self, network: Any, fused: Any, inner: tuple[int, ...], size: tuple[int, int]) -> NDArray[np.float32]:
         import torch

@@ -12,7 +12,7 @@ import numpy as np
 from labelwise.data import coco
 from labelwise.models import Model, Place, Plan, knows_already
 from labelwise.records import Labelled, Prediction, Sample, Target
-from labelwise.testing.learning import _check_facts, _check_no_pickle
+from labelwise.testing.learning import _check_facts, _check_no_pickle, as_predicted
 from labelwise.testing.making import make_boxes, quiet
 from labelwise.testing.verdicts import require
 
@@ -76,7 +76,7 @@ def _check_found(
 
 def _found(model: Model, checkpoint: Path | None, samples: Sequence[Sample], classes: int) -> list[Prediction]:
     want = frozenset(model.provides & {"boxes", "probs", "objects"})
-    found = list(model.predict(checkpoint, samples, want=want))
+    found = as_predicted(model, checkpoint, samples, want)
     require([p.id for p in found] == [s.id for s in samples], "expected predictions in the order of the samples")
     widths = set()
     for sample, p in zip(samples, found, strict=True):

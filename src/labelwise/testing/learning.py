@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -107,7 +108,7 @@ def check_segmentation_model(make: Callable[[], Model], folder: Path) -> None:
         return model.fit(train, [], out=folder / out, start=None, plan=Plan(names, 0), seed=3, progress=quiet)
 
     def maps(model: Model, checkpoint: Path, samples: Sequence[Sample]) -> list[NDArray[Any]]:
-        found = list(model.predict(checkpoint, samples, want=frozenset({"probs"})))
+        found = as_predicted(model, checkpoint, samples, frozenset({"probs"}))
         require([p.id for p in found] == [s.id for s in samples], "expected a prediction for each sample, in order")
         for p in found:
             shape = None if p.probs is None else p.probs.shape
@@ -126,7 +127,7 @@ def check_segmentation_model(make: Callable[[], Model], folder: Path) -> None:
     require(np.allclose(again, whole, atol=1e-3), "expected the same maps from two trainings with one seed")
     maps(other, fit(other, [*dense[:3], *sparse[3:]], "mixed"), samples)
     if "embeddings" in model.provides:
-        found = list(model.predict(checkpoint, samples[:2], want=frozenset({"embeddings"})))
+        found = as_predicted(model, checkpoint, samples[:2], frozenset({"embeddings"}))
         shapes = {None if p.embedding is None else p.embedding.shape for p in found}
         flat = len(shapes) == 1 and len(next(iter(shapes)) or ()) == 3
         require(flat, f"expected embeddings of one shape (h, w, d) for images of one size, found {shapes}")
@@ -147,10 +148,21 @@ def _check_facts(model: Model, least: str = "probs") -> None:
     require(model.start in ("scratch", "previous", "continue"), f"start: found {model.start!r}")
 
 
+def as_predicted(model: Model, checkpoint: Path | None, samples: Sequence[Sample], want: Want) -> list[Prediction]:
+    """All predictions; between two of them torch must be as it was, since whoever asks may compute in between."""
+    found = []
+    for prediction in model.predict(checkpoint, samples, want=want):
+        if (torch := sys.modules.get("torch")) is not None:
+            free = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+            require(free, "expected predictions to be given outside of torch's inference mode")
+        found.append(prediction)
+    return found
+
+
 def _predicted(
     model: Model, checkpoint: Path | None, samples: Sequence[Sample], want: Want, classes: int
 ) -> list[Prediction]:
-    found = list(model.predict(checkpoint, samples, want=want))
+    found = as_predicted(model, checkpoint, samples, want)
     require([p.id for p in found] == [s.id for s in samples], "expected predictions in the order of the samples")
     for name in want:
         values = [getattr(p, FIELDS[name]) for p in found]

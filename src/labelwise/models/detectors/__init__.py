@@ -155,10 +155,12 @@ class Detector:
             with torch.inference_mode():
                 image = padded([pixels], preprocessing)
                 if want <= {"embeddings"}:
-                    vector = network.backbone.summary(image)[0]
-                    yield Prediction(sample.id, embedding=_plain(vector))
-                    continue
-                found = find(network, self, image, pixels.shape[:2])
+                    vector, found = network.backbone.summary(image)[0], None
+                else:
+                    found = find(network, self, image, pixels.shape[:2])
+            if found is None:
+                yield Prediction(sample.id, embedding=_plain(vector))
+                continue
             back = np.array([sample.size[0] / pixels.shape[1], sample.size[1] / pixels.shape[0]] * 2, np.float32)
             probs = _plain(found.probs)
             yield Prediction(
