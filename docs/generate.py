@@ -318,6 +318,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "negative": "as for `fpn`",
         "negative_below": "as for `fpn`",
         "keep_points": "scaling a picture down loses no labelled pixel",
+        "processes": "processes that train together, one for each GPU or sharing the processor; batches are of each",
         "flip": "predictions are the mean of a picture's and its mirror image's",
         "warmup": "epochs that a MultiTaskSegmentor learns to reconstruct the pool before round 0, without labels",
         "reconstructions": "folder for pictures of what it reconstructs",

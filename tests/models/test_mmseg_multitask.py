@@ -348,6 +348,15 @@ def test_an_interrupted_warm_up_begins_anew(multi: Write, tmp_path: Path) -> Non
     assert a == b
 
 
+def test_both_tasks_with_a_warm_up_in_two_processes(multi: Write, tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    path = multi("val_dataloader = dict(dataset=dict(train_dataloader['dataset'], pipeline=test_pipeline))")
+    _, out = fitted(path, tmp_path / "home", warmup=1, processes=2, reconstructions=made, validate_every=3)
+    assert len([row for row in logged(out) if "loss" in row]) == 6, "one rank writes what both learn"
+    assert (tmp_path / "home/warmup/network.safetensors").is_file()
+    assert {p.parent.parent.name for p in made.rglob("*.png")} == {"warmup", "round0"}
+
+
 def test_pictures_of_reconstructions(multi: Write, tmp_path: Path) -> None:
     fitted(multi(), tmp_path / "home", warmup=1, reconstructions=tmp_path / "made")
     names = sorted(p.relative_to(tmp_path / "made").as_posix() for p in (tmp_path / "made").rglob("*.png"))

@@ -117,7 +117,7 @@ def _read_mmengine(
         first, _, rest = key.partition(".")
         if key.startswith(CFG_OPTIONS):
             theirs[key.removeprefix(CFG_OPTIONS)] = value
-        elif first in Config.model_fields and (first != "model" or rest in ("start", "length", "passes")):
+        elif first in Config.model_fields and (first != "model" or rest in ("start", "length", "passes", "processes")):
             own[key] = value
         else:
             theirs[key] = value

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
@@ -18,6 +18,9 @@ from labelwise.data.images import read_ahead
 from labelwise.errors import ModelError, RunChanged
 from labelwise.models import Place, Plan, Progress, Want
 from labelwise.records import Labelled, Prediction, Sample, Task
+
+if TYPE_CHECKING:
+    from labelwise.models.mmseg.rounds import Round
 
 # What of a configuration decides what is learnt: it must not change within a run.
 LEARNING = (
@@ -41,7 +44,8 @@ class MMSeg:
     With a ``source``, whose images ``train_dataloader.dataset`` must hold too, each batch has one of its pictures for
     each of the pool's, losses are summed over both halves, and the decode head gets RIPU's two losses, with the weights
     ``consistency`` and ``negative``. ``keep_points``: where the pipeline makes a picture smaller, every labelled pixel
-    stays on the nearest one; else scaling loses most of them.
+    stays on the nearest one; else scaling loses most of them. ``processes`` train together, one for each GPU, or
+    sharing the processor: ``batch_size`` of the loader is that of each.
 
     A MultiTaskSegmentor also gives ``reconstruction``. It may learn to reconstruct the whole pool for ``warmup`` epochs
     before the first round, without labels; ``reconstructions`` is a folder for pictures of what it makes of images.
@@ -61,6 +65,7 @@ class MMSeg:
     reconstructions: Path | None = None
     validate_every: PositiveInt | None = None
     keep_points: bool = True
+    processes: PositiveInt = 1
 
     tasks = frozenset[Task]({"segment"})
     adapts = True  # learns from a source
@@ -116,7 +121,7 @@ class MMSeg:
         """Train on the labelled pixels and write network and classes to ``out``; images without any are left out."""
         config = self._read()
         _check_classes(config, plan.classes, self.config)
-        from labelwise.models.mmseg.rounds import Round, train_round
+        from labelwise.models.mmseg.rounds import Round
 
         amounts = self.length if isinstance(self.length, list) else [self.length or 0]
         here = amounts[min(plan.round, len(amounts) - 1)]
@@ -143,7 +148,7 @@ class MMSeg:
             hooks=hooks,
             home=self._home(out),
         )
-        train_round(config, round, progress)
+        self._train(config, round, progress)
         about = {"classes": plan.classes, "config": str(self.config)}
         (out / "about.json").write_text(json.dumps(about, ensure_ascii=False, indent=1), encoding="utf-8")
         self._loaded = None
@@ -175,7 +180,7 @@ class MMSeg:
 
     def _warmed(self, config: Any, plan: Plan, seed: int, progress: Progress) -> Path:
         """The network that has learnt to reconstruct the pool; made once in a run, whole or not at all."""
-        from labelwise.models.mmseg.rounds import Round, train_round, unlabelled
+        from labelwise.models.mmseg.rounds import Round, unlabelled
 
         assert self._place is not None, "prepare comes first"
         done = self._place.home / "warmup"
@@ -200,13 +205,22 @@ class MMSeg:
                 hooks=hooks,
                 home=self._home(beside),
             )
-            train_round(config, round, progress)
+            self._train(config, round, progress)
             beside.replace(done)
         return done
 
+    def _train(self, config: Any, round: Round, progress: Progress) -> None:
+        from labelwise.models.mmseg.ranks import train_on_ranks
+        from labelwise.models.mmseg.rounds import train_round
+
+        if self.processes == 1:
+            train_round(config, round, progress)
+        else:
+            threads = self._place.threads if self._place else 1
+            train_on_ranks(self.config, self.cfg_options, round, self.processes, threads, progress)
+
     def _hooks(self, config: Any, name: str, samples: Sequence[Sample]) -> list[Callable[[Any], Any]]:
         """What looks on while it learns."""
-        from labelwise.models.mmseg.predictor import looking_pipeline
         from labelwise.models.mmseg.watch import Reconstructions, ValidationLosses
 
         hooks: list[Callable[[Any], Any]] = []
@@ -214,7 +228,7 @@ class MMSeg:
             hooks.append(partial(ValidationLosses, every=self.validate_every))
         if self.reconstructions and mmlab.multi_task(config):
             folder, images = self.reconstructions / name, [s.path for s in samples[:PICTURES]]
-            hooks.append(lambda config: Reconstructions(folder, images, looking_pipeline(config)))
+            hooks.append(partial(Reconstructions, folder=folder, images=images))
         return hooks
 
     def _load(self, checkpoint: Path) -> Any:

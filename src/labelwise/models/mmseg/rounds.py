@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine import dist
 from mmengine.config import ConfigDict
+from mmengine.device import get_device
 from mmengine.hooks import Hook
-from mmengine.model import revert_sync_batchnorm
+from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.runner import Runner
 from safetensors.torch import load_file
 
@@ -29,6 +31,7 @@ from labelwise.models.mmseg import state
 from labelwise.models.mmseg.adaptation import Pairs, adapted, side_by_side
 from labelwise.models.mmseg.curves import followed, forget
 from labelwise.models.mmseg.labels import Burn, place_of, restricted
+from labelwise.models.mmseg.watch import single
 from labelwise.records import Labelled, Sample, Target
 
 LOGS = "mmengine"  # the folder of its logs, in the checkpoint's
@@ -65,14 +68,16 @@ class Round:
 
 
 class RoundRunner(Runner):  # type: ignore[misc]
-    """A runner that trains one round in a process that is not its own."""
+    """A runner that trains one round in a process that is not its own, or as one rank of several."""
 
     round: Round
 
     def setup_env(self, env_cfg: Mapping[str, Any]) -> None:
         """Only name the moment: how processes start and how many files they open stays as it is."""
-        self._rank, self._world_size = 0, 1
-        self._timestamp = time.strftime("%Y%m%d_%H%M%S")
+        self._rank, self._world_size = dist.get_dist_info()
+        moment = torch.tensor(time.time(), dtype=torch.float64)
+        dist.broadcast(moment)
+        self._timestamp = time.strftime("%Y%m%d_%H%M%S", time.localtime(moment.item()))
 
     def build_logger(self, *args: Any, **options: Any) -> Any:
         """A logger that writes to its file, not to the terminal."""
@@ -82,8 +87,19 @@ class RoundRunner(Runner):  # type: ignore[misc]
         return logger
 
     def build_model(self, model: Any) -> Any:
-        """The network, with plain batch normalisation, since one process trains."""
-        return revert_sync_batchnorm(super().build_model(model))
+        """The network, with plain batch normalisation unless several GPUs train."""
+        built = super().build_model(model)
+        return built if self.distributed and torch.cuda.is_available() else revert_sync_batchnorm(built)
+
+    def wrap_model(self, wrapper: Any, model: Any) -> Any:
+        """The network as one of several ranks has it, on whatever device; else as it is."""
+        if not self.distributed:
+            return super().wrap_model(wrapper, model)
+        unused = bool(self.cfg.get("find_unused_parameters", False)) or self.round.stage != "both"
+        devices = [torch.cuda.current_device()] if torch.cuda.is_available() else None
+        return MMDistributedDataParallel(
+            model.to(get_device()), device_ids=devices, broadcast_buffers=False, find_unused_parameters=unused
+        )
 
     def _init_model_weights(self) -> None:
         if self.round.start is None and self.round.weights is None:
@@ -95,7 +111,7 @@ class RoundRunner(Runner):  # type: ignore[misc]
         if begin is None:
             super().load_or_resume()
             return
-        self.model.load_state_dict(load_file(begin / "network.safetensors"))
+        single(self.model).load_state_dict(load_file(begin / "network.safetensors"))
         if self.round.goes_on and self.round.start is not None:
             state.restore(self, self.round.start)
 
@@ -133,9 +149,9 @@ def train_round(config: Any, round: Round, progress: Progress) -> None:
                 told=round.home,
             )
             guarded(runner.train, failed="the training by mmsegmentation failed", told=round.home)
-            network = runner.model.module if hasattr(runner.model, "module") else runner.model
-            save_tensors(_unshared(network.state_dict()), round.out / "network.safetensors", {})
-            if round.goes_on:
+            if runner.rank == 0:
+                save_tensors(_unshared(single(runner.model).state_dict()), round.out / "network.safetensors", {})
+            if round.goes_on and runner.rank == 0:
                 state.keep(runner, round.out)
         finally:
             forget(name)
@@ -183,6 +199,7 @@ def _runner(config: Any, round: Round, name: str, progress: Progress) -> RoundRu
         data_preprocessor=config.get("data_preprocessor"),
         load_from=config.get("load_from"),
         auto_scale_lr=config.get("auto_scale_lr"),
+        launcher="pytorch" if dist.is_distributed() else "none",
         env_cfg={},
         log_processor={
             **(config.get("log_processor") or {}),

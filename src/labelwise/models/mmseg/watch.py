@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 from mmcv.transforms import Compose
+from mmengine import dist
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 from mmengine.registry import DATASETS
 from numpy.typing import NDArray
 from PIL import Image
 
 from labelwise import mmlab
 from labelwise.errors import ModelError
+from labelwise.models.mmseg.predictor import looking_pipeline
 
 EVERY = 500  # iterations between two series of pictures
 _HIDDEN = 0.5  # hidden patches are this grey
@@ -40,7 +43,7 @@ class ValidationLosses(Hook):  # type: ignore[misc]
         """Called by the runner."""
         if (runner.iter + 1) % self.every:
             return
-        means = self._losses(runner.model)
+        means = self._losses(single(runner.model))
         runner.logger.info(f"validation: {', '.join(f'{k} {v:.4f}' for k, v in means.items())}")
         add_scalars(runner.visualizer, {f"val/{name}": value for name, value in means.items()}, runner.iter + 1)
 
@@ -66,23 +69,23 @@ class ValidationLosses(Hook):  # type: ignore[misc]
 class Reconstructions(Hook):  # type: ignore[misc]
     """Pictures of reconstructions every 500 iterations and at the end: image, what is shown of it, what is made of it.
 
-    They lie in ``folder``/iter N. ``images`` are looked at through the test ``pipeline``, in windows of the size the
-    network was made for.
+    They lie in ``folder``/iter N. ``images`` are looked at through the test pipeline of the configuration, in windows
+    of the size the network was made for. Of several ranks the first one draws.
     """
 
-    def __init__(self, folder: Path, images: Sequence[Path], pipeline: Sequence[Any]) -> None:
-        self.folder, self.images, self.pipeline = folder, images, Compose(list(pipeline))
+    def __init__(self, config: Any, folder: Path, images: Sequence[Path]) -> None:
+        self.folder, self.images, self.pipeline = folder, images, Compose(looking_pipeline(config))
         self.drawn = -1
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Called by the runner."""
-        if (runner.iter + 1) % EVERY == 0:
-            self._draw(runner.model, runner.iter + 1)
+        if (runner.iter + 1) % EVERY == 0 and dist.is_main_process():
+            self._draw(single(runner.model), runner.iter + 1)
 
     def after_train(self, runner: Any) -> None:
         """Called by the runner."""
-        if self.drawn != runner.iter:
-            self._draw(runner.model, runner.iter)
+        if self.drawn != runner.iter and dist.is_main_process():
+            self._draw(single(runner.model), runner.iter)
 
     def _draw(self, model: Any, step: int) -> None:
         place = self.folder / f"iter{step}"
@@ -99,6 +102,11 @@ class Reconstructions(Hook):  # type: ignore[misc]
             Image.fromarray(np.concatenate(parts, axis=1)).save(place / f"sample_{index}.png")
         model.train()
         self.drawn = step
+
+
+def single(model: Any) -> Any:
+    """The network itself, without what several ranks wrap it in."""
+    return model.module if is_model_wrapper(model) else model
 
 
 def add_scalars(visualizer: Any, values: Mapping[str, float], step: int) -> None:

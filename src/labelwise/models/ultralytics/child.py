@@ -1,17 +1,16 @@
 """The process that ultralytics works in: it changes random states, environment and libraries, so it has one to itself.
 
-python -m labelwise.models.ultralytics.child JOB HOME     (JOB is JSON; see labelwise.models.ultralytics.training)
+python -m labelwise.models.ultralytics.child     (see labelwise.engine.children)
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
-import threading
 from pathlib import Path
 from typing import IO, Any
 
+from labelwise.engine import children
 from labelwise.errors import LabelwiseError, ModelError
 from labelwise.models.ultralytics.networks import build, fill, write
 from labelwise.models.ultralytics.quiet import load, switch_off
@@ -19,10 +18,7 @@ from labelwise.models.ultralytics.quiet import load, switch_off
 
 def main() -> int:
     """Do the job, telling the progress as JSON lines; 1 if it failed, with one line why."""
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what ultralytics prints is for the log
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    job, home = json.loads(sys.argv[1]), Path(sys.argv[2])
+    (job, home), out = children.begin()
     try:
         switch_off(home)
         {"take_over": _take_over, "train": _train}[job["job"]](job, home, out)
@@ -38,15 +34,8 @@ def main() -> int:
 
 
 def _fail(out: IO[str], line: str) -> int:
-    print(json.dumps({"failed": line}), file=out, flush=True)
+    children.tell(out, failed=line)
     return 1
-
-
-def _end_with_parent() -> None:
-    """The other end of our input closes when the run ends, however it ends."""
-    while os.read(0, 64):
-        pass
-    os._exit(3)
 
 
 def _take_over(job: dict[str, Any], home: Path, out: IO[str]) -> None:
@@ -96,16 +85,12 @@ def _train(job: dict[str, Any], home: Path, out: IO[str]) -> None:
     fixed = {"model": "yolo.yaml", "data": str(work / "data" / "data.yaml"), "project": str(work), "name": "run"}
     trainer = trainers.DetectionTrainer(overrides={**settings, **fixed, "exist_ok": True, "save": True})
     trainer.model = network
-    trainer.add_callback("on_train_epoch_end", lambda t: _tell(out, t.epoch + 1, t.epochs))
+    trainer.add_callback("on_train_epoch_end", lambda t: children.tell(out, done=t.epoch + 1, total=t.epochs))
     trainer.train()
     best = trainer.best if job["validate"] and trainer.best.exists() else trainer.last
     learnt = _opened(best, home)  # a file that this process has just written
     trained = {"classes": classes, "yaml": about["yaml"], "weights": about["weights"], "trained": True}
     write(learnt, Path(job["out"]), {**trained, "epochs": trainer.epoch + 1})
-
-
-def _tell(out: IO[str], done: int, total: int) -> None:
-    print(json.dumps({"done": done, "total": total}), file=out, flush=True)
 
 
 def _keep_to_itself(home: Path) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from labelwise.data.images import open_image
+from labelwise.engine import children
 from labelwise.errors import ModelError
 from labelwise.models import Progress
 from labelwise.models.ultralytics.quiet import environment
@@ -120,38 +118,6 @@ def _lines(item: Labelled, index: Mapping[str, int], size: tuple[int, int]) -> l
 def _run(job: Mapping[str, Any], folder: Path, home: Path, progress: Progress) -> None:
     """Do a job in a process that ends with this one; what it prints goes to a log in ``folder``."""
     home.mkdir(parents=True, exist_ok=True)
-    paths = os.pathsep.join(p for p in sys.path if p)
-    variables = {**os.environ, **environment(home), "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-m", "labelwise.models.ultralytics.child", json.dumps(job), str(home.resolve())]
-    with (
-        (folder / LOG).open("wb") as log,
-        subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env=variables,
-            text=True,
-            encoding="utf-8",
-        ) as child,
-    ):
-        failed = ""
-        try:
-            assert child.stdout is not None
-            for line in child.stdout:
-                told = json.loads(line)
-                if "failed" in told:
-                    failed = told["failed"]
-                else:
-                    progress(told["done"], told["total"], "epochs")
-            child.wait()  # before its input is closed, which ends it
-        except BaseException:
-            child.kill()
-            raise
-    if child.returncode:
-        raise ModelError(failed or f"ultralytics ended with {child.returncode}: {_last_line(folder / LOG)}")
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1][:300] if lines else "it said nothing"
+    given = (dict(job), home.resolve())
+    child = children.Child("labelwise.models.ultralytics.child", folder / LOG, given, environment(home))
+    children.work([child], lambda told: progress(told["done"], told["total"], "epochs"), "ultralytics")
