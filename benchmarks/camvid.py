@@ -6,14 +6,15 @@
 Every arm and seed is a run of labelwise in a folder of its own; a round is worked on at a time, small budgets of all
 arms first. What is there already is not done again, so that the benchmark can be stopped and continued at any time,
 or work on some arms, budgets and seeds only. The first round of arms that draw it alike is done once a seed. The table
-is of the rounds that are finished; only a complete one is written into the documentation. Settings are those of the
-reference figures: pictures of 240 x 180 pixels, MobileNetV2 with ImageNet weights, ten epochs a round from scratch,
-the test images of CamVid.
+printed is of all rounds that are finished; that of what was asked for is written into the documentation. Settings are
+those of the reference figures: pictures of 240 x 180 pixels, MobileNetV2 with ImageNet weights, ten epochs a round from
+scratch, the test images of CamVid.
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import shutil
 import statistics
 import tempfile
@@ -122,16 +123,23 @@ def _work_through(given: argparse.Namespace) -> None:
                 found[job] = value
     except LabelwiseError as error:
         raise SystemExit(str(error)) from error
-    table, missing = "\n".join(lines(found)), [j for j in every if j not in found]
-    print(table)
+    missing = [j for j in every if j not in found]
+    print("\n".join(lines(found)))
     if missing:
         print("\nnot there yet: " + "; ".join(f"{j.arm} {j.budget} of seed {j.seed}" for j in missing))
-    elif not given.quick and len(given.seeds) >= 3:
-        seeds = ",".join(map(str, given.seeds))
-        write_table("camvid", table, f"{len(given.seeds)} seeds; `python benchmarks/camvid.py --seeds {seeds}`")
+    if not given.quick and len(given.seeds) >= 3:
+        note = f"{len(given.seeds)} seeds; `python benchmarks/camvid.py{_asked(given)}`"
+        write_table("camvid", "\n".join(lines({j: v for j, v in found.items() if j in wanted})), note)
     figures = {f"{j.arm} {j.budget} {j.seed}": value for j, value in found.items()}
     seconds = time.perf_counter() - began
     finish("camvid", {"quick": given.quick, "seconds": seconds, "missing": len(missing), "miou": figures})
+
+
+def _asked(given: argparse.Namespace) -> str:
+    """The options that ask for the same again."""
+    parts = {"arms": ARMS, "budgets": BUDGETS, "seeds": ()}
+    chosen = {name: getattr(given, name) for name, every in parts.items() if list(getattr(given, name)) != list(every)}
+    return "".join(f" --{name} {shlex.quote(','.join(map(str, some)))}" for name, some in chosen.items())
 
 
 def _options() -> argparse.Namespace:
