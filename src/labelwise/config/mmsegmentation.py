@@ -25,7 +25,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 ACTIVE = ("settings", "heuristic", "heuristic_cfg", "visualize", "reset_each_round")
-RUNNER = ("type", "sample_mode", "sample_rounds")
+RUNNER = ("type", "sample_mode", "sample_rounds", "warmup_only")
 RUNNERS = ("ActiveLearningRunner", "MultiTaskActiveRunner")
 Tree = dict[str, Any]
 
@@ -132,6 +132,11 @@ def _runner(config: Any, runner: Mapping[str, Any], where: str) -> tuple[str, in
         raise ConfigError(
             f"{where}.type: 'MultiTaskActiveRunner' needs model.type='MultiTaskSegmentor' with a "
             f"SharedVisionTransformer and a MaskDecodeHead, found {config['model'].get('type')!r}"
+        )
+    if runner.get("warmup_only"):
+        raise ConfigError(
+            f"{where}.warmup_only: a warm-up alone is not made here: leave it out and set mae_warmup_epochs, then the "
+            "run begins with it, once, and every round from scratch goes on from there"
         )
     mode = runner.get("sample_mode")
     if mode not in MODES:
