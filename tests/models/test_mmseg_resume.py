@@ -41,7 +41,7 @@ def _loaded() -> None:
 
 
 def _run(path: Path, changes: list[str], kill: tuple[Any, ...]) -> None:
-    from labelwise.models.mmseg.rounds import Follow
+    from labelwise.models.mmseg.runner import Follow
 
     def end() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
