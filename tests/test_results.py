@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import io
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from labelwise.data.digits import make_scenes
 from labelwise.errors import RunError
 from labelwise.records import Annotation, Query, Target
 from labelwise.results import RunResult, compared, open_run, run_folders
+from labelwise.store import Store
 
 
 def a_result(**changes: Any) -> RunResult:
@@ -160,3 +163,16 @@ def test_effort_of_each_round() -> None:
     rows = list(csv.DictReader(io.StringIO(result.metrics_csv())))
     names = ("accepted", "moved", "renamed", "added", "deleted", "seconds_people")
     assert [[row[name] for name in names] for row in rows] == [["2", "0", "1", "0", "0", "2.5"], [*"00000", ""]]
+
+
+def test_a_run_in_its_first_moment(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with contextlib.closing(sqlite3.connect(folder / "run.db")) as empty:
+        empty.execute("PRAGMA journal_mode = WAL")
+    with pytest.raises(RunError, match=r"run\.db: a run in its first moment: look again"):
+        open_run(folder)
+    (folder / "run.db").unlink()
+    Store(folder / "run.db").close()
+    with pytest.raises(RunError, match=r"run: a run in its first moment: look again"):
+        open_run(folder)

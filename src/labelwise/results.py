@@ -25,7 +25,7 @@ from labelwise.errors import DataError, RunError
 from labelwise.evaluate import METRICS
 from labelwise.evaluate.effort import ALIKE, Effort, effort, total
 from labelwise.records import UNITS, Annotation, Problem, Query, Sample, Target
-from labelwise.store import SETUP, STEPS, Store
+from labelwise.store import BEGINNING, SETUP, STEPS, Store
 
 _DEEDS = ("accepted", "moved", "renamed", "added", "deleted")
 CANDIDATES = "candidates.npz"  # beside a round: what its choice was made from
@@ -176,6 +176,8 @@ def open_run(folder: str | Path) -> RunResult:
     if not (folder / "run.db").is_file():
         raise RunError(f"no run in {folder}: expected run.db there; 'labelwise run CONFIG' begins one")
     with Store(folder / "run.db", read_only=True) as store:
+        if not (folder / "config.yaml").is_file():
+            raise RunError(f"{folder}: {BEGINNING}")
         return read_run(folder, store)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import signal
@@ -124,13 +125,17 @@ def test_a_run_that_waits_for_its_people(plan, server, tmp_path):
     stop = threading.Event()
 
     def work() -> None:
-        while not stop.is_set():
-            # Not before the run waits: a job exists a moment earlier than its proposals are in it.
-            with contextlib.suppress(RunError):
-                if open_run(tmp_path / "runs" / "run").state == "waiting":
-                    with server.lock:
-                        people(server, tmp_path)
-            time.sleep(0.01)
+        try:
+            while not stop.is_set():
+                # Not before the run waits: a job exists a moment earlier than its proposals are in it.
+                with contextlib.suppress(RunError):
+                    if open_run(tmp_path / "runs" / "run").state == "waiting":
+                        with server.lock:
+                            people(server, tmp_path)
+                time.sleep(0.01)
+        except BaseException:
+            _thread.interrupt_main()  # or the run would wait for ever
+            raise
 
     someone = threading.Thread(target=work)
     someone.start()

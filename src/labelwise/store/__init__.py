@@ -23,6 +23,7 @@ from labelwise.store.coding import array_of, array_text, as_text, target_of, tar
 from labelwise.store.people import People
 
 SETUP = -1  # the round number of the steps that come before round 0
+BEGINNING = "a run in its first moment: look again, or run its configuration if nothing is at work there"
 STEPS = ("query", "annotate", "train", "evaluate")  # of a round, in their order
 
 
@@ -36,7 +37,7 @@ class Step:
     note: Mapping[str, Any]
 
 
-# One script of statements for each version of the schema; a file is brought up to date in one transaction a version.
+# One script of statements for each version of the schema; a file is brought up to date in one transaction.
 MIGRATIONS = (
     """
     CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -127,14 +128,17 @@ class Store:
                 f"{self.path} was written by a newer labelwise (schema {version}, this one knows "
                 f"{len(MIGRATIONS)}): pip install -U labelwise"
             )
+        if version == 0 and read_only:
+            raise RunError(f"{self.path}: {BEGINNING}")
         if version < len(MIGRATIONS) and read_only:
             raise RunError(
                 f"{self.path} has an older schema: continue it once with 'labelwise run' to bring it up to date"
             )
-        for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
-            with self.transaction():
-                if self._version() >= number:  # another process was quicker
-                    continue
+        if version == len(MIGRATIONS):
+            return
+        with self.transaction():
+            version = self._version()  # another process may have been quicker
+            for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
                 # sqlite3's executescript would commit by itself: statements one by one stay inside the transaction.
                 for statement in script.split(";"):
                     self._db.execute(statement)
