@@ -174,7 +174,11 @@ def _sentence(arm: str, f: dict[str, float]) -> str:
     def share(unit: str) -> str:
         if not math.isfinite(f[f"{unit}_share"]):
             return f"does not reach it within its {unit}"
-        return f"{f[f'{unit}_share']:.0%} of its {unit}"
+        low, high = f[f"{unit}_low"], f[f"{unit}_high"]
+        over = (
+            f", 95 % interval over seeds {low:.0%} to {high:.0%}" if math.isfinite(low) and math.isfinite(high) else ""
+        )
+        return f"{f[f'{unit}_share']:.0%} of its {unit}{over}"
 
     goal = f["boxes_share"] <= GOAL
     met = f"goal {GOAL:.0%}: {'met' if goal else 'not met'}"
