@@ -175,9 +175,8 @@ def _sentence(arm: str, f: dict[str, float]) -> str:
         if not math.isfinite(f[f"{unit}_share"]):
             return f"does not reach it within its {unit}"
         low, high = f[f"{unit}_low"], f[f"{unit}_high"]
-        over = (
-            f", 95 % interval over seeds {low:.0%} to {high:.0%}" if math.isfinite(low) and math.isfinite(high) else ""
-        )
+        known = math.isfinite(low) and math.isfinite(high)
+        over = f", 95 % interval over seeds {low:.0%} to {high:.0%}" if known else ""
         return f"{f[f'{unit}_share']:.0%} of its {unit}{over}"
 
     goal = f["boxes_share"] <= GOAL
