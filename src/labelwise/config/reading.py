@@ -14,8 +14,8 @@ from labelwise.catalog import suggest
 from labelwise.config.tree import Config
 from labelwise.errors import ConfigError
 
-# Values under these keys are paths: relative ones are taken from the folder of the file that holds them.
-# Keys that hold a file or folder of the user's own. Other options may do so too; those are relative to the data.
+# Values under these keys are paths: relative ones are taken from the folder of the file that holds them. What other
+# options name lies relative to the data.
 PATH_KEYS = (
     *(f"{part}.{key}" for part in ("data", "source") for key in ("path", "root", "converted")),
     *(f"{part}.{key}" for part in ("model", "proposals") for key in ("weights", "config", "path", "settings")),
