@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -50,20 +51,29 @@ def config(tmp_path: Path, count: int, **more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def post(address: str, path: str, **body: Any) -> tuple[int, Any]:
-    request = urllib.request.Request(
-        f"{address}api/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}, method="POST"
-    )
+def send(request: urllib.request.Request | str) -> tuple[int, Any]:
+    """The status and what was answered; OSError also where the server died in the middle of its answer."""
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        try:
+            answer = urllib.request.urlopen(request, timeout=30)
+        except urllib.error.HTTPError as error:
+            answer = error
+        with answer:
             return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        return error.code, json.load(error)
+    except http.client.HTTPException as error:
+        raise ConnectionError(f"half an answer: {error!r}") from error
+
+
+def post(address: str, path: str, **body: Any) -> tuple[int, Any]:
+    return send(
+        urllib.request.Request(
+            f"{address}api/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}, method="POST"
+        )
+    )
 
 
 def get(address: str, path: str) -> Any:
-    with urllib.request.urlopen(f"{address}api/{path}", timeout=30) as answer:
-        return json.load(answer)
+    return send(f"{address}api/{path}")[1]
 
 
 def right(sample: str) -> str:
@@ -216,7 +226,7 @@ class Person(threading.Thread):
         while not self.stop.is_set():
             try:
                 self._round()
-            except (OSError, ValueError):  # the server is away, or died in the middle of an answer
+            except OSError:  # the server is away, or died in the middle of an answer
                 time.sleep(0.05)
 
     def _round(self) -> None:
@@ -231,7 +241,7 @@ class Person(threading.Thread):
                 try:
                     status, _ = post(self.place["address"], "annotate/answer", **body)
                     break
-                except (OSError, ValueError):
+                except OSError:
                     time.sleep(0.05)
             else:
                 return
