@@ -28,6 +28,7 @@ from labelwise.results import COMMON, Comparison, RunResult, compared, open_run,
 Tell = Callable[[str], None]
 Source = str | Path | Mapping[str, Any]
 LOCK_SECONDS = 20.0
+_SEEN = 5.0  # seconds in which every page that is open has looked once more
 
 
 def _quiet(*_: Any) -> None:
@@ -126,7 +127,7 @@ def _page_of(config: Config, annotator: Annotator, tell: Tell) -> Iterator[None]
         return
     from labelwise.web.serving import open_in_browser, serving
 
-    with serving(config.folder, port=getattr(annotator, "port", None)) as address:
+    with serving(config.folder, port=getattr(annotator, "port", None), stays=_SEEN) as address:
         tell(f"the page: {address}")
         if getattr(annotator, "open", False):
             open_in_browser(address)

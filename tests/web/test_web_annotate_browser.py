@@ -20,6 +20,7 @@ from labelwise.store.people import Suspect
 CHROMIUM = Path("/usr/bin/chromium")
 SIZE = (64, 48)
 CLASSES = ("cat", "dog", "blåbær", "<b>fox</b>")
+LONG = "a name that goes on " * 9 + "and on"
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium"),
@@ -40,7 +41,13 @@ def asked(id: str, rank: int, sample: Sample) -> Query:
     return Query(id, 0, rank, sample.id, proposal=Target(("dog",)), reason={"score": 0.5})
 
 
-def make_run(folder: Path, task: str, query: Callable[[str, int, Sample], Query] = asked, count: int = 6) -> Path:
+def make_run(
+    folder: Path,
+    task: str,
+    query: Callable[[str, int, Sample], Query] = asked,
+    count: int = 6,
+    classes: tuple[str, ...] = CLASSES,
+) -> Path:
     """A run that asks ``count`` noisy images on the page; two more were labelled before."""
     images, run = folder / "images", folder / "runs" / "r"
     images.mkdir()
@@ -55,7 +62,7 @@ def make_run(folder: Path, task: str, query: Callable[[str, int, Sample], Query]
     (run / "config.yaml").write_text(yaml.safe_dump({**tree, "annotator": "web"}), encoding="utf-8")
     with Store(run / "run.db") as store, store.transaction():
         store.add_samples((sample, "pool") for sample in samples)
-        store.add_classes(CLASSES)
+        store.add_classes(classes)
         store.finish_step(-1, "read", 0.0)
         store.add_queries(query(f"000-{i:05d}", i, sample) for i, sample in enumerate(samples[:count]))
         store.finish_step(0, "query", 0.0)
@@ -188,6 +195,60 @@ def test_twenty_classes_by_keys(browser: Any, tmp_path: Path) -> None:
         assert first.effort["keys"] >= 1
         assert first.effort["corrections"] == 1
         assert "corrections" not in store.people.answers()["000-00000"][0].effort
+
+
+def test_what_is_typed_means_one_class(browser: Any, tmp_path: Path) -> None:
+    run = make_run(tmp_path, "classify", lambda id, rank, s: Query(id, 0, rank, s.id), classes=(LONG, "red fox", "fox"))
+    with opened(browser, run) as (ann,):
+        ann.sees("00.png")
+        assert ann.page.locator("#accept").is_disabled()
+        assert "Nothing is proposed" in ann.page.locator("#accept").text_content()
+        ann.keys("1")  # as long as a name may be
+        ann.sees("01.png")
+        ann.keys("/")
+        ann.page.keyboard.type("fox")
+        assert ann.page.locator(".one-class.meant").get_attribute("data-class") == "fox"
+        ann.keys("Enter")  # the name itself, not the first that holds it
+        ann.sees("02.png")
+        ann.keys("/")
+        ann.page.keyboard.type("re")
+        ann.keys("Enter")
+        ann.sees("03.png")
+        ann.keys("+")
+        ann.page.keyboard.type("red")
+        assert "Enter adds" in ann.page.locator(".classes").text_content()
+        ann.keys("Enter")  # a new class, though another begins so
+        ann.page.wait_for_selector('[data-class="red"]')
+        ann.page.wait_for_selector("#stage:focus")
+        ann.sees("03.png")
+        ann.keys("4", "ArrowLeft")
+        ann.sees("03.png")
+        assert "Keep the answer" in ann.page.locator("#accept").text_content()
+        ann.saved()
+    said = [target.classes[0] for _, target in sorted(answers(run).items())]
+    assert said == [LONG, "fox", "red fox", "red"]
+
+
+def test_answers_wait_for_a_server_that_is_away(browser: Any, tmp_path: Path) -> None:
+    from labelwise.web.serving import serving
+
+    run = make_run(tmp_path, "classify")
+    page = browser.new_page()
+    with serving(run, port=0) as address:
+        page.goto(f"{address}annotate")
+        page.fill("#your-name", "Ann")
+        page.keyboard.press("Enter")
+        ann = Person(page, "Ann")
+        ann.sees("00.png")
+    ann.keys("1")
+    ann.sees("01.png")
+    page.wait_for_selector('#said.wrong:has-text("does not answer")')
+    with serving(run, port=int(address.rsplit(":", 1)[1].strip("/"))):
+        page.wait_for_selector('#count:has-text("1 by you")')
+        ann.saved()
+        page.wait_for_selector("#said:empty", state="attached")  # it answers again: nothing else is said
+        page.close()
+    assert [target.classes[0] for target in answers(run).values()] == ["cat"]
 
 
 def test_two_people_never_see_the_same(browser: Any, tmp_path: Path) -> None:
@@ -379,7 +440,7 @@ def test_labels_looked_at_again(browser: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("width", "height"), [(1280, 720), (820, 1180)])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_and_is_reached_by_keys(browser: Any, tmp_path: Path, width: int, height: int, scheme: str) -> None:
-    run = make_run(tmp_path, "segment", lambda id, rank, s: Query(id, 0, rank, s.id))
+    run = make_run(tmp_path, "segment", lambda id, rank, s: Query(id, 0, rank, s.id), classes=(LONG, *CLASSES))
     how = {"viewport": {"width": width, "height": height}, "color_scheme": scheme, "has_touch": width < 900}
     with opened(browser, run, **how) as (ann,):
         fits = (
@@ -392,7 +453,8 @@ def test_it_fits_and_is_reached_by_keys(browser: Any, tmp_path: Path, width: int
             assert box["x"] + box["width"] <= width
             assert box["y"] + box["height"] <= height
         ann.keys("?")
-        assert ann.page.locator("dialog.keys").is_visible()
+        assert "skip: cannot tell" in ann.page.locator("dialog.keys dd").all_inner_texts()
+        assert "Ctrl Z" in ann.page.locator("dialog.keys kbd").all_inner_texts()
         ann.keys("Escape")
         seen = set()
         for _ in range(25):

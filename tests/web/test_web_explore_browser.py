@@ -117,6 +117,35 @@ def test_lasso_tag_filter_and_export(tmp_path: Path, visit: Open) -> None:
         assert store.tags() == {}
 
 
+def test_the_run_going_on_takes_nothing_from_sight(tmp_path: Path, visit: Open) -> None:
+    folder = make_run(tmp_path, ids=[f"{i:03d}.png" for i in range(120)])
+    page = visit(folder)
+    page.keyboard.press("3")
+    page.locator(".grid").evaluate("grid => { grid.scrollTop = 700; }")
+    page.locator(".facet", has_text="status").locator("summary").wait_for()
+    with Store(folder / "run.db") as store, store.transaction():
+        store.withdraw(["001-00002"])
+    until(page, "document.querySelector('.facet .value[title^=\"open\"] .count')?.textContent === '1'")
+    assert page.locator(".grid").evaluate("grid => grid.scrollTop") == 700
+    page.locator("#turn").click()  # another order is looked at from its beginning
+    until(page, "document.querySelector('.grid').scrollTop === 0")
+
+
+def test_a_tag_that_is_shown_follows_what_is_put_under_it(tmp_path: Path, visit: Open) -> None:
+    folder = make_run(tmp_path)
+    with Store(folder / "run.db") as store:
+        store.tag("t", IDS[:3])
+    page = visit(folder)
+    page.locator(".tags .value").click()
+    until(page, "document.querySelector('.found').textContent === '3 of 21'")
+    page.locator("#tile-0").click()
+    page.keyboard.press("t")
+    page.keyboard.type("t")
+    page.keyboard.press("Shift+Enter")
+    until(page, "document.querySelector('.found').textContent === '2 of 21'")
+    assert shown(page) == IDS[1:3]
+
+
 def test_filter_by_value_and_range_and_sort(tmp_path: Path, visit: Open) -> None:
     page = visit(make_run(tmp_path))
     page.locator(".facet", has_text="status").locator(".value", has_text="labelled").click()

@@ -223,7 +223,7 @@ def test_a_class_is_added_in_the_middle(run: Any) -> None:
         {"query": "x", "annotator": "a", "answer": {"kind": "poem"}},
         {"query": "x", "annotator": "a", "answer": {"kind": "skipped"}, "seconds": -1},
         {"query": "x", "annotator": "a", "answer": {"kind": "skipped"}, "more": 1},
-        {"query": "x", "annotator": "a", "answer": {"kind": "class", "name": "y" * 101}},
+        {"query": "x", "annotator": "a", "answer": {"kind": "class", "name": "y" * 4001}},
         {"query": "x", "annotator": "a", "answer": {"kind": "boxes", "boxes": [{"name": "cat", "box": [1, 2, 3]}]}},
     ],
 )

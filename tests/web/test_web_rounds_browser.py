@@ -274,7 +274,8 @@ def test_a_whole_run_as_a_person(browser: Any, tmp_path: Path) -> None:
     until(page, "document.querySelector('.pill').textContent === 'waiting for people'")
     page.locator("text=Answer 6 open").click()
     answer_by_keys(page, 6)
-    # The page stays until the run has ended; then only what was drawn is there.
+    # The page stays until the run has ended and whoever looks knows; then only what was drawn is there.
+    page.wait_for_selector('#nothing:has-text("The run has finished.")', timeout=120_000)
     run.join(120)
     assert ended
     result = ended[0]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Query, Response
 from pydantic import Field
 
-from labelwise.web.answering import Body, Count, Given, Id, Seconds, Text
+from labelwise.web.answering import Body, Class, Count, Given, Id, Seconds, Text
 from labelwise.web.queue import Queue
 from labelwise.web.served import Served
 
@@ -77,7 +77,7 @@ class Looked(Body):
 
     query: Id
     annotator: Text
-    name: Text | None
+    name: Class | None
     seconds: Seconds | None = None
 
 

@@ -19,6 +19,8 @@ from labelwise.web.questions import VOID, inside_of, mask_of
 Text = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]+$")
 ]
+# A class of the run as it is, however its name came about; ``Text`` is what people may type.
+Class = Annotated[str, StringConstraints(min_length=1, max_length=4000)]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 Number = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
@@ -35,13 +37,13 @@ class ClassAnswer(Body):
     """The class of an image."""
 
     kind: Literal["class"]
-    name: Text
+    name: Class
 
 
 class Box(Body):
     """A box in pixels: x0, y0, x1, y1."""
 
-    name: Text
+    name: Class
     box: tuple[Number, Number, Number, Number]
 
 
@@ -56,14 +58,14 @@ class PixelsAnswer(Body):
     """A class for each pixel that is asked, in their order; None where it shows none."""
 
     kind: Literal["pixels"]
-    names: Annotated[list[Text | None], Field(max_length=1_000_000)]
+    names: Annotated[list[Class | None], Field(max_length=1_000_000)]
 
 
 class MaskAnswer(Body):
     """A mask of an image, or inside its regions: runs of indices of ``classes``, -1 for none, row after row."""
 
     kind: Literal["mask", "regions"]
-    classes: Annotated[list[Text], Field(max_length=65_535)]
+    classes: Annotated[list[Class], Field(max_length=65_535)]
     runs: Annotated[list[Annotated[int, Field(ge=-1, le=2**31)]], Field(max_length=16_000_000)]
 
 

@@ -29,12 +29,19 @@ _PATIENCE = 10.0  # seconds for the server to begin and to end
 
 @contextmanager
 def serving(
-    folder: Path, *, port: int | None = None, host: str = HERE, token: str = "", beside: Beside | None = None
+    folder: Path,
+    *,
+    port: int | None = None,
+    host: str = HERE,
+    token: str = "",
+    beside: Beside | None = None,
+    stays: float = 0.0,
 ) -> Iterator[str]:
     """Serve a run's folder, or one of images, while the block runs, and give the address to open.
 
     ``port`` None takes the first free one from 8470 on. An address that others can reach needs a token: without one it
-    is drawn. Raises ConfigError if the port is taken or the token cannot stand in an address, RunError if the folder
+    is drawn. ``stays``: seconds at most that it goes on after the block for browsers that are there, so that they see
+    how it ended. Raises ConfigError if the port is taken or the token cannot stand in an address, RunError if the folder
     holds neither.
     """
     local = host in (HERE, "localhost", "::1")
@@ -55,6 +62,7 @@ def serving(
         shown = f"[{host}]" if ":" in host else host
         try:
             yield f"http://{shown}:{number}/" + (f"?token={token}" if token else "")
+            _until(lambda: not server.server_state.connections, stays)
         finally:
             server.should_exit = True
             thread.join(_PATIENCE)
@@ -69,8 +77,8 @@ def open_in_browser(address: str) -> None:
         webbrowser.open(address)
 
 
-def _until(happened) -> None:  # type: ignore[no-untyped-def]
-    end = time.monotonic() + _PATIENCE
+def _until(happened, patience: float = _PATIENCE) -> None:  # type: ignore[no-untyped-def]
+    end = time.monotonic() + patience
     while not happened() and time.monotonic() < end:
         time.sleep(0.01)
 

@@ -74,7 +74,9 @@ class Room {
 
   noted() {
     this.note.textContent = this.editor?.note?.() ?? "";
-    document.getElementById("accept").firstChild.textContent = this.editor?.accepts ?? "Accept";
+    const accept = document.getElementById("accept");
+    accept.firstChild.textContent = this.editor?.accepts ?? "Accept";
+    accept.disabled = !(this.again.on ? this.again.one : this.question) || this.editor?.accepted === null;
     this.toolbar.replaceChildren(...(this.editor?.tools ?? []).map(([text, key, onclick, pressed]) => element("button", {
       type: "button", "aria-pressed": pressed === undefined ? null : String(pressed), onclick: () => { onclick(); this.leave(); },
     }, text, " ", element("kbd", {}, key))));
@@ -86,7 +88,7 @@ class Room {
     const nothing = !question;
     this.canvas.hidden = nothing;
     this.empty.hidden = !nothing;
-    for (const name of ["accept", "skip"]) document.getElementById(name).disabled = nothing;
+    document.getElementById("skip").disabled = nothing;
     this.banner.hidden = this.desk.at === null;
     this.banner.textContent = this.desk.at === null ? "" : `An earlier answer${question?.skipped ? " (skipped)" : ""}: answer again to change it, → to leave it.`;
     this.extra.replaceChildren();
@@ -103,9 +105,8 @@ class Room {
   }
 
   #wait() {
-    this.note.textContent = "";
     this.reason.textContent = "";
-    this.toolbar.replaceChildren();
+    this.noted();
     this.classes.mark({ active: null, proposed: null });
     const { state } = this.desk;
     const others = Object.entries(state.others).map(([who, n]) => `${who} (${n})`).join(", ");
@@ -155,7 +156,7 @@ class Room {
   async close() {
     const { state } = this.desk;
     const left = state.open - state.answered;
-    const ahead = state.by_page ? `Train with what is answered? ${left} open questions are not asked in this round.` : "Hand in the answers given here? They cannot be changed any more.";
+    const ahead = state.by_page ? `Train with what is answered? Open questions (${left}) are not asked in this round, except those of the random sample.` : "Hand in the answers given here? They cannot be changed any more.";
     if (!confirm(ahead)) return;
     try {
       const done = await this.desk.close();

@@ -1,22 +1,23 @@
 // What the rooms share: asking the server, telling the person, making elements. Text is always set as text.
 
-export async function ask(path, body, { signal } = {}) {
-  const init = body === undefined ? { signal } : {
-    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal,
+let away = false; // whether the server did not answer when it was asked last
+
+// The server's response, or an error that says in words what is wrong; `passing` is true if it may go well later.
+export async function response(path, body) {
+  const init = body === undefined ? {} : {
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
   };
-  let answer;
-  try {
-    answer = await fetch(path, init);
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Error("the server does not answer: is 'labelwise' still running?");
-  }
-  const facts = await answer.json().catch(() => ({}));
-  if (!answer.ok) {
-    const detail = Array.isArray(facts.detail) ? facts.detail.map((d) => d.msg).join("; ") : facts.detail;
-    throw new Error(facts.error ?? detail ?? `the server refused: ${answer.status}`);
-  }
-  return facts;
+  const answer = await fetch(path, init).catch(() => null);
+  if (answer && away) say("");
+  away = !answer;
+  if (away) throw Object.assign(new Error("the server does not answer: is 'labelwise' still running?"), { passing: true });
+  if (answer.ok) return answer;
+  const { error } = await answer.json().catch(() => ({}));
+  throw Object.assign(new Error(error ?? `the server refused: ${answer.status}`), { passing: answer.status === 503 });
+}
+
+export async function ask(path, body) {
+  return (await response(path, body)).json();
 }
 
 export function say(text, wrong = false) {
@@ -34,7 +35,7 @@ export function element(name, attributes = {}, ...children) {
     else if (key === "style") Object.assign(made.style, value);
     else made.setAttribute(key, value === true ? "" : String(value));
   }
-  made.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  made.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return made;
 }
 

@@ -216,13 +216,15 @@ async function seen(text) {
 
 // --- the server, again and again ---------------------------------------------------------------------
 
-let taggedOf = null;
+let taggedOf = null, lost = false;
 async function look() {
   clearTimeout(timer);
   let busy = true;
   try {
     data.state = await ask("/api/explore/state");
     const { state } = data;
+    if (lost) grid.rebuild(); // pictures that did not come meanwhile
+    lost = false;
     if (state.images !== data.ids.length || state.key !== data.key) {
       await loadIds();
       data.layout = null;
@@ -245,6 +247,7 @@ async function look() {
   } catch (error) {
     say(error.message, true);
     busy = false;
+    lost = true;
   }
   clearTimeout(timer);
   timer = setTimeout(look, busy ? QUICK : SLOW);

@@ -108,6 +108,10 @@ function drawTiles(facts) {
 
 function drawCurve(facts) {
   const { metric, curve, forecast, target, unit } = facts;
+  if (!curve.length) {
+    parts.curve.querySelector(".hint").textContent = `It begins when the first round is judged: ${metric.title} over labelled ${unit}.`;
+    return;
+  }
   const format = metric.share ? (v) => `${Math.round(100 * v * 10) / 10} %` : (v) => v.toFixed(2);
   const known = curve.filter((p) => p.low !== null);
   const marks = curve.map((p) => ({ x: p.labels, y: p.value, low: p.low, high: p.high,
@@ -232,11 +236,11 @@ async function look() {
 function drawAll(figures) {
   const begun = figures.rounds.length > 0;
   for (const name of ["advice", "tiles", "balance", "table"]) parts[name].hidden = !begun;
-  parts.curve.hidden = !figures.curve.length;
+  parts.curve.hidden = !begun;
   if (!begun) return;
   drawAdvice(figures);
   drawTiles(figures);
-  if (figures.curve.length) drawCurve(figures);
+  drawCurve(figures);
   drawBalance(figures);
   drawDiscovery(figures);
   drawTable(figures);

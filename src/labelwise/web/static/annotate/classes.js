@@ -3,6 +3,7 @@ import { element, say } from "../base.js";
 
 const DIGITS = "123456789";
 const LETTERS = "qwertyuiopasdfghjklzxcvbnm";
+const FIND = "find a class  /", NAME = "new name, Enter";
 const TOOLS = { segment: "bepfr" }; // letters that mean a tool in a task
 // Okabe and Ito's colours, which colour-blind people tell apart; then turns of the colour wheel.
 const COLOURS = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#bbbbbb"];
@@ -34,9 +35,10 @@ export class Classes {
     this.names = [];
     this.active = null;
     this.proposed = null;
+    this.naming = false; // what is typed names a new class
     Object.assign(this, { choose, add, leave });
     this.filter = element("input", {
-      type: "search", id: "filter", placeholder: "find a class  /", "aria-label": "Find a class", autocomplete: "off",
+      type: "search", id: "filter", placeholder: FIND, "aria-label": "Find a class", autocomplete: "off",
       oninput: () => this.draw(), onkeydown: (event) => this.#typed(event),
     });
     this.adding = element("button", { type: "button", id: "add-class", title: "Add a class (+)", onclick: () => this.begin() }, "+ class");
@@ -63,33 +65,47 @@ export class Classes {
     return at >= 0 ? this.names[at] : undefined;
   }
 
+  get typed() { return this.filter.value.trim(); }
+
+  // The classes with all words that are typed: the name itself first, then those that begin with it.
   get matches() {
-    const words = this.filter.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
-    return this.names.filter((name) => words.every((word) => name.toLowerCase().includes(word)));
+    const typed = this.typed.toLowerCase(), words = typed.split(/\s+/);
+    const far = (name) => (name === typed ? 0 : name.startsWith(typed) ? 1 : 2);
+    return this.names.filter((name) => words.every((word) => name.toLowerCase().includes(word)))
+      .sort((a, b) => far(a.toLowerCase()) - far(b.toLowerCase()));
+  }
+
+  // What Enter does with what is typed: choose this class; undefined: add it.
+  get meant() {
+    return this.naming ? this.names.find((name) => name === this.typed) : this.matches[0];
   }
 
   draw() {
-    const matches = this.matches;
-    this.list.replaceChildren(...matches.map((name) => {
+    const { typed, meant } = this;
+    this.list.replaceChildren(...this.matches.map((name) => {
       const index = this.names.indexOf(name);
       return element("button", {
-        type: "button", class: "one-class", "data-class": name, "aria-pressed": String(name === this.active), tabindex: "-1",
+        type: "button", class: typed && name === meant ? "one-class meant" : "one-class", "data-class": name, "aria-pressed": String(name === this.active), tabindex: "-1",
         title: name + (name === this.proposed ? ": the model's proposal" : ""),
         onclick: () => { this.choose(name); this.leave(); },
       }, element("kbd", {}, this.keys[index] ?? "·"), element("i", { class: "swatch", style: { background: colour(index) } }),
       element("span", {}, name), name === this.proposed ? element("em", {}, "proposed") : null);
     }));
-    if (!matches.length && this.filter.value.trim()) {
-      this.list.append(element("p", { class: "quiet" }, `No class like “${this.filter.value.trim()}”. Enter adds it.`));
-    }
+    if (typed && meant === undefined) this.list.prepend(element("p", { class: "quiet" }, `Enter adds the class “${typed}”.`));
   }
 
-  find() { this.filter.focus(); this.filter.select(); }
+  find() { this.#ask(false); this.filter.select(); }
 
   begin() {
-    const name = this.filter.value.trim();
-    if (name && !this.names.includes(name)) this.#add(name);
-    else { this.filter.value = ""; this.filter.placeholder = "type the new name, then Enter"; this.filter.focus(); this.draw(); }
+    if (this.typed && !this.names.includes(this.typed)) this.#add(this.typed);
+    else { this.filter.value = ""; this.#ask(true); }
+  }
+
+  #ask(naming) {
+    this.naming = naming;
+    this.filter.placeholder = naming ? NAME : FIND;
+    this.filter.focus();
+    this.draw();
   }
 
   async #add(name) {
@@ -105,8 +121,7 @@ export class Classes {
 
   #clear() {
     this.filter.value = "";
-    this.filter.placeholder = "find a class  /";
-    this.draw();
+    this.#ask(false);
     this.leave();
   }
 
@@ -115,8 +130,8 @@ export class Classes {
     if (event.key === "Escape") this.#clear();
     if (event.key !== "Enter") return;
     event.preventDefault();
-    const [first] = this.matches;
-    if (!this.filter.value.trim()) this.#clear();
-    else if (first) { this.#clear(); this.choose(first); } else this.#add(this.filter.value.trim());
+    const { typed, meant } = this;
+    if (!typed) this.#clear();
+    else if (meant !== undefined) { this.#clear(); this.choose(meant); } else this.#add(typed);
   }
 }

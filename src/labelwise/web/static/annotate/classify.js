@@ -3,13 +3,16 @@
 export class Classify {
   constructor(room) {
     this.room = room;
-    this.accepts = "Accept the proposal";
     this.help = [
       ["1 – 9, a – z", "the class with this key"], ["Enter", "the model's proposal, or the answer given before"],
       ["Backspace", "take the last answer back"],
     ];
     this.tools = [];
   }
+
+  get accepts() { return this.question.mine ? "Keep the answer" : this.question.proposal ? "Accept the proposal" : "Nothing is proposed"; }
+
+  get accepted() { return this.question.mine ?? this.question.proposal; }
 
   show(question) {
     this.question = question;
@@ -23,8 +26,7 @@ export class Classify {
   }
 
   accept() {
-    const name = this.question.mine ?? this.question.proposal;
-    if (name) this.choose(name);
+    if (this.accepted) this.choose(this.accepted);
     else this.room.say("nothing is proposed: choose a class");
   }
 

@@ -111,7 +111,7 @@ export class Desk {
           break;
         } catch (error) {
           say(error.message, true);
-          if (!error.message.startsWith("the server does not answer")) {
+          if (!error.passing) {
             if (question) await this.#refused(question);
             break;
           }
@@ -182,7 +182,8 @@ export class Desk {
   // Look whether there is something new, while nothing is to be done here.
   async poll() {
     if (this.question || this.pending || this.at !== null || document.hidden) return;
-    await this.refill().catch((error) => say(error.message, true));
+    // A run that has finished takes its page away: that is no news then.
+    await this.refill().catch((error) => this.state.run === "finished" || say(error.message, true));
     if (this.ahead.length && !this.question) { say(""); await this.open(); }
   }
 

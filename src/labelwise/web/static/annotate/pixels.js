@@ -7,7 +7,6 @@ const PATCH = 33; // pixels of the picture on the shorter side of the magnified 
 export class Pixels {
   constructor(room) {
     this.room = room;
-    this.accepts = "Accept the proposal";
     this.help = [
       ["1 – 9, a – z", "class of the pixel, and the next"], ["Enter", "what the model proposes for it"],
       ["0", "no class (void)"], ["Backspace", "the pixel before; at the first one, the image before"],
@@ -15,6 +14,10 @@ export class Pixels {
     ];
     this.tools = [["No class", "0", () => this.#give(null)], ["Pixel before", "⌫", () => this.#before()], ["Zoom out", "Home", () => this.home()]];
   }
+
+  get accepts() { return this.question.mine ? "Keep the answers" : this.proposed ? "Accept the proposal" : "Nothing is proposed"; }
+
+  get accepted() { return this.question.mine ?? this.proposed; }
 
   show(question, image) {
     this.question = question;

@@ -49,10 +49,10 @@ export class Again {
     room.extra.replaceChildren();
     room.canvas.hidden = !one;
     room.empty.hidden = Boolean(one);
-    for (const name of ["accept", "skip"]) document.getElementById(name).disabled = !one;
+    document.getElementById("skip").disabled = !one;
     room.editor = this;
     room.view.editor = {};
-    this.began = performance.now();
+    room.desk.clock.reset();
     if (!one) {
       room.empty.replaceChildren(element("h1", {}, "No suspect label is left."), element("p", {}, "What you corrected counts from the next training on."));
       room.classes.mark({ active: null, proposed: null });
@@ -85,7 +85,7 @@ export class Again {
   async #keep(name) {
     const { one } = this;
     if (!one) return;
-    const seconds = Math.min(600, (performance.now() - this.began) / 1000);
+    const { seconds } = this.room.desk.clock;
     try {
       await ask("/api/annotate/check", { query: one.query, annotator: this.room.annotator, name, seconds });
     } catch (error) {

@@ -1,5 +1,5 @@
 // What the room knows: ids, columns, tags, filters, the selection; and who wants to hear when they change.
-import { ask } from "../base.js";
+import { ask, response } from "../base.js";
 
 export const data = {
   ids: [], key: "", columns: new Map(), palette: [], version: -1, state: null,
@@ -19,12 +19,7 @@ export function emit(event, ...facts) {
 }
 
 export async function binary(path, Kind, body) {
-  const init = body === undefined ? {} : {
-    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
-  };
-  const answer = await fetch(path, init).catch(() => { throw new Error("the server does not answer: is 'labelwise' still running?"); });
-  if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).error ?? `the server refused: ${answer.status}`);
-  return new Kind(await answer.arrayBuffer());
+  return new Kind(await (await response(path, body)).arrayBuffer());
 }
 
 export async function loadIds() {
@@ -87,7 +82,9 @@ export async function loadTags() {
 export async function changeTag(name, { add = [], remove = [], gone = false }) {
   await ask("/api/explore/tags", { name, add: idsOf(add), remove: idsOf(remove), delete: gone });
   await loadTags();
-  if (gone && data.filters.get("tag")?.values.delete(name)) filter();
+  const wanted = data.filters.get("tag");
+  if (gone && wanted?.values.delete(name) && !wanted.values.size) data.filters.delete("tag");
+  if (wanted) await filter();
 }
 
 export function idsOf(rows) {

@@ -32,14 +32,13 @@ export class Grid {
   async reordered() {
     const name = data.sortBy;
     this.caption = data.columns.has(name) ? { column: data.columns.get(name), own: await values(name) } : null;
-    for (const tile of this.tiles.values()) tile.remove();
-    this.tiles.clear();
-    this.focus = Math.min(this.focus, Math.max(0, data.order.length - 1));
-    this.host.scrollTop = 0;
-    if (data.order.length) this.focus = 0;
+    // The run going on must not take away what one looks at: only another order begins at its top.
+    const same = this.order?.length === data.order.length && this.order.every((row, place) => row === data.order[place]);
+    this.order = data.order;
+    if (!same) this.host.scrollTop = this.focus = this.anchor = 0;
     this.empty.hidden = data.order.length > 0;
     this.empty.textContent = data.ids.length ? "No image passes these filters." : "No images yet: the run has not taken in its data.";
-    this.render();
+    this.rebuild();
   }
 
   setSide(side) {
@@ -126,7 +125,7 @@ export class Grid {
       onpointerenter: () => emit("hover", row), onpointerleave: () => emit("hover", -1),
     }, image, element("span", { class: "words" }, colour === null ? null : element("i", { class: "swatch", style: { background: css(colour) } }), words));
     tile.style.setProperty("--side", `${this.side}px`);
-    image.addEventListener("error", () => { if (image.hasAttribute("src")) { tile.classList.add("broken"); tile.title = `${id}: this image cannot be read`; } });
+    image.addEventListener("error", () => { if (image.hasAttribute("src")) { tile.classList.add("broken"); tile.title = `${id}: the picture cannot be shown`; } });
     return tile;
   }
 

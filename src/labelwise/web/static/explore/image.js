@@ -33,7 +33,7 @@ export class ImageView {
     this.title.title = id;
     if (!this.dialog.open) this.dialog.showModal();
     this.photo = element("img", { class: "photo", alt: id, src: picture(id, SHARP), draggable: "false" });
-    this.photo.addEventListener("error", () => this.stage.replaceChildren(element("p", { class: "empty" }, "This image cannot be read.")));
+    this.photo.addEventListener("error", () => this.stage.replaceChildren(element("p", { class: "empty" }, "The picture cannot be shown.")));
     this.plane = element("div", { class: "plane" }, this.photo);
     this.stage.replaceChildren(this.plane);
     this.facts.replaceChildren(element("p", { class: "quiet" }, "…"));

@@ -219,8 +219,11 @@ export class PointMap {
     this.zoom = { x: 0, y: 0, scale: 1 };
     const known = (rows ?? []).filter((row) => !Number.isNaN(this.places[2 * row]));
     if (known.length) {
-      const xs = known.map((row) => this.places[2 * row]), ys = known.map((row) => this.places[2 * row + 1]);
-      const [left, right, low, high] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
+      let [left, right, low, high] = [Infinity, -Infinity, Infinity, -Infinity]; // many rows: too many arguments for Math.min
+      for (const row of known) {
+        const [x, y] = [this.places[2 * row], this.places[2 * row + 1]];
+        [left, right, low, high] = [Math.min(left, x), Math.max(right, x), Math.min(low, y), Math.max(high, y)];
+      }
       const scale = Math.min(60, 1.8 / Math.max(right - left, high - low, 0.01));
       this.zoom = { x: (left + right) / 2, y: (low + high) / 2, scale };
     }

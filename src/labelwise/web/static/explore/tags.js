@@ -1,5 +1,5 @@
 // Tags: the list of them, putting the selection under one, and lists to take away.
-import { element, say } from "../base.js";
+import { element, response, say } from "../base.js";
 import { changeTag, count, data, emit, idsOf, on, select, selectedRows, setFilter, showOnlySelected } from "./data.js";
 
 export class Tags {
@@ -90,10 +90,7 @@ export class SelectionBar {
 
   async save(kind) {
     try {
-      const answer = await fetch(`/api/explore/list.${kind}`, {
-        method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ ids: idsOf(selectedRows()) }),
-      });
-      if (!answer.ok) throw new Error((await answer.json()).error ?? `the server refused: ${answer.status}`);
+      const answer = await response(`/api/explore/list.${kind}`, { ids: idsOf(selectedRows()) });
       const address = URL.createObjectURL(await answer.blob());
       element("a", { href: address, download: `selection.${kind}` }).click();
       setTimeout(() => URL.revokeObjectURL(address), 10_000);
