@@ -41,8 +41,8 @@ def serving(
 
     ``port`` None takes the first free one from 8470 on. An address that others can reach needs a token: without one it
     is drawn. ``stays``: seconds at most that it goes on after the block for browsers that are there, so that they see
-    how it ended. Raises ConfigError if the port is taken or the token cannot stand in an address, RunError if the folder
-    holds neither.
+    how it ended. Raises ConfigError if the port is taken or the token cannot stand in an address, RunError if the
+    folder holds neither.
     """
     local = host in (HERE, "localhost", "::1")
     if token and not _TOKEN.fullmatch(token):
