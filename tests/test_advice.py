@@ -13,7 +13,7 @@ from labelwise.advice import discovery_of, outlook, standard_error
 from labelwise.config import load
 from labelwise.records import Annotation, Query, Sample, Target
 from labelwise.report.fill import run_report
-from labelwise.report.outlook import discovery_text, needed_text, round_up, sentences
+from labelwise.report.outlook import ahead, discovery_text, labels_left, needed_text, round_up, sentences
 from labelwise.results import RunResult
 from labelwise.tables import print_status, status_facts
 
@@ -84,6 +84,19 @@ def test_with_too_few_rounds_nothing_is_said(tmp_path: Path, values: list[float]
     found = outlook(run_of(tmp_path, values, advice={"target": 0.9}))
     assert (found.advice, found.forecast, found.gain, found.needed) == ("wait", None, None, None)
     assert f"there are {len(values)}" in found.reason
+
+
+def test_what_the_pool_does_not_hold_is_not_forecast(tmp_path: Path) -> None:
+    run = run_of(tmp_path, RISING)
+    few = outlook(replace(run, split_sizes={"pool": 63}))
+    assert few.forecast is not None
+    assert few.curve is not None
+    assert (few.step, few.left) == (3, 3)
+    assert ahead(few.curve, few.forecast, few.needed, labels_left(few))["labels"][-1] == 63
+    assert "at 63 images" in sentences(few)[1]
+    none = outlook(replace(run, split_sizes={"pool": 60}), target=0.99)
+    assert (none.advice, none.forecast, none.gain, none.needed) == ("stop", None, None, None)
+    assert sentences(none)[0] == "stop: every image of the pool has been asked"
 
 
 def test_segmentation_counts_no_classes(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ class Outlook:
 
     ``metric`` is the task's first figure and ``curve`` its learning curve with the standard ``errors`` of its points
     (NaN: not known), None before the first. ``forecast`` is None with too few points. ``step`` is the number of labels
-    that the next round is taken to have, ``gain`` what it brings. ``discovery`` is None where classes are not counted.
+    that the next round is taken to have, ``gain`` what it brings, ``left`` the images of the pool that nobody was asked
+    yet, None where only parts of them are asked; with none left there is nothing to forecast. ``discovery`` is None where classes are not counted.
     ``audited`` is the share of right answers on the audit sample, if there is one. ``advice`` is "stop", "go on" or
     "wait" (nothing can be said yet), ``reason`` one sentence.
     """
@@ -43,6 +44,7 @@ class Outlook:
     errors: Floats
     forecast: Forecast | None
     step: int
+    left: int | None
     gain: Estimate | None
     target: float | None
     needed: Needed | None
@@ -58,14 +60,19 @@ def outlook(result: RunResult, target: float | None = None) -> Outlook:
     metric, target = result.metrics[0], target if target is not None else result.config.advice.target
     curve = result.curve(metric)
     errors = _errors_on(result, metric, curve)
-    found = forecast(curve, errors) if curve is not None else None
+    left = _left(result)
+    found = forecast(curve, errors) if curve is not None and left != 0 else None
     step = _step(result)
+    if left and result.unit == "images":
+        step = min(step, left)
     gain = found.gain(step) if found is not None else None
     needed = found.needed(target) if found is not None and target is not None else None
     discovery = discovery_of(result)
-    images = _step(result, images=True)
+    images = _step(result, images=True) if left is None else min(_step(result, images=True), left)
     new = discovery.new(images) if discovery is not None else 0.0
     advice, reason = _advice(result, curve, found, gain, target, discovery, new)
+    if left == 0:
+        advice, reason = "stop", "every image of the pool has been asked"
     return Outlook(
         metric=metric,
         unit=result.unit,
@@ -73,6 +80,7 @@ def outlook(result: RunResult, target: float | None = None) -> Outlook:
         errors=errors,
         forecast=found,
         step=step,
+        left=left,
         gain=gain,
         target=target,
         needed=needed,
@@ -136,6 +144,15 @@ def _step(result: RunResult, *, images: bool = False) -> int:
     done = sorted(result.evaluations[result.split]) or result.rounds
     totals = [count(r) for r in done][-2:]
     return max(1, totals[-1] - totals[0] if len(totals) > 1 else totals[-1]) if totals else 1
+
+
+def _left(result: RunResult) -> int | None:
+    """Images of the pool that nobody was asked yet; None where only parts of images are asked."""
+    pool = result.split_sizes.get("pool", 0)
+    if not pool or result.unit not in ("images", "boxes"):
+        return None
+    queries = (query for round in result.queries.values() for query in round)
+    return max(0, pool - len({q.sample_id for q in queries if q.purpose == "train" and q.id in result.annotations}))
 
 
 def _advice(

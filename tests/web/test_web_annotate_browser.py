@@ -405,13 +405,14 @@ def test_a_mask_by_polygon_fill_brush_and_eraser(browser: Any, tmp_path: Path) -
 
 
 def test_labels_looked_at_again(browser: Any, tmp_path: Path) -> None:
-    run = make_run(tmp_path, "classify")
+    run = make_run(tmp_path, "classify", classes=(*CLASSES, LONG))
     with Store(run / "run.db") as store, store.transaction():
         for i in (6, 7):
             store.add_queries([Query(f"000-{i:05d}", 0, i, f"{i:02d}.png")])
             store.add_annotations([Annotation(f"000-{i:05d}", Target(("cat",)), "Ben")])
         store.people.set_suspects(
-            Suspect(f"{i:02d}.png", f"000-{i:05d}", 0, "cat", "dog", 0.1, "by others") for i in (7, 6)
+            Suspect(f"{i:02d}.png", f"000-{i:05d}", 0, "cat", LONG if i == 6 else "dog", 0.1, "by others")
+            for i in (7, 6)
         )
     with opened(browser, run) as (ann,):
         ann.page.click("#tab-again")
@@ -423,6 +424,9 @@ def test_labels_looked_at_again(browser: Any, tmp_path: Path) -> None:
         ann.sees("07.png")
         ann.keys("2")
         ann.sees("06.png")
+        note, accept = (ann.page.locator(f"#{id}") for id in ("note", "accept"))
+        assert LONG in note.text_content()
+        assert note.evaluate("e => e.getBoundingClientRect().top + e.scrollHeight") <= accept.bounding_box()["y"]
         ann.keys("Enter")
         ann.page.wait_for_selector("#nothing:not([hidden])")
         ann.page.click("#tab-open")

@@ -183,6 +183,7 @@ def test_comparison(run: Path) -> None:
     balance = next(b for b in found["balance"] if b["title"] == "class")
     assert {row[0]: row[1:3] for row in balance["rows"]} == {"cat": [2, 0], "dog": [2, 1], "<b>bird</b>": [1, 0]}
     assert balance["missing"] == [1, 5]
+    assert str(balance["evenness"][1]) == "0.0"  # one class: not "-0" either
     every = explored.vectors.matrix
     gaps = np.linalg.norm(every[:, None] - every[None, :6], axis=2).min(axis=1)
     assert found["coverage"]["mean"][0] == pytest.approx(gaps.mean(), rel=1e-4)

@@ -68,13 +68,16 @@ def round_up(labels: float) -> str:
     return f"{number:,.0f}" if number < 1e9 else "more than 1,000,000,000"
 
 
-def ahead(curve: Curve, found: Forecast, target: Needed | None = None) -> dict[str, list[float]]:
-    """The forecast as a line: ``labels``, ``value``, ``low`` and ``high``, from the last point to as far again."""
+def ahead(
+    curve: Curve, found: Forecast, target: Needed | None = None, left: float = math.inf
+) -> dict[str, list[float]]:
+    """The forecast as a line: ``labels``, ``value``, ``low`` and ``high``, from the last point to as far again, as long
+    as there are labels ``left`` to give."""
     last = float(curve.labels[-1])
     end = last * (1 + AHEAD)
     if target is not None and math.isfinite(target.labels):
         end = min(max(end, 1.1 * target.labels), 5 * last)
-    labels = np.linspace(last, end, _POINTS)
+    labels = np.linspace(last, min(end, last + left), _POINTS)
     told = [found.at(float(n)) for n in labels]
     return {
         "labels": labels.tolist(),
@@ -84,11 +87,16 @@ def ahead(curve: Curve, found: Forecast, target: Needed | None = None) -> dict[s
     }
 
 
+def labels_left(outlook: Outlook) -> float:
+    """How many labels can still be given; infinity where that is not known."""
+    return math.inf if outlook.left is None or outlook.unit != "images" else float(outlook.left)
+
+
 def forecast_traces(outlook: Outlook) -> list[dict[str, object]]:
     """The forecast as traces of the learning curve: its band, then its line."""
     if outlook.forecast is None or outlook.curve is None:
         return []
-    found = ahead(outlook.curve, outlook.forecast, outlook.needed)
+    found = ahead(outlook.curve, outlook.forecast, outlook.needed, labels_left(outlook))
     stroke = {"color": "@1", "width": 2, "dash": "dot"}
     told = f"forecast for %{{x:,.0f}} {figures.text(outlook.unit)}<br>{figures.hover(outlook.metric)}<extra></extra>"
     return [

@@ -61,7 +61,7 @@ def _evenness(counts: NDArray[np.int64]) -> float | None:
     if not total or classes < 2:
         return None
     shares = counts[counts > 0] / total
-    return float(-(shares * np.log(shares)).sum() / np.log(classes))
+    return float((shares * np.log(1 / shares)).sum() / np.log(classes))
 
 
 def _mean(values: NDArray[np.float64]) -> float | None:

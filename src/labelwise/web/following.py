@@ -13,7 +13,7 @@ from labelwise.ownership import owner
 from labelwise.progress import read_progress
 from labelwise.report import words
 from labelwise.report.fill import run_report
-from labelwise.report.outlook import ahead, discovery_text, needed_text, sentences
+from labelwise.report.outlook import ahead, discovery_text, labels_left, needed_text, sentences
 from labelwise.results import RunResult, read_run
 from labelwise.store import STEPS
 from labelwise.web.served import Served
@@ -148,7 +148,7 @@ def _forecast(found: Outlook) -> dict[str, Any] | None:
         return None
     labels = found.forecast.last + found.step
     return {
-        "line": ahead(found.curve, found.forecast, found.needed),
+        "line": ahead(found.curve, found.forecast, found.needed, labels_left(found)),
         "next": {"labels": labels, **asdict(found.forecast.at(labels))},
         "gain": asdict(found.gain),
         "level": found.forecast.level,

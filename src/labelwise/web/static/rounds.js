@@ -99,7 +99,7 @@ function drawTiles(facts) {
     tile(`labelled ${unit}`, whole(cost.labels), unit === "images" && pool ? `${share(cost.labels / pool)} of ${whole(pool)} in the pool` : ""),
     tile(metric.title, last ? said(last.value, metric) : "–", !last ? "no round judged yet" : last.low === null ? `on the ${facts.split} images` : `95 % interval ${range(last.low, last.high)}`),
     tile("next round", forecast ? `+${points(forecast.gain.value)} points` : "–",
-      forecast ? `${Math.round(100 * forecast.level)} % interval ${points(forecast.gain.low)} to ${points(forecast.gain.high)}` : "needs three judged rounds"),
+      forecast ? `${Math.round(100 * forecast.level)} % interval ${points(forecast.gain.low)} to ${points(forecast.gain.high)}` : facts.advice.advice === "wait" ? "needs three judged rounds" : "nothing is left to ask"),
     tile("people", cost.seconds === null ? "–" : duration(cost.seconds),
       `${whole(cost.answers)} answers${cost.each === null ? "" : `, ${cost.each.toFixed(1)} s each`}`),
     tile("corrections", cost.corrections === null ? "–" : whole(cost.corrections), cost.proposed ? `${share(cost.accepted / cost.proposed, 0)} of proposals accepted` : "nothing was proposed"),

@@ -90,7 +90,7 @@ export class Compare {
     const lost = missing.some((n) => n) ? [["none", ...missing]] : [];
     const even = evenness.map((value) => (value === null ? "–" : number(value))).join(" and ");
     return element("section", {}, element("h3", {}, `By ${title}`), element("p", { class: "quiet" }, `evenness ${even} of 1`),
-      element("table", { class: "balance" }, [...rows.slice(0, 15), ...lost].map(([name, a, b]) => element("tr", {}, element("th", { scope: "row" }, name), bar(a, 0), bar(b, 1)))));
+      element("table", { class: "balance" }, [...rows.slice(0, 15), ...lost].map(([name, a, b]) => element("tr", {}, element("th", { scope: "row", title: name }, name), bar(a, 0), bar(b, 1)))));
   }
 
   onMap(both, names) {
