@@ -48,6 +48,10 @@ def test_check_lists_what_the_data_lacks(tree: dict[str, Any], table: Path, tmp_
     file.write_text("\n".join([*lines, "images/none.png,1,g"]) + "\n")
     tree["data"] |= {"path": str(file), "root": str(table.parent)}
     assert any(f.startswith("note: ") and "none.png" in f for f in api.check(tree))
+    file.write_text("\n".join([*lines, *(f"images/none{i}.png,1,g" for i in range(1005))]) + "\n")
+    notes = [f for f in api.check(tree) if f.startswith("note: ")]
+    assert len(notes) == 4
+    assert "1,002 more" in notes[-1]
 
 
 def test_run_writes_outputs_and_tells(tree: dict[str, Any], tmp_path: Path) -> None:

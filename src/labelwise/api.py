@@ -21,13 +21,14 @@ from labelwise.models import Progress
 from labelwise.ownership import replace_text
 from labelwise.parts import build
 from labelwise.progress import ProgressFile
-from labelwise.records import UNITS, Unit
+from labelwise.records import UNITS, Problem, Unit
 from labelwise.report.fill import compare_report, run_report
 from labelwise.results import COMMON, Comparison, RunResult, compared, open_run, run_folders
 
 Tell = Callable[[str], None]
 Source = str | Path | Mapping[str, Any]
 LOCK_SECONDS = 20.0
+_TOLD = 3  # problems of a kind that are told in full
 _SEEN = 5.0  # seconds in which every page that is open has looked once more
 
 
@@ -66,8 +67,19 @@ def check(source: Source, overrides: Iterable[str] | Mapping[str, Any] = ()) -> 
             f"audit={config.audit} leaves no image of {len(listing.samples)} to choose from: give a smaller number"
         )
     facts.append(_budget_fact(config, parts.unit, pool))
-    notes = [*configuration.notes(source, overrides), *(p.message for p in listing.problems)]
+    notes = [*configuration.notes(source, overrides), *_problem_notes(listing.problems)]
     return [*facts, *(f"note: {note}" for note in notes)]
+
+
+def _problem_notes(problems: Iterable[Problem]) -> Iterator[str]:
+    """The first few problems of each kind, and how many more there are."""
+    kinds: dict[str, list[str]] = {}
+    for problem in problems:
+        kinds.setdefault(problem.code, []).append(problem.message)
+    for code, messages in kinds.items():
+        yield from messages[:_TOLD]
+        if len(messages) > _TOLD:
+            yield f"{code}: {len(messages) - _TOLD:,} more of this kind"
 
 
 def _budget_fact(config: Config, unit: Unit, pool: int) -> str:
