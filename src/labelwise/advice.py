@@ -33,9 +33,9 @@ class Outlook:
     ``metric`` is the task's first figure and ``curve`` its learning curve with the standard ``errors`` of its points
     (NaN: not known), None before the first. ``forecast`` is None with too few points. ``step`` is the number of labels
     that the next round is taken to have, ``gain`` what it brings, ``left`` the images of the pool that nobody was asked
-    yet, None where only parts of them are asked; with none left there is nothing to forecast. ``discovery`` is None where classes are not counted.
-    ``audited`` is the share of right answers on the audit sample, if there is one. ``advice`` is "stop", "go on" or
-    "wait" (nothing can be said yet), ``reason`` one sentence.
+    yet, None where only parts of them are asked; with none left there is nothing to forecast. ``discovery`` is None
+    where classes are not counted. ``audited`` is the share of right answers on the audit sample, if there is one.
+    ``advice`` is "stop", "go on" or "wait" (nothing can be said yet), ``reason`` one sentence.
     """
 
     metric: str

@@ -29,6 +29,9 @@ from labelwise.testing import make_images
 def test_an_unknown_name_is_told_with_near_ones():
     with pytest.raises(ModelError, match=r"timm has no network 'resnet1': did you mean .*resnet1"):
         create_network(NetworkSpec("resnet1", "none"), num_classes=0)
+    for slip, meant in (("edgs", "edges"), ("resent18", "resnet18")):
+        with pytest.raises(ModelError, match=rf"did you mean .*\b{meant}\b"):
+            create_network(NetworkSpec(slip, "none"), num_classes=0)
     with pytest.raises(ModelError, match=r"timm\.list_models"):
         create_network(NetworkSpec("nothing_like_it", "none"), num_classes=0)
 

@@ -3,6 +3,7 @@ them."""
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import logging
@@ -76,6 +77,7 @@ def create_network(spec: NetworkSpec, *, num_classes: int, size: int | None = No
 
     if not timm.is_model(spec.name) and not spec.name.startswith(("hf-hub:", "hf_hub:", "local-dir:")):
         near = timm.list_models(f"*{spec.name}*")[:3]
+        near = near or difflib.get_close_matches(spec.name, ["edges", "pixels", *timm.list_models()], cutoff=0.7)
         raise ModelError(
             f"timm has no network {spec.name!r}: "
             + (f"did you mean {', '.join(near)}?" if near else "timm.list_models() names all")
