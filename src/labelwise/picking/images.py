@@ -277,8 +277,8 @@ def _labelled(names: Sequence[str], pool: Pool, origin: str) -> tuple[dict[str, 
             labelled[original] = rows[original]
     if not labelled and not unknown:
         raise DataError(
-            f"{origin}: expected names of these images, found none of {len(names)}: the first is {names[0][:80]!r}, the "
-            f"first image {pool.ids[0]!r}; ids are paths relative to the folder of images"
+            f"{origin}: expected names of these images, found none of {len(names)}: the first is {names[0][:80]!r}, "
+            f"the first image {pool.ids[0]!r}; ids are paths relative to the folder of images"
         )
     return labelled, [*unknown.values(), *unknown_names(strange, {**rows, **dict.fromkeys(pool.copies)})]
 
