@@ -314,6 +314,17 @@ def test_boxes_drawn_corrected_removed(browser: Any, tmp_path: Path) -> None:
     assert effort["undone"] == 1
 
 
+def test_a_box_keeps_an_area_whatever_the_keys_do(browser: Any, tmp_path: Path) -> None:
+    proposed = Target(("dog",), np.array([[5.0, 5.0, 15.0, 15.0]]))
+    run = make_run(tmp_path, "detect", lambda id, rank, s: Query(id, 0, rank, s.id, "box", proposal=proposed))
+    with opened(browser, run) as (ann,):
+        ann.sees("00.png")
+        ann.keys("Tab", "Alt+Shift+ArrowLeft", *["Alt+Shift+ArrowUp"] * 2, "Enter")
+        ann.sees("01.png")
+        ann.saved()
+    assert answers(run)["000-00000"].geometry.tolist() == [[5, 5, 6, 6]]
+
+
 def test_pixels_one_key_each(browser: Any, tmp_path: Path) -> None:
     places = np.array([[3, 4], [60, 40], [0, 0]], np.int32)
     proposed = Target(("cat", "dog"), places, np.array([1, 0, 1], np.int32))

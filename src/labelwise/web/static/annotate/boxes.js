@@ -5,6 +5,7 @@ import { crosshair, overview } from "./marks.js";
 const HANDLE = 5; // half its side, on the screen
 const REACH = { mouse: 8, pen: 12, touch: 22 }; // how near a pointer must be
 const SMALL = 4; // on the screen: less is a click
+const LETTERS = 24; // of a class beside its box: a longer name would cover other boxes
 
 export class Boxes {
   constructor(room) {
@@ -124,7 +125,7 @@ export class Boxes {
     this.#keep();
     const { box } = this.one;
     this.one.box = this.#snapped(event.altKey
-      ? [box[0], box[1], box[2] + dx * by, box[3] + dy * by]
+      ? [box[0], box[1], Math.max(box[0] + 1, box[2] + dx * by), Math.max(box[1] + 1, box[3] + dy * by)]
       : this.#shifted(box, dx * by, dy * by));
     this.one.dashed = false;
     this.#mark();
@@ -237,7 +238,8 @@ export class Boxes {
       context.strokeStyle = paint;
       context.strokeRect(x0, y0, x1 - x0, y1 - y0);
       context.setLineDash([]);
-      label(context, `${name ?? "?"}${dashed ? " ?" : ""}`, [x0, y0], pixel, paint);
+      const short = name?.length > LETTERS ? `${name.slice(0, LETTERS - 1)}…` : name ?? "?";
+      label(context, `${short}${dashed ? " ?" : ""}`, [x0, y0], pixel, paint);
     });
     if (this.one) this.#handles(context, pixel);
     if (!this.drag) crosshair(view, pixel);
