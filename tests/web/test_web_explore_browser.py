@@ -248,6 +248,8 @@ def test_broken_images_and_no_vectors(tmp_path: Path, visit: Open, monkeypatch: 
     page.wait_for_selector(".tile.broken")
     until(page, "document.querySelector('.note').textContent.includes('v.npy')")
     assert page.locator(".top nav a").all_text_contents() == ["Explore"]
+    page.locator(".tile.broken").dblclick()
+    page.wait_for_selector(".image-view .empty:has-text('bad.png: expected')")  # and what was found there
 
 
 def test_a_run_without_images_yet(tmp_path: Path, visit: Open) -> None:

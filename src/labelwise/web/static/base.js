@@ -43,6 +43,11 @@ export function picture(id, side = 0) {
   return `/api/picture?id=${encodeURIComponent(id)}&side=${side}`;
 }
 
+// Why a picture cannot be shown, in the server's words.
+export async function whyNot(address) {
+  return response(address).then(() => "the picture cannot be shown", (error) => error.message);
+}
+
 export const main = document.getElementById("main");
 const room = document.body.dataset.room;
 for (const link of document.querySelectorAll(".top nav a")) {

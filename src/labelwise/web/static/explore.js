@@ -216,7 +216,7 @@ async function seen(text) {
 
 // --- the server, again and again ---------------------------------------------------------------------
 
-let taggedOf = null, lost = false;
+let taggedOf = null, lost = false, warned = "";
 async function look() {
   clearTimeout(timer);
   let busy = true;
@@ -243,7 +243,9 @@ async function look() {
     }
     if (state.text) parts.search.placeholder = "names, or what is seen: Enter";
     busy = await follow();
-    if (state.warnings.length) say(state.warnings[0], true);
+    const [warning = ""] = state.warnings;
+    if (warning !== warned && warning) say(warning, true);
+    warned = warning;
   } catch (error) {
     say(error.message, true);
     busy = false;

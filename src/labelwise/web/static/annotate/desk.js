@@ -1,5 +1,5 @@
 // The queue as this page holds it: questions ahead with their pictures, answers on their way, signs of life.
-import { ask, picture, say } from "../base.js";
+import { ask, picture, say, whyNot } from "../base.js";
 import { regionsOf } from "./layers.js";
 
 const AHEAD = 4; // questions held, the one shown among them
@@ -9,12 +9,16 @@ const AWAY = 240_000; // milliseconds without a movement after which there are n
 
 const pictures = new Map(); // by question: the decoded picture, or on its way
 
+// The address of a question's picture: as large as it is where one points at pixels of it.
+function address(question) {
+  return picture(question.sample, question.kind === "class" && Math.max(question.width, question.height) > LARGE ? LARGE : 0);
+}
+
 function fetched(question) {
   if (question.kind === "regions") regionsOf(question).catch(() => {});
   if (!pictures.has(question.id)) {
-    const side = question.kind === "class" && Math.max(question.width, question.height) > LARGE ? LARGE : 0;
     const image = new Image();
-    image.src = picture(question.sample, side);
+    image.src = address(question);
     pictures.set(question.id, image.decode().then(() => image));
     pictures.get(question.id).catch(() => pictures.delete(question.id));
     for (const id of [...pictures.keys()].slice(0, -12)) pictures.delete(id);
@@ -76,7 +80,7 @@ export class Desk {
     try {
       image = await fetched(question);
     } catch {
-      say(`${question.sample}: the picture cannot be shown`, true);
+      say(await whyNot(address(question)), true);
     }
     if (this.question === question) { this.clock.reset(); this.show(question, image); }
   }
@@ -155,8 +159,7 @@ export class Desk {
     await this.sent;
     try {
       const id = this.done[to];
-      const address = `/api/annotate/question?query=${encodeURIComponent(id)}&annotator=${encodeURIComponent(this.annotator)}`;
-      const question = await ask(address);
+      const question = await ask(`/api/annotate/question?query=${encodeURIComponent(id)}&annotator=${encodeURIComponent(this.annotator)}`);
       if (this.at === to) await this.#shown(question);
     } catch (error) {
       say(error.message, true);

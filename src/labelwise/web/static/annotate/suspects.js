@@ -1,5 +1,5 @@
 // Labels that may be wrong, looked at once more: kept, corrected, or taken away.
-import { ask, element, picture, say } from "../base.js";
+import { ask, element, picture, say, whyNot } from "../base.js";
 
 export class Again {
   constructor(room) {
@@ -66,7 +66,7 @@ export class Again {
     room.noted();
     const image = new Image();
     image.src = picture(one.sample, 1600);
-    await image.decode().catch(() => say(`${one.sample}: the picture cannot be shown`, true));
+    await image.decode().catch(async () => say(await whyNot(image.src), true));
     if (this.one === one) room.view.set(image, [image.naturalWidth || 1, image.naturalHeight || 1]);
     room.leave();
   }

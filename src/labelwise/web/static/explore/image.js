@@ -1,5 +1,5 @@
 // One image: as large as one likes, what was asked, said and predicted laid over it, and why it was picked.
-import { ask, element, picture, say } from "../base.js";
+import { ask, element, picture, say, whyNot } from "../base.js";
 import { binary, changeTag, count, data, emit, number, on, select, told as toldValue, values } from "./data.js";
 import { told } from "./tags.js";
 
@@ -33,7 +33,10 @@ export class ImageView {
     this.title.title = id;
     if (!this.dialog.open) this.dialog.showModal();
     this.photo = element("img", { class: "photo", alt: id, src: picture(id, SHARP), draggable: "false" });
-    this.photo.addEventListener("error", () => this.stage.replaceChildren(element("p", { class: "empty" }, "The picture cannot be shown.")));
+    this.photo.addEventListener("error", async () => {
+      const why = await whyNot(picture(id, SHARP));
+      if (this.row === row) this.stage.replaceChildren(element("p", { class: "empty" }, why));
+    });
     this.plane = element("div", { class: "plane" }, this.photo);
     this.stage.replaceChildren(this.plane);
     this.facts.replaceChildren(element("p", { class: "quiet" }, "…"));
