@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -24,6 +25,7 @@ import yaml
 from PIL import Image
 
 from labelwise import api
+from labelwise.errors import ConfigError
 from labelwise.store import Store
 
 CLASSES = ("dark", "light")
@@ -122,6 +124,16 @@ def test_people_answer_and_the_run_goes_on(tmp_path: Path) -> None:
     assert [point["labels"] for point in states[1]["curve"]] == [4, 8]
     assert any("the page is closed" in line for line in told)
     assert not (result.folder / "progress.json").exists()
+
+
+def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
+    tree = config(tmp_path, 10)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        tree["annotator"] |= {"port": other.getsockname()[1]}
+        with pytest.raises(ConfigError, match=r"cannot serve .*annotator\.port"):
+            api.run(tree)
 
 
 def test_without_waiting_there_is_no_page(tmp_path: Path) -> None:
