@@ -100,5 +100,6 @@ def _listener(host: str, port: int | None) -> socket.socket:
     assert last is not None
     what = f"port {port}" if port is not None else f"ports {PORT} to {PORT + _TRIES - 1}"
     raise ConfigError(
-        f"cannot serve at {host}, {what}: {last.strerror or last}; give another with --port, or in a run with annotator.port=... (0: any free one)"
+        f"cannot serve at {host}, {what}: {last.strerror or last}; give another with --port, in a run with "
+        "annotator.port=... (0: any free one)"
     )
