@@ -259,7 +259,7 @@ def test_a_new_species_is_told_with_what_may_have_been_meant(tmp_path):
     annotator.submit(queries, desk)
     table(tmp_path / "rounds" / "000" / "timelapse" / "a.csv", [("a.jpg", "", "foxx")])
     assert annotator.collect(queries, desk)[0].target.classes == ("foxx",)
-    assert "new class 'foxx', 1 images: did you mean 'fox'?" in "\n".join(said)
+    assert "new class 'foxx', 1 image: did you mean 'fox'?" in "\n".join(said)
 
 
 @settings(max_examples=60, deadline=None)

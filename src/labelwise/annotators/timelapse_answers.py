@@ -19,6 +19,7 @@ from labelwise.records import Problem, Sample, Target
 if TYPE_CHECKING:
     from labelwise.annotators.found import Asked, Found, Names
 
+NOT_SELECTED = "not_selected"  # the problem that Timelapse does not show what is asked
 _IRRELEVANT = frozenset({"no_time"})  # problems of a table that say nothing about answers
 
 
@@ -232,4 +233,4 @@ def _tell_selection(file: str, said: Mapping[str, _Said], selected: str, found: 
     if hidden:
         how = "choose Select > All files, then import the round's selection.csv"
         message = f"{len(hidden):,} asked images are not {selected} in {file}: {how} ({listed(hidden)})"
-        found.problems.append(Problem("", "not_selected", message))
+        found.problems.append(Problem("", NOT_SELECTED, message))

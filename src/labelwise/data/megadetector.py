@@ -19,7 +19,7 @@ from labelwise.data.sequences import MINUTES, placed
 from labelwise.data.timelapse import is_database, is_timelapse_csv
 from labelwise.data.times import local_time
 from labelwise.errors import DataError
-from labelwise.records import Crop, Sample, Target
+from labelwise.records import Crop, Problem, Sample, Target
 
 THRESHOLD = 0.2  # where the file does not say its detector's own
 ANIMAL = "animal"
@@ -280,10 +280,11 @@ def _names(table: Any) -> dict[str, str]:
 
 def _tell_counts(path: Path, results: Results, folder: Folder) -> None:
     if results.strange:
-        folder.note(path.name, "bad_entry", f"{results.strange:,} entries without a file name; left out")
+        message = f"{path.name}: {results.strange:,} entries without a file name; left out"
+        folder.problems.append(Problem("", "bad_entry", message))
     if results.bad_detections:
-        what = "without a confidence of 0 to 1 or a box in the picture"
-        folder.note(path.name, "bad_detection", f"{results.bad_detections:,} detections {what}; passed over")
+        what = "detections without a confidence of 0 to 1 or a box in the picture; passed over"
+        folder.problems.append(Problem("", "bad_detection", f"{path.name}: {results.bad_detections:,} {what}"))
 
 
 def _labels(table: Path, samples: Iterable[Sample], folder: Folder) -> list[Sample]:

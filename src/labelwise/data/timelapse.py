@@ -203,7 +203,7 @@ def _of_csv(path: Path, day_first: bool | None) -> Rows:
     problems = []
     if encoding == "cp1252":
         message = "read as Windows-1252, since it is no UTF-8: look at names with accents, or save it as CSV UTF-8"
-        problems.append(Problem(path.name, "encoding", f"{path.name}: {message}"))
+        problems.append(Problem("", "encoding", f"{path.name}: {message}"))
     delimiter, columns, skipped = _header(path, text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     rows: list[tuple[int, list[str]]] = []
@@ -295,7 +295,7 @@ def _made(
         example = next(text for text, value in zip(texts, times.values, strict=True) if text and value is None)
         why = "day and month cannot be told apart: say day_first" if times.unclear else "no date that is understood"
         problems.append(
-            Problem(path.name, "no_time", f"{path.name}: {unknown:,} times unknown, e.g. {example!r}: {why}")
+            Problem("", "no_time", f"{path.name}: {unknown:,} times unknown, e.g. {example!r}: {why}")
         )
     rows = tuple(
         Row(number, id, {name: row[place[name]] for name in columns}, taken)
