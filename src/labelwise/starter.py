@@ -9,7 +9,6 @@ from pathlib import Path
 
 import yaml
 
-from labelwise.catalog import TABLES
 from labelwise.data.guess import Guess, guess
 from labelwise.errors import ConfigError
 from labelwise.records import Task
@@ -147,7 +146,7 @@ def _options(found: Guess) -> str:
     lines = []
     for name, value in options.items():
         text = f"  {name}: {_inline(value)}"
-        lines.append(f"{text:<32}# {_MEANINGS[name]}\n")
+        lines.append(f"{text:<31} # {_MEANINGS[name]}\n")
     if found.format == "megadetector":
         lines.append(
             "  # threshold: 0.2              # the least confidence of an animal; default: what the file recommends\n"
@@ -201,14 +200,17 @@ def _annotator(found: Guess) -> str:
 
 def _who(found: Guess) -> str:
     column = found.cameras.column if found.cameras is not None else ""
-    if column and "timelapse" in TABLES["annotator"]:
+    if column:
+        # What is picked from a list cannot be a slip of the pen.
+        new = "  new_classes: true  " if found.cameras is not None and found.cameras.listed else "  # new_classes: true"
         return (
-            "  name: timelapse               # labels are given in Timelapse; or files: in a CSV\n"
+            "  name: timelapse               # labels are given in Timelapse; or web: on the page; files: in a CSV\n"
             f"  species: {_quoted(column):<20} # the column of Timelapse that holds the class\n"
-            "  new_classes: true             # a name not used before is a new class; false: it is a slip of the pen"
+            f"{new:<31} # a name not used before is a new class; false: it is a slip of the pen"
         )
+    others = "timelapse, or files: in a CSV" if found.cameras is not None else "files: in a CSV"
     return (
-        "  name: web                     # people answer on the page that the run opens; or files: in a CSV\n"
+        f"  name: web                     # people answer on the page that the run opens; or {others}\n"
         "  # new_classes: true           # of files: a name not used before is a new class; false: a slip of the pen"
     )
 
