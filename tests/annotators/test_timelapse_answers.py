@@ -274,3 +274,14 @@ def test_answers_are_those_of_a_plain_reading(tmp_path_factory, cells):
         if len(labels) == 1 and (label := labels.pop()) != "lynx":
             expected[id] = None if label == "unknown" else label
     assert read(path, asked)[0] == expected
+
+
+def test_while_only_empty_is_known_every_species_may_be_named(tmp_path):
+    asked = asked_of([f"{c}.jpg" for c in "abcde"], classes=("empty",))
+    rows = [("a.jpg", "", "Wild boar"), ("b.jpg", "", "Empty"), ("c.jpg", "", "wild  boar"), ("d.jpg", "", "Unsure")]
+    found, answers = read(table(tmp_path / "a.csv", [*rows, ("e.jpg", "", "Wild boar")]), asked)
+    assert found == dict.fromkeys(("a.jpg", "c.jpg", "e.jpg"), "Wild boar") | {"b.jpg": "empty", "d.jpg": None}
+    (line,) = lines_of(answers, asked)
+    assert "'wild  boar' is 'Wild boar'" in line
+    some = asked_of(["a.jpg"], classes=("empty", "fox"))
+    assert read(tmp_path / "a.csv", some)[0] == {}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import random
+import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from labelwise import api
 from labelwise.data import class_folders
 from labelwise.errors import DataError
 from labelwise.exchange.exporting import export
+from labelwise.exchange.finishing import predict
 from labelwise.store import Store
 
 COLOURS = {"deer": (245, 245, 245), "fox": (5, 5, 5)}
@@ -122,3 +125,38 @@ def test_the_report_shows_crops(survey):
     result = api.run({**config(survey), "budget": {"initial": 8, "rounds": 1}})
     assert (result.folder / "report.html").stat().st_size > 10_000
     assert np.mean([s.crop is not None for s in result.samples.values()]) > 0.4
+
+
+def test_what_is_said_of_the_data_as_a_whole_is_no_file_left_out(survey):
+    text = (survey / "md.json").read_text(encoding="utf-8").replace('"file": "', '"file": "C:/Users/Ann/')
+    (survey / "md.json").write_text(text, encoding="utf-8")
+    said = []
+    result = api.run({**config(survey), "budget": {"initial": 8, "rounds": 1}}, report=False, tell=said.append)
+    assert [problem.id for problem in result.problems if problem.code == "other_root"] == [""]
+    assert not any("left out" in line for line in said if line.startswith("images:")), said
+
+
+def test_predictions_say_so_where_a_model_of_crops_sees_whole_pictures(survey):
+    result = api.run({**config(survey), "budget": {"initial": 8, "rounds": 1}}, report=False)
+    whole = predict(result.folder, survey, survey / "whole.csv", format="csv")
+    assert any("learned from crops" in note for note in whole.notes)
+    cut = predict(result.folder, survey, survey / "cut.csv", format="csv", detections=survey / "md.json")
+    assert not any("learned from crops" in note for note in cut.notes)
+    uncut = api.run({**config(survey, crops="none"), "name": "w", "budget": {"initial": 8, "rounds": 1}}, report=False)
+    same = predict(uncut.folder, survey, survey / "same.csv", format="csv")
+    assert not any("learned from crops" in note for note in same.notes)
+
+
+def test_a_package_has_the_times_of_all_images_and_answers(survey):
+    result = api.run({**config(survey), "budget": {"initial": 8, "rounds": 1}}, report=False)
+    predict(result.folder, survey, survey / "dp", format="camtrap_dp", detections=survey / "md.json")
+    with (survey / "dp" / "media.csv").open(encoding="utf-8") as file:
+        times = {row["filePath"]: row["timestamp"] for row in csv.DictReader(file)}
+    assert len(times) == 90
+    assert all(times.values())  # also of images in which nothing was found
+    with closing(sqlite3.connect(result.folder / "run.db")) as db, db:
+        db.execute("UPDATE annotations SET at = 1000000000")
+    predict(result.folder, None, survey / "all", format="camtrap_dp")
+    with (survey / "all" / "observations.csv").open(encoding="utf-8") as file:
+        told = {row["classificationTimestamp"] for row in csv.DictReader(file) if row["classifiedBy"] == "oracle"}
+    assert told == {"2001-09-09T01:46:40Z"}

@@ -130,7 +130,9 @@ class Timelapse:
                 if name not in desk.classes:
                     fresh[name] = fresh.get(name, 0) + 1
         for name, count in fresh.items() if named(desk.classes) else ():
-            lines.append(f"new class {name!r}, {count:,} {'image' if count == 1 else 'images'}: {suggest(name, desk.classes)}")
+            lines.append(
+                f"new class {name!r}, {count:,} {'image' if count == 1 else 'images'}: {suggest(name, desk.classes)}"
+            )
         return lines
 
 

@@ -14,6 +14,7 @@ from labelwise.data.listing import Listing, list_images
 from labelwise.data.observed import EMPTY
 from labelwise.data.sequences import MINUTES, looks_made_by_camera
 from labelwise.data.timelapse import is_database, is_timelapse_csv, read_rows, read_template
+from labelwise.data.timelapse_recognitions import has_recognitions
 from labelwise.errors import DataError
 from labelwise.records import Sample
 
@@ -53,6 +54,8 @@ def _of_file(path: Path) -> CameraTraps | None:
         return _made("coco_camera_traps", path, {})
     if kind == ".json" and megadetector.is_megadetector(path):
         return _detections(path)
+    if kind == ".ddb" and has_recognitions(path):
+        return _detections(path)
     if kind == ".ddb" or (kind == ".csv" and is_timelapse_csv(path)):
         return _table(path)
     return None
@@ -69,7 +72,7 @@ def _of_folder(path: Path) -> CameraTraps | None:
         file = _one(path, found, "file of COCO Camera Traps")
         return _made("coco_camera_traps", file, {} if file.parent == path else {"images": ".."})
     if (table := _timelapse_table(path)) is not None:
-        return _table(table)
+        return _detections(table) if has_recognitions(table) else _table(table)
     template = _template(path)
     if template is None and not _of_cameras([id for id, _ in list_images(path)[0]]):
         return None
@@ -79,7 +82,7 @@ def _of_folder(path: Path) -> CameraTraps | None:
 
 
 def _detections(file: Path) -> CameraTraps:
-    """MegaDetector's file, with the classes of Timelapse's files beside it."""
+    """What a detector found, with the classes of Timelapse's files beside it."""
     options: dict[str, Any] = {"crops": "best", **_placing()}
     table, template = _timelapse_table(file.parent), _template(file.parent)
     classes, column = _choices(template if template is not None else table)

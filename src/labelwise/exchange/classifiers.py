@@ -27,7 +27,8 @@ class Classifier:
     """``probs`` gives probabilities ``(n, C)``, in the order of ``classes``, of pixels made by ``entry``.
 
     ``name`` is for people, ``digest`` stands for all that decides a probability. ``margin`` and ``square`` say how
-    boxes were widened in training, ``crops`` whether there were any. ``threshold``: below it a prediction is told as "unknown".
+    boxes were widened in training, ``crops`` whether there were any. ``threshold``: below it a prediction is told
+    as "unknown".
     """
 
     name: str

@@ -49,8 +49,9 @@ def export_onnx(
 
     The file takes ``pixels`` as `labelwise.models.whole.Entry` says, uint8 ``(n, size, size, 3)``, and gives ``probs``
     ``(n, C)`` and ``embeddings`` ``(n, d)``; its metadata ``labelwise`` is a JSON text with classes, threshold,
-    temperature and how pictures become pixels. ``crops``: the model was trained on crops. Raises ConfigError for a missing package or another task, RunError if
-    there is something in the place already, ModelError for a model that is no network.
+    temperature and how pictures become pixels. ``crops``: the model was trained on crops. Raises ConfigError for a
+    missing package or another task, RunError if there is something in the place already, ModelError for a model that is
+    no network.
     """
     from labelwise.models.whole import whole_of
     from labelwise.models.whole_onnx import compare, need_onnx, write

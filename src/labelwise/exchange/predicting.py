@@ -15,7 +15,6 @@ import numpy as np
 from labelwise.data import megadetector
 from labelwise.data.crops import cropped, squared, widened
 from labelwise.data.images import decode_image, read_ahead, read_bytes, taken
-from labelwise.data.joined_files import folder_of
 from labelwise.data.listing import checked_folder, list_images, shown
 from labelwise.data.megadetector_writing import CATEGORIES, EMPTY, About
 from labelwise.errors import ConfigError, DataError, RunError
@@ -27,6 +26,10 @@ from labelwise.models.entry import Pixels
 from labelwise.records import Crop
 
 BATCH = 32  # pictures or crops that a network sees at once
+_UNCROPPED = (
+    "the model learned from crops of animals, and whole pictures were classified: give MegaDetector's JSON with "
+    "--detections to classify crops of these too"
+)
 TOP = 5  # classes that are kept of each
 _WAITING = 256  # files that are read before something is written, at most
 
@@ -106,11 +109,7 @@ def predict_images(
     _look(classifier, files, low, threads, beside, done, progress)
     paths = {file.id: file.path for file in files}
     counts: dict[str, int] = {}
-    if classifier.crops and detections is None:
-        notes.append(
-            "the model learned from crops of animals, and whole pictures were classified: give the JSON of "
-            "MegaDetector with --detections to classify crops of these too"
-        )
+    notes += [_UNCROPPED] if classifier.crops and detections is None else []
     detector = "unknown" if detections is not None else "none"
     written = write_told(
         place,
@@ -162,7 +161,7 @@ def _files(root: Path, detections: Path | None, least: float | None) -> tuple[li
         return [_File(id, path) for id, path in found], 0.0, [p.message for p in problems]
     results = megadetector.load(detections)
     low = least if least is not None else results.threshold if results.threshold is not None else megadetector.THRESHOLD
-    folder = folder_of(root, (entry.file for entry in results.entries))
+    folder = megadetector.folder_for(root, results)
     files = []
     for entry in results.entries:
         id = folder.join(entry.file)
@@ -172,9 +171,7 @@ def _files(root: Path, detections: Path | None, least: float | None) -> tuple[li
     for problem in folder.problems:
         counts[problem.code] = counts.get(problem.code, 0) + 1
     first = {problem.code: problem for problem in reversed(folder.problems)}
-    notes = [
-        f"{code}: {n:,}, e.g. {shown(first[code].id)}: {first[code].message}" for code, n in sorted(counts.items())
-    ]
+    notes = [f"{code}: {n:,}, e.g. {first[code].message}" for code, n in sorted(counts.items())]
     if others := folder.others():
         notes.append(f"{len(others):,} pictures are not named in {detections.name}, e.g. {shown(others[0])}: left out")
     return sorted(files, key=lambda file: file.id), low, notes

@@ -29,7 +29,8 @@ class Thing:
 
     ``category`` and ``confidence`` are the detector's; of a whole image how likely there is anything. ``probs``: the
     likeliest classes, best first. ``human`` is the class that people gave, "" where none did; ``by`` who or what said
-    so, ``at`` when (ISO with a zone; "": now). Something that was not classified has neither: a detection too faint, or a person.
+    so, ``at`` when (ISO with a zone; "": now). Something that was not classified has neither: a detection too faint,
+    or a person.
     """
 
     id: str
