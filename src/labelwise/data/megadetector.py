@@ -139,9 +139,8 @@ def read(
     known = _labels(path.parent / labels, samples, folder) if labels is not None else samples
     found, told, camera = placed(known, location=location, minutes=sequence_minutes, group=group, square=square)
     used = {sample.target.classes[0] for sample in found if sample.target is not None}
-    names = dict.fromkeys(
-        [*classes, *sorted(used - {EMPTY}), *([EMPTY] if empty != "leave_out" or EMPTY in used else [])]
-    )
+    nothing = [EMPTY] if empty != "leave_out" or EMPTY in used else []
+    names = dict.fromkeys([*classes, *sorted(used - {EMPTY}), *nothing])
     return make_listing(root, found, names, [*folder.problems, *told], camera)
 
 
