@@ -18,6 +18,7 @@ from labelwise.errors import DataError
 from labelwise.exchange.exporting import export
 from labelwise.exchange.finishing import predict
 from labelwise.store import Store
+from labelwise.tables import status_facts
 
 COLOURS = {"deer": (245, 245, 245), "fox": (5, 5, 5)}
 QUICK = {
@@ -134,6 +135,7 @@ def test_what_is_said_of_the_data_as_a_whole_is_no_file_left_out(survey):
     result = api.run({**config(survey), "budget": {"initial": 8, "rounds": 1}}, report=False, tell=said.append)
     assert [problem.id for problem in result.problems if problem.code == "other_root"] == [""]
     assert not any("left out" in line for line in said if line.startswith("images:")), said
+    assert status_facts(api.open_run(result.folder))["left_out"] == 0
 
 
 def test_predictions_say_so_where_a_model_of_crops_sees_whole_pictures(survey):
