@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import random
 import sqlite3
 from contextlib import closing
@@ -162,3 +163,13 @@ def test_a_package_has_the_times_of_all_images_and_answers(survey):
     with (survey / "all" / "observations.csv").open(encoding="utf-8") as file:
         told = {row["classificationTimestamp"] for row in csv.DictReader(file) if row["classifiedBy"] == "oracle"}
     assert told == {"2001-09-09T01:46:40Z"}
+
+
+def test_what_a_run_leaves_out_is_missed_in_its_predictions_with_a_word(survey):
+    content = json.loads((survey / "md.json").read_text(encoding="utf-8"))
+    content["images"][3]["detections"] = [detection(0.9, category="2")]
+    (survey / "md.json").write_text(json.dumps(content), encoding="utf-8")
+    result = api.run({**config(survey), "budget": {"initial": 8, "rounds": 1}}, report=False)
+    done = predict(result.folder, None, survey / "all.csv", format="csv")
+    assert done.images == 89
+    assert "1 files that the run left out are not told (1 people): predict their folder for all" in done.notes

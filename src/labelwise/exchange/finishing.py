@@ -21,7 +21,7 @@ from labelwise.exchange.exporting import last_model, predicted
 from labelwise.exchange.predicting import TOP, Predicted, check_place, predict_images
 from labelwise.exchange.told import Thing, Told, write_told
 from labelwise.models import Progress
-from labelwise.records import Prediction, Sample
+from labelwise.records import Prediction, Sample, left_out
 from labelwise.results import RunResult, open_run
 from labelwise.store import Store
 
@@ -103,9 +103,20 @@ def finish_pool(
         )
     copies = sum("duplicate" in p.code for p in result.problems) if config.data.on_duplicate == "skip" else 0
     notes = [f"{copies:,} copies of other images are left out"] if copies else []
+    notes += _not_told(result)
     failures = counts.pop("", 0)
     images = counts.pop("\n", 0)
     return Predicted(place, images, failures, dict(sorted(counts.items())), (*notes, *written))
+
+
+def _not_told(result: RunResult) -> list[str]:
+    """A line about files that the run left out for what they are, such as people; "failures" tell of the others."""
+    found = left_out(result.problems, result.samples)
+    why = {code: n for code, n in found.most_common() if code not in UNREADABLE and "duplicate" not in code}
+    if not why:
+        return []
+    named = ", ".join(f"{count:,} {code}" for code, count in why.items())
+    return [f"{sum(why.values()):,} files that the run left out are not told ({named}): predict their folder for all"]
 
 
 @dataclass(frozen=True, slots=True)
