@@ -271,3 +271,7 @@ def test_names_that_are_written_freely_must_be_allowed(tmp_path: Path) -> None:
     write_starter(root, tmp_path / "free.yaml")
     config = configuration.load(tmp_path / "free.yaml")
     assert (config.annotator.name, config.annotator.options) == ("timelapse", {"species": "Species"})
+    first = next(
+        line for line in (tmp_path / "free.yaml").read_text(encoding="utf-8").splitlines() if "format:" in line
+    )
+    assert first.split("#")[1].startswith(" or megadetector")

@@ -117,7 +117,7 @@ def _filled(found: Guess, file: Path) -> str:
         folder=name,
         task=found.task,
         format=found.format,
-        formats="or images_folder" if found.cameras else _FORMATS[found.task],
+        formats=_others(found),
         choosing=_CHOOSING[found.task].replace("{strategy}", _strategy(found, min(initial, found.images))),
         group=_GROUP_OF_CAMERAS if found.cameras else _GROUP,
         unit="  unit: image                   # or box: the same number of boxes each round, whatever the images hold\n"
@@ -129,6 +129,13 @@ def _filled(found: Guess, file: Path) -> str:
         rounds=max(2, min(10, found.images // initial)),
         annotator=_annotator(found),
     )
+
+
+def _others(found: Guess) -> str:
+    """The formats that it might have been."""
+    if found.cameras is None:
+        return _FORMATS[found.task]
+    return "or megadetector: its JSON says where animals are" if found.format == "images_folder" else "or images_folder"
 
 
 def _strategy(found: Guess, per_round: int) -> str:

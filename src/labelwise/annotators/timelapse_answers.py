@@ -164,8 +164,8 @@ def _answers(said: Mapping[str, _Said], asked: Asked, sheet: Sheet, default: str
     """The target of each image that is answered, and why others are not."""
     meaning = _Meaning(asked.classes, sheet.skip)
     if not named(asked.classes):  # of spellings that differ in case alone the commonest is the class
-        labels = Counter(label for what in said.values() for label in what.labels)
-        meaning.learn(label for label, _ in labels.most_common())
+        spellings = Counter(label for what in said.values() for label in what.labels)
+        meaning.learn(label for label, _ in spellings.most_common())
     untouched, skipped, recased = list[str](), list[str](), set[str]()
     for id, what in said.items():
         labels = dict(what.labels)
