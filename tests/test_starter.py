@@ -17,7 +17,7 @@ from labelwise.data.digits import make_scenes
 from labelwise.errors import ConfigError, DataError
 from labelwise.parts import build
 from labelwise.starter import write_starter
-from timelapse_files import write_data, write_template
+from timelapse_files import FIELDS, write_data, write_template
 
 QUICK = {"model": {"name": "frozen", "backbone": "pixels", "size": 4, "head": "knn"}, "threads": 1}
 
@@ -256,3 +256,22 @@ def test_timelapse_data_with_labels(tmp_path: Path) -> None:
         tmp_path / "c.yaml", {**QUICK, "budget": {"initial": 4, "per_round": 4, "rounds": 2}}, report=False
     )
     assert result.state == "finished"
+
+
+def test_names_that_are_written_freely_must_be_allowed(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    for i in range(10):
+        picture(root / f"site{i % 2}" / f"{i}.jpg", colour=(8 * i, 0, 0))
+    write_template(root / "TimelapseTemplate.tdb")
+    write_starter(root, tmp_path / "listed.yaml")
+    assert configuration.load(tmp_path / "listed.yaml").annotator.options["new_classes"] is True
+    fields = [(name, "Note" if name == "Species" else kind, *more) for name, kind, *more in FIELDS]
+    (root / "TimelapseTemplate.tdb").unlink()
+    write_template(root / "TimelapseTemplate.tdb", fields)
+    write_starter(root, tmp_path / "free.yaml")
+    config = configuration.load(tmp_path / "free.yaml")
+    assert (config.annotator.name, config.annotator.options) == ("timelapse", {"species": "Species"})
+    first = next(
+        line for line in (tmp_path / "free.yaml").read_text(encoding="utf-8").splitlines() if "format:" in line
+    )
+    assert first.split("#")[1].startswith(" or megadetector")

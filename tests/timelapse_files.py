@@ -37,6 +37,37 @@ def write_data(path, rows, fields=FIELDS, choices=CHOICES):
             db.execute(f"INSERT INTO DataTable ({names}) VALUES ({marks})", tuple(row.values()))
 
 
+def write_recognitions(path, found, *, threshold=0.2, classes=None):
+    """The recognitions in a .ddb: by the Id of a row its detections (category, confidence, box as text, and perhaps
+    the number of a class and its confidence); none is a file in which nothing was found."""
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute(
+            "CREATE TABLE Info (infoID INTEGER PRIMARY KEY, detector TEXT, megadetector_version TEXT, "
+            "detection_completion_time TEXT, classifier TEXT, classification_completion_time TEXT, "
+            "typical_detection_threshold REAL, conservative_detection_threshold REAL, "
+            "typical_classification_threshold REAL)"
+        )
+        db.execute("INSERT INTO Info VALUES (1, 'md_v5a.0.0', 'v5a.0.0', '', '', '', ?, 0.05, 0.5)", (threshold,))
+        db.execute("CREATE TABLE DetectionCategories (category TEXT PRIMARY KEY, label TEXT)")
+        names = {"0": "Empty", "1": "animal", "2": "person", "3": "vehicle"}
+        db.executemany("INSERT INTO DetectionCategories VALUES (?, ?)", names.items())
+        db.execute(
+            "CREATE TABLE ClassificationCategories (classification TEXT PRIMARY KEY, label TEXT, description TEXT)"
+        )
+        db.executemany("INSERT INTO ClassificationCategories VALUES (?, ?, '')", (classes or {}).items())
+        db.execute(
+            "CREATE TABLE Detections (detectionID INTEGER PRIMARY KEY, category TEXT, conf REAL, bbox TEXT, "
+            "classification TEXT, classification_conf REAL, Id INTEGER REFERENCES DataTable (Id) ON DELETE CASCADE)"
+        )
+        for id, detections in found.items():
+            for category, conf, box, *label in detections or [("0", 0, "")]:
+                db.execute(
+                    "INSERT INTO Detections (category, conf, bbox, classification, classification_conf, Id) "
+                    "VALUES (?, ?, ?, ?, ?, ?)",
+                    (category, conf, box, *(label or (None, None)), id),
+                )
+
+
 def _template(db, fields, choices):
     db.execute(
         "CREATE TABLE TemplateTable (Id INTEGER PRIMARY KEY AUTOINCREMENT, ControlOrder INTEGER, SpreadsheetOrder "

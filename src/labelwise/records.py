@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -88,11 +89,16 @@ class Sample:
 @dataclass(frozen=True, slots=True)
 class Problem:
     """A verdict on one file that is left out or handled in a special way: ``code`` is its name, ``message`` one line
-    for people."""
+    for people. One without ``id`` is about the data as a whole, and leaves no file out."""
 
     id: str
     code: str
     message: str
+
+
+def left_out(problems: Iterable[Problem], used: Container[str]) -> Counter[str]:
+    """How many files were left out, by the code of the verdict."""
+    return Counter(problem.code for problem in problems if problem.id and problem.id not in used)
 
 
 @dataclass(frozen=True, slots=True)

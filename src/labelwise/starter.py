@@ -9,7 +9,6 @@ from pathlib import Path
 
 import yaml
 
-from labelwise.catalog import TABLES
 from labelwise.data.guess import Guess, guess
 from labelwise.errors import ConfigError
 from labelwise.records import Task
@@ -118,7 +117,7 @@ def _filled(found: Guess, file: Path) -> str:
         folder=name,
         task=found.task,
         format=found.format,
-        formats="or images_folder" if found.cameras else _FORMATS[found.task],
+        formats=_others(found),
         choosing=_CHOOSING[found.task].replace("{strategy}", _strategy(found, min(initial, found.images))),
         group=_GROUP_OF_CAMERAS if found.cameras else _GROUP,
         unit="  unit: image                   # or box: the same number of boxes each round, whatever the images hold\n"
@@ -130,6 +129,13 @@ def _filled(found: Guess, file: Path) -> str:
         rounds=max(2, min(10, found.images // initial)),
         annotator=_annotator(found),
     )
+
+
+def _others(found: Guess) -> str:
+    """The formats that it might have been."""
+    if found.cameras is None:
+        return _FORMATS[found.task]
+    return "or megadetector: its JSON says where animals are" if found.format == "images_folder" else "or images_folder"
 
 
 def _strategy(found: Guess, per_round: int) -> str:
@@ -147,7 +153,7 @@ def _options(found: Guess) -> str:
     lines = []
     for name, value in options.items():
         text = f"  {name}: {_inline(value)}"
-        lines.append(f"{text:<32}# {_MEANINGS[name]}\n")
+        lines.append(f"{text:<31} # {_MEANINGS[name]}\n")
     if found.format == "megadetector":
         lines.append(
             "  # threshold: 0.2              # the least confidence of an animal; default: what the file recommends\n"
@@ -201,14 +207,17 @@ def _annotator(found: Guess) -> str:
 
 def _who(found: Guess) -> str:
     column = found.cameras.column if found.cameras is not None else ""
-    if column and "timelapse" in TABLES["annotator"]:
+    if column:
+        # What is picked from a list cannot be a slip of the pen.
+        new = "  new_classes: true  " if found.cameras is not None and found.cameras.listed else "  # new_classes: true"
         return (
-            "  name: timelapse               # labels are given in Timelapse; or files: in a CSV\n"
+            "  name: timelapse               # labels are given in Timelapse; or web: on the page; files: in a CSV\n"
             f"  species: {_quoted(column):<20} # the column of Timelapse that holds the class\n"
-            "  new_classes: true             # a name not used before is a new class; false: it is a slip of the pen"
+            f"{new:<31} # a name not used before is a new class; false: it is a slip of the pen"
         )
+    others = "timelapse, or files: in a CSV" if found.cameras is not None else "files: in a CSV"
     return (
-        "  name: web                     # people answer on the page that the run opens; or files: in a CSV\n"
+        f"  name: web                     # people answer on the page that the run opens; or {others}\n"
         "  # new_classes: true           # of files: a name not used before is a new class; false: a slip of the pen"
     )
 

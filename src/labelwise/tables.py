@@ -17,6 +17,7 @@ from labelwise.config import strategy_text
 from labelwise.curves import area_under, mean_curve, paired_difference
 from labelwise.errors import ConfigError
 from labelwise.presets import PRESETS
+from labelwise.records import left_out
 from labelwise.report import words
 from labelwise.report.outlook import sentences
 from labelwise.report.statements import saving
@@ -56,7 +57,7 @@ def status_facts(result: RunResult) -> dict[str, Any]:
         "message": result.message,
         "strategy": strategy_text(result.config.strategy),
         "images": result.split_sizes,
-        "left_out": sum(p.id not in result.samples for p in result.problems),
+        "left_out": left_out(result.problems, result.samples).total(),
         "waiting_for": len(waiting),
         "rounds": rounds,
         "outlook": outlook_facts(outlook(result)),

@@ -268,3 +268,10 @@ def test_images_asked_later_in_a_round_get_a_folder_of_their_own(pictures, tmp_p
         sample = dataclasses.replace(pictures[id], target=boxes(("dog", [1, 2, 3, 4])))
         cvat_xml.write(place / name, [sample], CLASSES)
     assert [a.query_id for a in files.collect(asked, desk)] == [asked[0].id, asked[2].id]
+
+
+def test_while_only_empty_is_known_any_class_may_be_named(desk, queries):
+    desk = dataclasses.replace(desk, classes=("empty",))
+    Files().submit(queries, desk)
+    save(desk, {"a.png": "fox", "=cmd.png": "empty"})
+    assert collected(desk, queries) == {"a.png": "fox", "=cmd.png": "empty"}

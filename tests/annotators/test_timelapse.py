@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import os
 
 import pytest
 
@@ -258,3 +259,46 @@ def test_before_any_class_is_known_species_is_a_note(desk, queries):
     Timelapse().submit(queries, dataclasses.replace(desk, classes=()))
     fields = {c.data_label: c for c in read_template(folder_of(desk) / "TimelapseTemplate.tdb")}
     assert fields["Species"].type == "Note"
+
+
+def test_where_only_empty_is_known_the_species_are_written_freely(desk, queries):
+    desk = dataclasses.replace(desk, classes=("empty",))
+    Timelapse().submit(queries, desk)
+    fields = {c.data_label: c for c in read_template(folder_of(desk) / "TimelapseTemplate.tdb")}
+    assert (fields["Species"].type, fields["Species"].choices) == ("Note", ())
+    assert "'empty' where nothing is to be seen" in (folder_of(desk) / "README.txt").read_text(encoding="utf-8")
+
+
+def test_what_a_template_offers_is_not_complained_about_where_any_name_may_become_a_class(desk, queries, root):
+    write_template(root / "TimelapseTemplate.tdb", SELECT_FIELDS, (*CLASSES, "lynx"))
+    assert "lynx" in Timelapse().advice(queries, submitted(Timelapse(), queries, desk))
+    free = Timelapse(new_classes=True)
+    assert "lynx" not in free.advice(queries, submitted(free, queries, desk))
+    unnamed = dataclasses.replace(desk, classes=("empty",))
+    assert "lynx" not in Timelapse().advice(queries, submitted(Timelapse(), queries, unnamed))
+
+
+def submitted(annotator, queries, desk):
+    annotator.submit(queries, desk)
+    return desk
+
+
+def test_a_readme_says_where_the_list_lacks_the_words_for_skipping(desk, queries, root):
+    write_template(root / "TimelapseTemplate.tdb", SELECT_FIELDS, CLASSES)
+    Timelapse().submit(queries, desk)
+    readme = (folder_of(desk) / "README.txt").read_text(encoding="utf-8")
+    assert "'unknown' or 'unsure', once the list has it, skips it." in readme
+
+
+def test_what_is_not_selected_is_no_news_before_timelapse_was_used(desk, queries, root):
+    write_template(root / "TimelapseTemplate.tdb", SELECT_FIELDS, CLASSES)
+    program = Program(root)
+    said = []
+    desk = dataclasses.replace(desk, tell=said.append)
+    Timelapse().submit(queries, desk)
+    assert Timelapse().collect(queries, desk) == []
+    assert not any("not Selected" in line for line in said)
+    later = (folder_of(desk) / "handed_off.json").stat().st_mtime + 5
+    os.utime(program.data, (later, later))
+    Timelapse().collect(queries, desk)
+    assert any("not Selected" in line for line in said)

@@ -259,7 +259,7 @@ def test_a_new_species_is_told_with_what_may_have_been_meant(tmp_path):
     annotator.submit(queries, desk)
     table(tmp_path / "rounds" / "000" / "timelapse" / "a.csv", [("a.jpg", "", "foxx")])
     assert annotator.collect(queries, desk)[0].target.classes == ("foxx",)
-    assert "new class 'foxx', 1 images: did you mean 'fox'?" in "\n".join(said)
+    assert "new class 'foxx', 1 image: did you mean 'fox'?" in "\n".join(said)
 
 
 @settings(max_examples=60, deadline=None)
@@ -274,3 +274,14 @@ def test_answers_are_those_of_a_plain_reading(tmp_path_factory, cells):
         if len(labels) == 1 and (label := labels.pop()) != "lynx":
             expected[id] = None if label == "unknown" else label
     assert read(path, asked)[0] == expected
+
+
+def test_while_only_empty_is_known_every_species_may_be_named(tmp_path):
+    asked = asked_of([f"{c}.jpg" for c in "abcde"], classes=("empty",))
+    rows = [("a.jpg", "", "Wild boar"), ("b.jpg", "", "Empty"), ("c.jpg", "", "wild  boar"), ("d.jpg", "", "Unsure")]
+    found, answers = read(table(tmp_path / "a.csv", [*rows, ("e.jpg", "", "Wild boar")]), asked)
+    assert found == dict.fromkeys(("a.jpg", "c.jpg", "e.jpg"), "Wild boar") | {"b.jpg": "empty", "d.jpg": None}
+    (line,) = lines_of(answers, asked)
+    assert "'wild  boar' is 'Wild boar'" in line
+    some = asked_of(["a.jpg"], classes=("empty", "fox"))
+    assert read(tmp_path / "a.csv", some)[0] == {}

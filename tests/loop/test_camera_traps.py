@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import random
+import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -14,7 +17,9 @@ from labelwise import api
 from labelwise.data import class_folders
 from labelwise.errors import DataError
 from labelwise.exchange.exporting import export
+from labelwise.exchange.finishing import predict
 from labelwise.store import Store
+from labelwise.tables import status_facts
 
 COLOURS = {"deer": (245, 245, 245), "fox": (5, 5, 5)}
 QUICK = {
@@ -122,3 +127,49 @@ def test_the_report_shows_crops(survey):
     result = api.run({**config(survey), "budget": {"initial": 8, "rounds": 1}})
     assert (result.folder / "report.html").stat().st_size > 10_000
     assert np.mean([s.crop is not None for s in result.samples.values()]) > 0.4
+
+
+def test_what_is_said_of_the_data_as_a_whole_is_no_file_left_out(survey):
+    text = (survey / "md.json").read_text(encoding="utf-8").replace('"file": "', '"file": "C:/Users/Ann/')
+    (survey / "md.json").write_text(text, encoding="utf-8")
+    said = []
+    result = api.run({**config(survey), "budget": {"initial": 8, "rounds": 1}}, report=False, tell=said.append)
+    assert [problem.id for problem in result.problems if problem.code == "other_root"] == [""]
+    assert not any("left out" in line for line in said if line.startswith("images:")), said
+    assert status_facts(api.open_run(result.folder))["left_out"] == 0
+
+
+def test_predictions_say_so_where_a_model_of_crops_sees_whole_pictures(survey):
+    result = api.run({**config(survey), "budget": {"initial": 8, "rounds": 1}}, report=False)
+    whole = predict(result.folder, survey, survey / "whole.csv", format="csv")
+    assert any("learned from crops" in note for note in whole.notes)
+    cut = predict(result.folder, survey, survey / "cut.csv", format="csv", detections=survey / "md.json")
+    assert not any("learned from crops" in note for note in cut.notes)
+    uncut = api.run({**config(survey, crops="none"), "name": "w", "budget": {"initial": 8, "rounds": 1}}, report=False)
+    same = predict(uncut.folder, survey, survey / "same.csv", format="csv")
+    assert not any("learned from crops" in note for note in same.notes)
+
+
+def test_a_package_has_the_times_of_all_images_and_answers(survey):
+    result = api.run({**config(survey), "budget": {"initial": 8, "rounds": 1}}, report=False)
+    predict(result.folder, survey, survey / "dp", format="camtrap_dp", detections=survey / "md.json")
+    with (survey / "dp" / "media.csv").open(encoding="utf-8") as file:
+        times = {row["filePath"]: row["timestamp"] for row in csv.DictReader(file)}
+    assert len(times) == 90
+    assert all(times.values())  # also of images in which nothing was found
+    with closing(sqlite3.connect(result.folder / "run.db")) as db, db:
+        db.execute("UPDATE annotations SET at = 1000000000")
+    predict(result.folder, None, survey / "all", format="camtrap_dp")
+    with (survey / "all" / "observations.csv").open(encoding="utf-8") as file:
+        told = {row["classificationTimestamp"] for row in csv.DictReader(file) if row["classifiedBy"] == "oracle"}
+    assert told == {"2001-09-09T01:46:40Z"}
+
+
+def test_what_a_run_leaves_out_is_missed_in_its_predictions_with_a_word(survey):
+    content = json.loads((survey / "md.json").read_text(encoding="utf-8"))
+    content["images"][3]["detections"] = [detection(0.9, category="2")]
+    (survey / "md.json").write_text(json.dumps(content), encoding="utf-8")
+    result = api.run({**config(survey), "budget": {"initial": 8, "rounds": 1}}, report=False)
+    done = predict(result.folder, None, survey / "all.csv", format="csv")
+    assert done.images == 89
+    assert "1 files that the run left out are not told (1 people): predict their folder for all" in done.notes

@@ -7,9 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
+from labelwise.data.observed import EMPTY
 from labelwise.records import Annotation, Query, Sample, Task
 
 SKIP = "-"  # instead of a class: the image is skipped, or a pixel shows no class
+
+
+def named(classes: Collection[str]) -> bool:
+    """True once somebody has said what may be answered; until then any name may become a class. ``empty`` alone, which
+    readers of camera traps know beforehand, says nothing of what is in the others."""
+    return not set(classes) <= {EMPTY}
 
 
 def _say_nothing(line: str) -> None:

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from labelwise.annotators import named
 from labelwise.annotators.answer_formats import HALF, READERS
 from labelwise.annotators.found import Asked, Found, Names
 from labelwise.catalog import suggest
@@ -79,7 +80,7 @@ def read_answers(
             READERS[kind](place, asked, names, found)
         except DataError as error:
             raise DataError(str(error).replace(str(place), str(path))) from None
-        if new_classes is not True and asked.classes:
+        if new_classes is not True and named(asked.classes):
             _drop_unknown(asked, found, {*asked.classes, *(new_classes or ())})
         annotations = [
             Annotation(query.id, _kept(query, found.targets[query.sample_id], asked, masks), who)

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from labelwise.annotators import SKIP, Desk
+from labelwise.annotators import SKIP, Desk, named
 from labelwise.annotators.answers import Answers, Blank, read_answers, told
 from labelwise.annotators.found import Asked
 from labelwise.catalog import suggest
@@ -130,7 +130,7 @@ class Files:
 
     def _check(self, path: Path, names: set[str], desk: Desk) -> None:
         unknown = sorted(names - set(desk.classes))
-        if unknown and desk.classes and not self.new_classes:
+        if unknown and named(desk.classes) and not self.new_classes:
             raise DataError(
                 f"{path}: unknown class {unknown[0]!r} ({len(unknown)} unknown in all): "
                 f"{suggest(unknown[0], desk.classes)}; mend the file, or set annotator.new_classes=true"

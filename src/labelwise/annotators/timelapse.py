@@ -7,16 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from labelwise.annotators import Desk
+from labelwise.annotators import Desk, named
 from labelwise.annotators.answers import Answers, read_answers, told
 from labelwise.annotators.found import Asked
-from labelwise.annotators.timelapse_answers import Sheet
+from labelwise.annotators.timelapse_answers import NOT_SELECTED, Sheet
 from labelwise.annotators.timelapse_handoff import (
     README,
     SELECTION,
     Project,
     find_project,
     hand_off,
+    handed_off_after,
     offer_template,
     read_state,
 )
@@ -28,7 +29,7 @@ from labelwise.records import Annotation, Query, Sample
 
 REPORT = "report.txt"
 FOLDER = "timelapse"  # of a round
-_WAY_OUT = "set annotator.new_classes=true"
+_WAY_OUT = "name it in annotator.new_classes if it is a new species (true: all are)"
 _SHOWN = 12  # lines said aloud; the report has all
 
 
@@ -72,7 +73,8 @@ class Timelapse:
                 project = find_project(desk.samples, self.root)
             except DataError as error:  # then it lies in the round's folder
                 project = replace(project, problems=(*project.problems, str(error)))
-        hand_off(folder, queries, desk, project, sheet, recognitions=self.recognitions)
+        any_name = self.new_classes is True or not named(desk.classes)
+        hand_off(folder, queries, desk, project, sheet, recognitions=self.recognitions, any_name=any_name)
 
     def collect(self, open_queries: Sequence[Query], desk: Desk) -> list[Annotation]:
         """The species that are given by now; what is worth a word goes into the report, and is said when it changes."""
@@ -89,6 +91,8 @@ class Timelapse:
                 lines.append(f"not read now, run again to read it: {error}")
                 continue
             found |= {answer.query_id: answer for answer in answers.annotations}
+            if handed_off_after(folder, file):  # nobody can have imported the selection yet
+                answers = replace(answers, problems=tuple(p for p in answers.problems if p.code != NOT_SELECTED))
             lines += self._lines(file, left, answers, desk)
         _report(folder, lines, desk)
         if 0 < len(found) < len(open_queries):  # who imports the selection again sees what is left
@@ -125,8 +129,10 @@ class Timelapse:
             for name in answer.target.classes if answer.target else ():
                 if name not in desk.classes:
                     fresh[name] = fresh.get(name, 0) + 1
-        for name, count in fresh.items() if desk.classes else ():
-            lines.append(f"new class {name!r}, {count:,} images: {suggest(name, desk.classes)}")
+        for name, count in fresh.items() if named(desk.classes) else ():
+            lines.append(
+                f"new class {name!r}, {count:,} {'image' if count == 1 else 'images'}: {suggest(name, desk.classes)}"
+            )
         return lines
 
 

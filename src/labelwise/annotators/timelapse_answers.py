@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from labelwise.annotators import SKIP
+from labelwise.annotators import SKIP, named
 from labelwise.data.crops import file_of
 from labelwise.data.predictions.joining import listed
 from labelwise.data.timelapse import Rows, read_rows
@@ -19,6 +20,7 @@ from labelwise.records import Problem, Sample, Target
 if TYPE_CHECKING:
     from labelwise.annotators.found import Asked, Found, Names
 
+NOT_SELECTED = "not_selected"  # the problem that Timelapse does not show what is asked
 _IRRELEVANT = frozenset({"no_time"})  # problems of a table that say nothing about answers
 
 
@@ -161,6 +163,9 @@ def _sorted_out(
 def _answers(said: Mapping[str, _Said], asked: Asked, sheet: Sheet, default: str, found: Found) -> None:
     """The target of each image that is answered, and why others are not."""
     meaning = _Meaning(asked.classes, sheet.skip)
+    if not named(asked.classes):  # of spellings that differ in case alone the commonest is the class
+        spellings = Counter(label for what in said.values() for label in what.labels)
+        meaning.learn(label for label, _ in spellings.most_common())
     untouched, skipped, recased = list[str](), list[str](), set[str]()
     for id, what in said.items():
         labels = dict(what.labels)
@@ -199,18 +204,29 @@ class _Meaning:
         self._classes = set(classes)
         folded: dict[str, list[str]] = {}
         for name in classes:
-            folded.setdefault(" ".join(name.split()).casefold(), []).append(name)
+            folded.setdefault(_plain(name), []).append(name)
         self._folded = {key: names[0] for key, names in folded.items() if len(names) == 1}
-        self._skip = {SKIP, *(" ".join(word.split()).casefold() for word in skip)}
+        self._skip = {SKIP, *map(_plain, skip)}
+
+    def learn(self, names: Iterable[str]) -> None:
+        """Take names as classes, of those that differ in letter case or spaces alone the first."""
+        for name in names:
+            if (key := _plain(name)) not in self._skip:
+                self._folded.setdefault(key, name)
 
     def of(self, label: str) -> str | None:
         """The meaning of one label."""
-        key = " ".join(label.split()).casefold()
+        key = _plain(label)
         if label in self._classes:
             return label
         if key in self._folded:
             return self._folded[key]
         return None if key in self._skip else label
+
+
+def _plain(name: str) -> str:
+    """A name without what does not matter in it: letter case, and more than one space."""
+    return " ".join(name.split()).casefold()
 
 
 def _tell(file: str, said: Mapping[str, _Said], places: Places, found: Found) -> None:
@@ -232,4 +248,4 @@ def _tell_selection(file: str, said: Mapping[str, _Said], selected: str, found: 
     if hidden:
         how = "choose Select > All files, then import the round's selection.csv"
         message = f"{len(hidden):,} asked images are not {selected} in {file}: {how} ({listed(hidden)})"
-        found.problems.append(Problem("", "not_selected", message))
+        found.problems.append(Problem("", NOT_SELECTED, message))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labelwise.annotators import Desk
+from labelwise.annotators import Desk, named
 from labelwise.annotators.timelapse_answers import Places, Sheet
 from labelwise.data import megadetector_writing as megadetector
 from labelwise.data.crops import box_of, file_of
@@ -75,16 +75,26 @@ def image_root(samples: Mapping[str, Sample]) -> Path:
 
 
 def hand_off(
-    folder: Path, queries: Sequence[Query], desk: Desk, project: Project, sheet: Sheet, *, recognitions: bool
+    folder: Path,
+    queries: Sequence[Query],
+    desk: Desk,
+    project: Project,
+    sheet: Sheet,
+    *,
+    recognitions: bool,
+    any_name: bool = False,
 ) -> None:
-    """Write what Timelapse needs into ``folder``, unless nothing has changed since that was done."""
-    state = _state(queries, desk, project, sheet, recognitions)
+    """Write what Timelapse needs into ``folder``, unless nothing has changed since that was done. ``any_name``: what
+    the template offers besides the classes may become one."""
+    state = _state(queries, desk, project, sheet, recognitions, any_name)
     if read_state(folder).get("digest") == state:
         return
     notes = [*project.problems]
     if project.known:
-        others = _folded(sheet.skip)
-        notes += wanting(project.controls, desk.classes, species=sheet.species, selected=sheet.selected, others=others)
+        offered = next((c.choices for c in project.controls if c.data_label == sheet.species), ())
+        others = _folded((*sheet.skip, *(offered if any_name else ())))
+        asked_for = desk.classes if named(desk.classes) else ()
+        notes += wanting(project.controls, asked_for, species=sheet.species, selected=sheet.selected, others=others)
     places = Places(desk.samples, sheet.root)
     files = _files(project, places, notes)
     asked = [query.sample_id for query in queries]
@@ -98,9 +108,19 @@ def hand_off(
     if not project.known:
         (folder / TEMPLATE).unlink(missing_ok=True)  # an earlier one, with fewer classes
         offer_template(folder / TEMPLATE, desk.classes, sheet)
-    text = _readme(folder.parent.name, project, sheet, len(selected), bool(proposals), notes)
+    nothing = EMPTY if EMPTY in desk.classes or not desk.classes else ""
+    text = _readme(folder.parent.name, project, sheet, len(selected), bool(proposals), nothing, notes)
     replace_text(folder / README, text.replace("\n", "\r\n"))
     replace_text(folder / STATE, json.dumps({"digest": state, "notes": notes}, ensure_ascii=False))
+
+
+def handed_off_after(folder: Path, file: Path) -> bool:
+    """True if Timelapse's data file was last written before the hand-off in ``folder``."""
+    try:
+        written = [p.stat().st_mtime_ns for p in (file, file.with_name(f"{file.name}-wal")) if p.is_file()]
+        return max(written) <= (folder / STATE).stat().st_mtime_ns
+    except (OSError, ValueError):
+        return False
 
 
 def read_state(folder: Path) -> dict[str, Any]:
@@ -116,7 +136,8 @@ def offer_template(path: Path, classes: Sequence[str], sheet: Sheet) -> None:
     """Write a template with the classes and the words for skipping."""
     known = _folded(classes)
     words = [word for word in sheet.skip if word.casefold() not in known]
-    write_template(path, [*classes, *words] if classes else [], species=sheet.species, selected=sheet.selected)
+    choices = [*classes, *words] if named(classes) else []
+    write_template(path, choices, species=sheet.species, selected=sheet.selected)
 
 
 def _files(project: Project, places: Places, notes: list[str]) -> list[tuple[str, str, str]]:
@@ -222,10 +243,13 @@ def _folded(words: Iterable[str]) -> frozenset[str]:
     return frozenset(word.casefold() for word in words)
 
 
-def _state(queries: Sequence[Query], desk: Desk, project: Project, sheet: Sheet, recognitions: bool) -> str:
+def _state(
+    queries: Sequence[Query], desk: Desk, project: Project, sheet: Sheet, recognitions: bool, any_name: bool
+) -> str:
     """A digest of all that the hand-off depends on; of the data file only when it was changed."""
     stamps = [(p.stat().st_mtime_ns, p.stat().st_size) for p in _open_files(project)]
-    told = (sheet, project, desk.classes, len(desk.samples), recognitions, stamps, [query.id for query in queries])
+    asked = [query.id for query in queries]
+    told = (sheet, project, desk.classes, len(desk.samples), recognitions, any_name, stamps, asked)
     return hashlib.blake2b(repr(told).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
@@ -235,9 +259,14 @@ def _open_files(project: Project) -> list[Path]:
     return [p for p in (project.data, project.data.with_name(f"{project.data.name}-wal")) if p.is_file()]
 
 
-def _readme(round: str, project: Project, sheet: Sheet, count: int, proposals: bool, notes: Sequence[str]) -> str:
-    """The steps in plain words."""
+def _readme(
+    round: str, project: Project, sheet: Sheet, count: int, proposals: bool, nothing: str, notes: Sequence[str]
+) -> str:
+    """The steps in plain words; ``nothing`` is the class of images without anything, "" if there is none."""
     skip = " or ".join(repr(word) for word in sheet.skip)
+    choice = next((c for c in project.controls if c.data_label == sheet.species and c.choices), None)
+    if choice is not None and not _folded(choice.choices) & _folded(sheet.skip):
+        skip += ", once the list has it,"
     if project.known:
         first = f"Open {project.template or project.data} in Timelapse."
     else:
@@ -250,11 +279,14 @@ def _readme(round: str, project: Project, sheet: Sheet, count: int, proposals: b
     ]
     if proposals:
         steps.append(
-            f"To see what the model says: Recognition > Import, and take {RECOGNITIONS} of this folder. Leave this out "
-            "if you want to keep recognitions that you have imported before."
+            f"To see boxes and what the model says, if there are any: Recognition > Import, and take {RECOGNITIONS} of "
+            "this folder. Leave this out if you want to keep recognitions that you have imported before."
         )
     steps += [
-        f"Give each image its {sheet.species}; one without stays open." + f" {skip} skips it." * bool(skip),
+        f"Give each image its {sheet.species}"
+        + f", {nothing!r} where nothing is to be seen" * bool(nothing)
+        + "; one without stays open."
+        + f" {skip} skips it." * bool(sheet.skip),
         "Then close Timelapse: its data file is read, as a copy. Or export the selection as a CSV into this folder.",
         "Run labelwise again, as you began the run.",
     ]

@@ -17,7 +17,7 @@ from labelwise.data.observed import EMPTY, Crops, Observed, check_margin, clippe
 from labelwise.data.sequences import MINUTES, placed
 from labelwise.data.times import local_time
 from labelwise.errors import DataError
-from labelwise.records import Sample
+from labelwise.records import Problem, Sample
 
 PACKAGE = "datapackage.json"
 _TABLES = {
@@ -92,7 +92,7 @@ def read(
         folder.note(id, "not_in_package", "media.csv does not name it; left out")
     for code, words in _TOLD.items():
         if package.counts[code]:
-            folder.note(package.path.name, code, f"{package.counts[code]:,} {words}")
+            folder.problems.append(Problem("", code, f"{package.path.name}: {package.counts[code]:,} {words}"))
     if not samples:
         raise DataError(f"{path}: expected media below {root}, found none of {len(package.media):,}; is images right?")
     found, told, camera = placed(samples, location=location, minutes=sequence_minutes, group=group, square=square)

@@ -284,7 +284,10 @@ def _notes(counted: _Counted, coordinates: Mapping[str, tuple[float, float]], of
     if counted.untimed:
         notes.append(f"{counted.untimed:,} observations have no time, and the standard wants it: fill it in")
     if offset == "Z":
-        notes.append("times are written as UTC: give the offset of the cameras' clocks if they are not")
+        notes.append(
+            "times are written as UTC (Z): if the cameras' clocks showed another time, give its offset from Python, or "
+            "replace Z by it in the three tables, as in +02:00"
+        )
     if odd := sorted(file for file in counted.media if not _PATH.match(file)):
         notes.append(f"{len(odd):,} paths are none that the standard allows (e.g. {shown(odd[0])}): rename the files")
     notes.append("project, contributors and licences in datapackage.json are only begun: complete them to publish")

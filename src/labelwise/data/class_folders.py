@@ -72,7 +72,7 @@ def _no_class(id: str) -> Problem:
 
 def _empty(name: str) -> Problem:
     message = f"{shown(name)}/: expected pictures, found none; the class is kept: remove the folder if it is not wanted"
-    return Problem(name, "empty_class", message)
+    return Problem("", "empty_class", message)
 
 
 def write(path: Path | str, samples: Iterable[Sample], classes: Sequence[str], *, images: Images = "copy") -> list[str]:

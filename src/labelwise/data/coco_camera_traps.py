@@ -18,7 +18,7 @@ from labelwise.data.observed import EMPTY, Crops, Meta, Observed, check_margin, 
 from labelwise.data.sequences import MINUTES, placed
 from labelwise.data.times import local_time
 from labelwise.errors import DataError
-from labelwise.records import Crop, Sample
+from labelwise.records import Crop, Problem, Sample
 
 _OWN = re.compile(r'"(seq_id|seq_num_frames|frame_num|location|sequence_level_annotation|corrupt)"\s*:')
 
@@ -223,7 +223,7 @@ def _tell(path: Path, contents: _Contents, folder: Folder) -> None:
         folder.note(id, "not_in_json", "the JSON does not name it; left out")
     for code, words in _TOLD.items():
         if contents.counts[code]:
-            folder.note(path.name, code, f"{contents.counts[code]:,} {words}")
+            folder.problems.append(Problem("", code, f"{path.name}: {contents.counts[code]:,} {words}"))
 
 
 def _key(value: Any) -> str | None:

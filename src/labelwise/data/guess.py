@@ -105,7 +105,9 @@ def _pictures(path: Path) -> Guess:
         raise DataError(f"{path}: expected pictures (.jpg, .png, ...) or a CSV table, found neither; check the path")
     folders = sorted(set(counts) - {""})
     if not counts[""] and len(folders) == 1 and len(_first_folders(path / folders[0])) > 1:
-        return _pictures(path / folders[0])
+        inner = path / folders[0]
+        cameras = guess_camera_traps.look(inner)
+        return _of_cameras(cameras) if cameras is not None else _pictures(inner)
     if not counts[""] and SPLIT_NAMES.issuperset(name.lower() for name in folders) and len(folders) > 1:
         return _splits(path, folders)
     beside = [name for name in folders if name.lower() in MASK_NAMES]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from labelwise.data.listing import Listing, list_images
 from labelwise.data.observed import EMPTY
 from labelwise.data.sequences import MINUTES, looks_made_by_camera
 from labelwise.data.timelapse import is_database, is_timelapse_csv, read_rows, read_template
+from labelwise.data.timelapse_recognitions import has_recognitions
 from labelwise.errors import DataError
 from labelwise.records import Sample
 
@@ -27,7 +28,8 @@ _PLACE = re.compile(
 @dataclass(frozen=True, slots=True)
 class CameraTraps:
     """A dataset of camera traps: its format and path, what reads it, the options to write down for it, facts for
-    people, and the column of Timelapse's template that answers belong into ("" without a template)."""
+    people, the column of Timelapse's template that answers belong into ("" without a template), and whether it is a
+    list of choices (``listed``)."""
 
     format: str
     path: Path
@@ -35,6 +37,7 @@ class CameraTraps:
     options: dict[str, Any] = field(default_factory=dict)
     facts: tuple[str, ...] = ()
     column: str = ""
+    listed: bool = False
 
 
 def look(path: Path) -> CameraTraps | None:
@@ -50,6 +53,8 @@ def _of_file(path: Path) -> CameraTraps | None:
     if kind == ".json" and coco_camera_traps.is_coco_camera_traps(path):
         return _made("coco_camera_traps", path, {})
     if kind == ".json" and megadetector.is_megadetector(path):
+        return _detections(path)
+    if kind == ".ddb" and has_recognitions(path):
         return _detections(path)
     if kind == ".ddb" or (kind == ".csv" and is_timelapse_csv(path)):
         return _table(path)
@@ -67,17 +72,17 @@ def _of_folder(path: Path) -> CameraTraps | None:
         file = _one(path, found, "file of COCO Camera Traps")
         return _made("coco_camera_traps", file, {} if file.parent == path else {"images": ".."})
     if (table := _timelapse_table(path)) is not None:
-        return _table(table)
+        return _detections(table) if has_recognitions(table) else _table(table)
     template = _template(path)
     if template is None and not _of_cameras([id for id, _ in list_images(path)[0]]):
         return None
     classes, column = _choices(template)
     options: dict[str, Any] = {"classes": list(classes)} if classes else {}
-    return _made("images_folder", path, {**options, **_placing()}, column, template)
+    return _made("images_folder", path, {**options, **_placing()}, column, template, listed=bool(classes))
 
 
 def _detections(file: Path) -> CameraTraps:
-    """MegaDetector's file, with the classes of Timelapse's files beside it."""
+    """What a detector found, with the classes of Timelapse's files beside it."""
     options: dict[str, Any] = {"crops": "best", **_placing()}
     table, template = _timelapse_table(file.parent), _template(file.parent)
     classes, column = _choices(template if template is not None else table)
@@ -89,7 +94,7 @@ def _detections(file: Path) -> CameraTraps:
                 options["labels"] = table.name
         except DataError:  # which column holds the classes is not clear: the user will say
             pass
-    return _made("megadetector", file, options, column, template)
+    return _made("megadetector", file, options, column, template, listed=bool(classes))
 
 
 def _table(table: Path) -> CameraTraps:
@@ -98,8 +103,10 @@ def _table(table: Path) -> CameraTraps:
     likely = timelapse_dataset.likely_columns(rows.columns, controls)
     options: dict[str, Any] = {"column": likely[0]} if likely else {}
     said = [f"the class is taken from {likely[0]}; {', '.join(likely[1:])} would do too"] if len(likely) > 1 else []
-    found = _made("timelapse", table, {**options, **_placing()}, likely[0] if likely else "", table)
-    return CameraTraps(found.format, found.path, found.listing, found.options, (*found.facts, *said), found.column)
+    column = likely[0] if likely else ""
+    listed = any(control.data_label == column and control.choices for control in controls)
+    found = _made("timelapse", table, {**options, **_placing()}, column, table, listed=listed)
+    return replace(found, facts=(*found.facts, *said))
 
 
 def _placing() -> dict[str, Any]:
@@ -107,7 +114,13 @@ def _placing() -> dict[str, Any]:
 
 
 def _made(
-    format: str, path: Path, options: dict[str, Any], column: str = "", template: Path | None = None
+    format: str,
+    path: Path,
+    options: dict[str, Any],
+    column: str = "",
+    template: Path | None = None,
+    *,
+    listed: bool = False,
 ) -> CameraTraps:
     readers: dict[str, Callable[..., Listing]] = {
         "camtrap_dp": camtrap_dp.read,
@@ -122,7 +135,7 @@ def _made(
     facts = [f"{crops:,} crops, {len(samples) - crops:,} whole"] if crops else []
     facts.append(f"{len(places):,} location{'' if len(places) == 1 else 's'}; {_times(samples)}")
     facts += [f"Timelapse's {template.name}"] if template is not None else []
-    return CameraTraps(format, path, listing, options, tuple(facts), column if template is not None else "")
+    return CameraTraps(format, path, listing, options, tuple(facts), column if template is not None else "", listed)
 
 
 def _times(samples: Sequence[Sample]) -> str:

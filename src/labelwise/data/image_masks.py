@@ -60,7 +60,7 @@ def read(
         samples.append(Sample(id, file, group=rule(id), target=target, split=roles.get(id.partition("/")[0])))
     if not any(s.target for s in samples) and answers.is_dir():
         problems.append(
-            Problem(str(answers), "no_masks", f"{answers}: no mask fits a picture; check mask_suffix={mask_suffix!r}")
+            Problem("", "no_masks", f"{answers}: no mask fits a picture; check mask_suffix={mask_suffix!r}")
         )
     problems += ungrouped(samples, group)
     return make_listing(pictures, samples, names, problems)

@@ -128,10 +128,12 @@ def header_size(path: Path | str) -> tuple[int, int] | None:
         return None
 
 
-def taken(data: bytes) -> str | None:
-    """When the picture in these bytes was taken, by its EXIF: ISO local time, or None; only its header is looked at."""
+def taken(data: bytes | Path) -> str | None:
+    """When the picture in these bytes, or in a file, was taken, by its EXIF: ISO local time, or None; only its header
+    is looked at."""
     try:
-        with _our_rules(), Image.open(io.BytesIO(data), formats=_formats()) as picture:
+        source = io.BytesIO(data) if isinstance(data, bytes) else data
+        with _our_rules(), Image.open(source, formats=_formats()) as picture:
             return exif_time(picture)
     except Exception:  # whatever a damaged header makes a decoder raise
         return None

@@ -77,11 +77,11 @@ def folder_of(root: Path, names: Iterable[str]) -> Folder:
             folder.dropped = best
             lost = "/".join(tried[0].split("/")[:best])
             message = f"names begin with {lost!r}, which is not below {root}: read without it"
-            folder.problems.append(Problem(tried[0], "other_root", message))
+            folder.problems.append(Problem("", "other_root", message))
         elif (added := _above(tried, folder.files)) is not None:
             folder.added = added
             message = f"names are paths below {added!r}: read as such"
-            folder.problems.append(Problem(tried[0], "other_root", message))
+            folder.problems.append(Problem("", "other_root", message))
     return folder
 
 

@@ -1,4 +1,4 @@
-"""Format: MegaDetector's batch output (JSON 1.0 to 1.6) beside a folder of pictures: crops of what it found."""
+"""Format: MegaDetector's batch output (JSON 1.0 to 1.6, or as Timelapse keeps it) beside a folder of pictures."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from labelwise.data.listing import Listing, checked_folder, make_listing, shown
 from labelwise.data.matching import match_names, unknown_names
 from labelwise.data.observed import EMPTY, Crops, Meta, check_margin
 from labelwise.data.sequences import MINUTES, placed
-from labelwise.data.timelapse import is_database, is_timelapse_csv
+from labelwise.data.timelapse import DELETE, is_database, is_timelapse_csv, read_rows
+from labelwise.data.timelapse_recognitions import read_recognitions
 from labelwise.data.times import local_time
 from labelwise.errors import DataError
-from labelwise.records import Crop, Sample, Target
+from labelwise.records import Crop, Problem, Sample, Target
 
 THRESHOLD = 0.2  # where the file does not say its detector's own
 ANIMAL = "animal"
+NOT_LOOKED_AT = "no detections"  # why an entry says neither what is there nor that nothing is
 _CONVENTION = {"1": ANIMAL, "2": "person", "3": "vehicle"}  # of files that lack the table
 
 
@@ -69,14 +71,15 @@ class _Raw:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """A file of MegaDetector: its version, the threshold it recommends (None: it does not say), its entries, and how
-    many entries and detections could not be understood."""
+    """A file of MegaDetector: its version, the threshold it recommends (None: it does not say), its entries, how many
+    entries and detections could not be understood, and what was left out for other reasons."""
 
     version: str
     threshold: float | None
     entries: tuple[Entry, ...]
     strange: int
     bad_detections: int
+    problems: tuple[Problem, ...] = ()
 
 
 def read(
@@ -99,19 +102,20 @@ def read(
 ) -> Listing:
     """List the pictures below ``images`` (default: the JSON's folder) that the JSON names, as crops of what it found.
 
-    A detection counts from ``threshold`` on (default: what the file recommends, else 0.2). ``crops``: "best" is one
-    sample an image, of the surest animal; "all" one for each, ids ``file#1`` from the surest on; "none" whole images.
-    The box is widened by ``margin`` of its sides and, if ``square``, made square with more of the picture, so that
-    nothing is distorted. An image with a person or vehicle of ``people_threshold`` (default: half the threshold) is
-    left out whole unless ``people``; then they are cropped and asked about like animals. ``empty`` is what becomes of
-    images where nothing reaches the threshold: asked about whole, labelled "empty" without asking, or left out.
-    ``others``: pictures that the JSON does not name. ``labels``: a CSV with path and class, or a table of Timelapse.
-    ``location``, ``sequence_minutes`` and ``group`` as in ``labelwise.data.sequences``.
+    ``path`` may be Timelapse's .ddb instead, with recognitions. A detection counts from ``threshold`` on (default: what
+    the file recommends, else 0.2). ``crops``: "best" is one sample an image, of the surest animal; "all" one for each,
+    ids ``file#1`` from the surest on; "none" whole images. The box is widened by ``margin`` of its sides and, if
+    ``square``, made square with more of the picture, so that nothing is distorted. An image with a person or vehicle of
+    ``people_threshold`` (default: half the threshold) is left out whole unless ``people``; then they are cropped and
+    asked about like animals. ``empty`` is what becomes of images where nothing reaches the threshold: asked about
+    whole, labelled "empty" without asking, or left out. ``others``: pictures that the JSON does not name. ``labels``: a
+    CSV with path and class, or a table of Timelapse. ``location``, ``sequence_minutes`` and ``group`` as in
+    ``labelwise.data.sequences``.
 
     Problems: ``failure`` (the detector could not read it), ``no_detections`` (it says neither), ``missing``, ``video``,
     ``repeated``, ``not_in_json``, ``people``, ``nothing_found``, ``bad_entry`` and ``bad_detection`` (with their
-    counts), ``other_root``, ``unknown_name`` (in ``labels``). Raises DataError for a file that is no such JSON, or
-    options out of range.
+    counts), ``deleted`` (marked in Timelapse), ``other_root``, ``unknown_name`` (in ``labels``). Raises DataError for a
+    file that is none of these, or options out of range.
     """
     path = Path(path)
     for name, value in (("threshold", threshold), ("people_threshold", people_threshold)):
@@ -120,7 +124,7 @@ def read(
     check_margin(margin)
     results = load(path)
     root = checked_folder(path.parent if images is None else path.parent / images)
-    folder = folder_of(root, (entry.file for entry in results.entries))
+    folder = folder_for(root, results)
     low = threshold if threshold is not None else results.threshold if results.threshold is not None else THRESHOLD
     rules = Rules(low, low / 2 if people_threshold is None else people_threshold, crops, margin, people, empty)
     samples = [sample for entry in results.entries for sample in _samples(entry, folder, rules)]
@@ -128,21 +132,22 @@ def read(
         if others == "whole":
             samples.append(Sample(id, folder.files[id]))
         else:
-            folder.note(id, "not_in_json", "the JSON does not name it; left out (others: whole takes it in)")
+            folder.note(id, "not_in_json", f"{path.name} does not name it; left out (others: whole takes it in)")
     _tell_counts(path, results, folder)
     if not samples:
         raise DataError(_nothing(path, root, folder))
     known = _labels(path.parent / labels, samples, folder) if labels is not None else samples
     found, told, camera = placed(known, location=location, minutes=sequence_minutes, group=group, square=square)
     used = {sample.target.classes[0] for sample in found if sample.target is not None}
-    names = dict.fromkeys(
-        [*classes, *sorted(used - {EMPTY}), *([EMPTY] if empty != "leave_out" or EMPTY in used else [])]
-    )
+    nothing = [EMPTY] if empty != "leave_out" or EMPTY in used else []
+    names = dict.fromkeys([*classes, *sorted(used - {EMPTY}), *nothing])
     return make_listing(root, found, names, [*folder.problems, *told], camera)
 
 
 def load(path: Path) -> Results:
-    """The entries of a file. Raises DataError if it is no batch output of MegaDetector."""
+    """The entries of a file: a JSON, or a .ddb of Timelapse. Raises DataError if it is no output of MegaDetector."""
+    if path.suffix.lower() == ".ddb":
+        return _of_timelapse(path)
     raw = _Raw()
     told = read_object(path, {"images": raw.take})
     if not isinstance(told.get("images"), list):
@@ -153,23 +158,57 @@ def load(path: Path) -> Results:
     assert isinstance(info, dict)
     about = info.get("detector_metadata")
     threshold = about.get("typical_detection_threshold") if isinstance(about, dict) else None
-    own = _number(threshold)
-    recommended = own if own is not None and 0 <= own <= 1 else None
     bad = 0
     entries = []
     for name, detections, failure, moment in raw.entries:
-        found: list[Found] = []
-        for packed in detections if isinstance(detections, list) else ():
-            made = _found(packed, categories, labels)
-            bad += made is None
-            if made is not None and made.category:
-                found.append(made)
-        found.sort(key=lambda one: (-one.confidence, one.box))
-        why = str(failure) if failure else "" if isinstance(detections, list) else "no detections"
+        found, wrong = _understood(detections if isinstance(detections, list) else (), categories, labels)
+        bad += wrong
+        why = str(failure) if failure else "" if isinstance(detections, list) else NOT_LOOKED_AT
         taken = local_time(moment) if isinstance(moment, str) else None
-        entries.append(Entry(name, tuple(found), why, taken))
+        entries.append(Entry(name, found, why, taken))
     version = str(info.get("format_version", ""))
-    return Results(version, recommended, tuple(entries), raw.strange, bad)
+    return Results(version, _share(threshold), tuple(entries), raw.strange, bad)
+
+
+def _of_timelapse(path: Path) -> Results:
+    """The recognitions that were imported into Timelapse, with the times that it knows."""
+    told, rows = read_recognitions(path), read_rows(path)
+    if not told.found:
+        raise DataError(f"{path}: expected recognitions in it, found none; import them in Timelapse, or name the JSON")
+    categories, bad = told.categories or _CONVENTION, 0
+    entries, problems = [], list(rows.problems)
+    for row in rows.rows:
+        if row.values.get(DELETE, "").casefold() == "true":
+            problems.append(Problem(row.id, "deleted", f"{shown(row.id)}: marked for deletion in Timelapse; left out"))
+            continue
+        found, wrong = _understood(told.found.get(row.number, ()), categories, told.labels)
+        bad += wrong
+        why = "" if row.number in told.found else NOT_LOOKED_AT
+        entries.append(Entry(row.id, found, why, row.taken))
+    return Results("", _share(told.threshold), tuple(entries), 0, bad, tuple(problems))
+
+
+def _understood(
+    packed: Sequence[Any], categories: Mapping[str, str], labels: Mapping[str, str]
+) -> tuple[tuple[Found, ...], int]:
+    """The detections of one image, surest first, and how many could not be understood."""
+    made = [_found(one, categories, labels) for one in packed]
+    found = [one for one in made if one is not None and one.category]
+    return tuple(sorted(found, key=lambda one: (-one.confidence, one.box))), sum(one is None for one in made)
+
+
+def _share(value: Any) -> float | None:
+    """A threshold, None where there is none that can be."""
+    number = _number(value)
+    return number if number is not None and 0 <= number <= 1 else None
+
+
+def folder_for(root: Path, results: Results) -> Folder:
+    """The pictures below ``root`` as a file names them. Raises DataError if there is none."""
+    folder = folder_of(root, (entry.file for entry in results.entries))
+    folder.problems += results.problems
+    folder.named |= {problem.id for problem in results.problems}
+    return folder
 
 
 def is_megadetector(path: Path) -> bool:
@@ -201,7 +240,7 @@ def _samples(entry: Entry, folder: Folder, rules: Rules) -> Iterator[Sample]:
     if id is None:
         return
     if entry.failure:
-        code = "no_detections" if entry.failure == "no detections" else "failure"
+        code = "no_detections" if entry.failure == NOT_LOOKED_AT else "failure"
         folder.note(
             id, code, f"expected detections, found {shown(entry.failure)!r}; left out, run the detector on it again"
         )
@@ -280,10 +319,11 @@ def _names(table: Any) -> dict[str, str]:
 
 def _tell_counts(path: Path, results: Results, folder: Folder) -> None:
     if results.strange:
-        folder.note(path.name, "bad_entry", f"{results.strange:,} entries without a file name; left out")
+        message = f"{path.name}: {results.strange:,} entries without a file name; left out"
+        folder.problems.append(Problem("", "bad_entry", message))
     if results.bad_detections:
-        what = "without a confidence of 0 to 1 or a box in the picture"
-        folder.note(path.name, "bad_detection", f"{results.bad_detections:,} detections {what}; passed over")
+        what = "detections without a confidence of 0 to 1 or a box in the picture; passed over"
+        folder.problems.append(Problem("", "bad_detection", f"{path.name}: {results.bad_detections:,} {what}"))
 
 
 def _labels(table: Path, samples: Iterable[Sample], folder: Folder) -> list[Sample]:

@@ -82,7 +82,7 @@ def read_template(path: Path | str) -> tuple[Control, ...]:
     Raises DataError if it holds no template.
     """
     path = Path(path)
-    with _copy(path) as database:
+    with copied(path) as database:
         controls = _controls(database)
     if not controls:
         raise DataError(f"{path}: expected a template of Timelapse, found no TemplateTable in it; name the .tdb")
@@ -121,7 +121,7 @@ def file_id(folder: str, file: str) -> str | None:
 
 
 @contextmanager
-def _copy(path: Path) -> Iterator[sqlite3.Connection]:
+def copied(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection to a copy, together with what was not written back yet. Raises DataError if it is damaged."""
     if not is_database(path):
         raise DataError(f"{path}: expected a file of Timelapse (.tdb or .ddb), found other content; check the path")
@@ -140,12 +140,13 @@ def _copy(path: Path) -> Iterator[sqlite3.Connection]:
             raise DataError(f"{path}: expected a whole file of Timelapse, found: {error}; restore it") from None
 
 
-def _tables(database: sqlite3.Connection) -> set[str]:
+def tables_of(database: sqlite3.Connection) -> set[str]:
+    """The names of its tables."""
     return {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
 def _controls(database: sqlite3.Connection) -> tuple[Control, ...]:
-    if "TemplateTable" not in _tables(database):
+    if "TemplateTable" not in tables_of(database):
         return ()
     cursor = database.execute("SELECT * FROM TemplateTable")
     names = [column[0] for column in cursor.description]
@@ -178,8 +179,8 @@ def _choices(text: str) -> tuple[tuple[str, ...], bool]:
 
 
 def _of_database(path: Path, day_first: bool | None) -> Rows:
-    with _copy(path) as database:
-        if "DataTable" not in _tables(database):
+    with copied(path) as database:
+        if "DataTable" not in tables_of(database):
             raise DataError(
                 f"{path}: expected data of Timelapse, found no DataTable in it; name the .ddb, not the .tdb"
             )
@@ -203,7 +204,7 @@ def _of_csv(path: Path, day_first: bool | None) -> Rows:
     problems = []
     if encoding == "cp1252":
         message = "read as Windows-1252, since it is no UTF-8: look at names with accents, or save it as CSV UTF-8"
-        problems.append(Problem(path.name, "encoding", f"{path.name}: {message}"))
+        problems.append(Problem("", "encoding", f"{path.name}: {message}"))
     delimiter, columns, skipped = _header(path, text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     rows: list[tuple[int, list[str]]] = []
@@ -294,9 +295,7 @@ def _made(
     if unknown:
         example = next(text for text, value in zip(texts, times.values, strict=True) if text and value is None)
         why = "day and month cannot be told apart: say day_first" if times.unclear else "no date that is understood"
-        problems.append(
-            Problem(path.name, "no_time", f"{path.name}: {unknown:,} times unknown, e.g. {example!r}: {why}")
-        )
+        problems.append(Problem("", "no_time", f"{path.name}: {unknown:,} times unknown, e.g. {example!r}: {why}"))
     rows = tuple(
         Row(number, id, {name: row[place[name]] for name in columns}, taken)
         for (number, id, row), taken in zip(kept, times.values, strict=True)

@@ -53,7 +53,7 @@ def read(
     used = sorted({sample.target.classes[0] for sample in samples if sample.target is not None})
     if odd := [name for name in used if offered and name not in offered]:
         what = f"{len(odd):,} classes are no choices of {chosen}, e.g. {odd[0]!r}: {suggest(odd[0], offered)}"
-        folder.problems.append(Problem(table.name, "not_a_choice", what))
+        folder.problems.append(Problem("", "not_a_choice", what))
     for id in folder.others():
         folder.note(id, "not_in_table", "the table does not name it; left out")
     if not samples:

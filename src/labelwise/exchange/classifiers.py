@@ -27,7 +27,8 @@ class Classifier:
     """``probs`` gives probabilities ``(n, C)``, in the order of ``classes``, of pixels made by ``entry``.
 
     ``name`` is for people, ``digest`` stands for all that decides a probability. ``margin`` and ``square`` say how
-    boxes were widened in training. ``threshold``: below it a prediction is told as "unknown".
+    boxes were widened in training, ``crops`` whether there were any. ``threshold``: below it a prediction is told
+    as "unknown".
     """
 
     name: str
@@ -37,6 +38,7 @@ class Classifier:
     threshold: float
     margin: float
     square: bool
+    crops: bool
     probs: Callable[[list[Pixels]], NDArray[Any]]
 
 
@@ -81,7 +83,17 @@ def _exported(file: Path, threads: int) -> Classifier:
     name = f"{about['run']}, round {about['round']}"
     crops = about["crops"]
     classes = tuple(about["classes"])
-    return Classifier(name, digest, classes, entry, about["threshold"], crops["margin"], crops["square"], probs)
+    return Classifier(
+        name,
+        digest,
+        classes,
+        entry,
+        about["threshold"],
+        crops["margin"],
+        crops["square"],
+        crops.get("used", False),
+        probs,
+    )
 
 
 def _of_run(folder: Path) -> Classifier:
@@ -92,6 +104,7 @@ def _of_run(folder: Path) -> Classifier:
         raise ConfigError(f"{folder}: expected a run that classifies, found task={config.task}")
     with Store(folder / "run.db", read_only=True) as store:
         round, checkpoint = model_of(config, store, None)
+        used = store.has_crops()
     whole = whole_of(build(config).model, config.model.name, checkpoint)
     digest = hashlib.sha256()
     for file in sorted(p for p in checkpoint.rglob("*") if p.is_file()):
@@ -106,5 +119,6 @@ def _of_run(folder: Path) -> Classifier:
         config.threshold,
         crops["margin"],
         crops["square"],
+        used,
         whole.probs,
     )

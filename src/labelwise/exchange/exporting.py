@@ -141,7 +141,8 @@ def _to_onnx(source: Path, place: Path, round: int | None, threshold: float | No
     result = open_run(source)
     with Store(source / "run.db", read_only=True) as store:
         number, checkpoint = model_of(result.config, store, round)
-    notes = export_onnx(result.config, number, checkpoint, place, threshold=threshold)
+        crops = store.has_crops()
+    notes = export_onnx(result.config, number, checkpoint, place, threshold=threshold, crops=crops)
     return Exported(place, ONNX, result.labels(number), dict(result.class_counts(number)), tuple(notes))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from labelwise.exchange.exporting import last_model, predicted
 from labelwise.exchange.predicting import TOP, Predicted, check_place, predict_images
 from labelwise.exchange.told import Thing, Told, write_told
 from labelwise.models import Progress
-from labelwise.records import Prediction, Sample
+from labelwise.records import Prediction, Sample, left_out
 from labelwise.results import RunResult, open_run
 from labelwise.store import Store
 
@@ -81,15 +83,15 @@ def finish_pool(
             f"{run}: expected a run that classifies, found task={config.task}: use export --what predictions"
         )
     limit = config.threshold if threshold is None else checked_threshold(threshold)
-    said = human_labels(result)
     counts: dict[str, int] = {}
     with Store(config.folder / "run.db", read_only=True) as store:
+        said = human_labels(result, store.answered_at())
         round, _ = last_model(config, store)
         name = f"{config.name}, round {round}"
         every = [s for split in ("pool", "test", "audit") for s in store.samples(split)]
         samples = sorted(every, key=lambda s: (file_of(s), s.id))
         told = _all(config, store, samples, said, result, name, progress)
-        classes = list(dict.fromkeys([*store.classes(), *(label for label, _ in said.values())]))
+        classes = list(dict.fromkeys([*store.classes(), *(one.label for one in said.values())]))
         written = write_told(
             place,
             format,
@@ -101,22 +103,44 @@ def finish_pool(
         )
     copies = sum("duplicate" in p.code for p in result.problems) if config.data.on_duplicate == "skip" else 0
     notes = [f"{copies:,} copies of other images are left out"] if copies else []
+    notes += _not_told(result)
     failures = counts.pop("", 0)
     images = counts.pop("\n", 0)
     return Predicted(place, images, failures, dict(sorted(counts.items())), (*notes, *written))
 
 
-def human_labels(result: RunResult) -> dict[str, tuple[str, str]]:
-    """What people said, and what came labelled with the data for the test split: class and who said it, by sample."""
-    said: dict[str, tuple[str, str]] = {}
+def _not_told(result: RunResult) -> list[str]:
+    """A line about files that the run left out for what they are, such as people; "failures" tell of the others."""
+    found = left_out(result.problems, result.samples)
+    why = {code: n for code, n in found.most_common() if code not in UNREADABLE and "duplicate" not in code}
+    if not why:
+        return []
+    named = ", ".join(f"{count:,} {code}" for code, count in why.items())
+    return [f"{sum(why.values()):,} files that the run left out are not told ({named}): predict their folder for all"]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What people said of a sample: the class, who, and when (ISO with a zone; "" if nobody noted it)."""
+
+    label: str
+    by: str
+    at: str = ""
+
+
+def human_labels(result: RunResult, at: Mapping[str, float]) -> dict[str, Said]:
+    """What people said, and what came labelled with the data for the test split, by sample; ``at`` is when each query
+    was answered, in seconds since 1970."""
+    said: dict[str, Said] = {}
     for id in result.test_ids:
         if (target := result.samples[id].target) is not None:
-            said[id] = target.classes[0], "data"
+            said[id] = Said(target.classes[0], "data")
     for queries in result.queries.values():
         for query in queries:
             answer = result.annotations.get(query.id)
             if answer is not None and answer.target is not None:
-                said[query.sample_id] = answer.target.classes[0], answer.annotator or "people"
+                moment = f"{datetime.fromtimestamp(at[query.id], UTC):%Y-%m-%dT%H:%M:%SZ}"
+                said[query.sample_id] = Said(answer.target.classes[0], answer.annotator or "people", moment)
     return said
 
 
@@ -124,7 +148,7 @@ def _all(
     config: Config,
     store: Store,
     samples: Sequence[Sample],
-    said: Mapping[str, tuple[str, str]],
+    said: Mapping[str, Said],
     result: RunResult,
     name: str,
     progress: Progress,
@@ -136,8 +160,9 @@ def _all(
         things = []
         for sample in of_file:
             if sample.id in said:
-                label, who = said[sample.id]
-                things.append(_thing(sample, ((label, 1.0),), 0.0 if label != EMPTY else 1.0, label, who))
+                one = said[sample.id]
+                nothing = 0.0 if one.label != EMPTY else 1.0
+                things.append(_thing(sample, ((one.label, 1.0),), nothing, one.label, one.by, one.at))
             else:
                 _, prediction = next(stream)
                 things.append(_machine(sample, prediction, classes, name))
@@ -158,14 +183,16 @@ def _machine(sample: Sample, prediction: Prediction, classes: Sequence[str], nam
     return _thing(sample, probs, nothing, "", name)
 
 
-def _thing(sample: Sample, probs: tuple[tuple[str, float], ...], nothing: float, human: str, by: str) -> Thing:
+def _thing(
+    sample: Sample, probs: tuple[tuple[str, float], ...], nothing: float, human: str, by: str, at: str = ""
+) -> Thing:
     meta: Mapping[str, Any] = sample.meta
     box = box_of(sample)
     there = min(1.0, max(0.0, 1.0 - nothing))
     confidence = float(meta.get("confidence", 1.0)) if box is not None else there
     category = str(meta.get("detected", "animal"))
     return Thing(
-        sample.id, box, category if category in CATEGORIES else "animal", confidence, probs, human, by, sample.meta
+        sample.id, box, category if category in CATEGORIES else "animal", confidence, probs, human, by, at, sample.meta
     )
 
 

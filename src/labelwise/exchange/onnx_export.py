@@ -43,14 +43,15 @@ for path in sys.argv[1:]:
 
 
 def export_onnx(
-    config: Config, round: int, checkpoint: Path, place: Path, *, threshold: float | None = None
+    config: Config, round: int, checkpoint: Path, place: Path, *, threshold: float | None = None, crops: bool = False
 ) -> list[str]:
     """Write ``place`` (.onnx) and an example beside it from a run's checkpoint; returns what is worth a word.
 
     The file takes ``pixels`` as `labelwise.models.whole.Entry` says, uint8 ``(n, size, size, 3)``, and gives ``probs``
     ``(n, C)`` and ``embeddings`` ``(n, d)``; its metadata ``labelwise`` is a JSON text with classes, threshold,
-    temperature and how pictures become pixels. Raises ConfigError for a missing package or another task, RunError if
-    there is something in the place already, ModelError for a model that is no network.
+    temperature and how pictures become pixels. ``crops``: the model was trained on crops. Raises ConfigError for a
+    missing package or another task, RunError if there is something in the place already, ModelError for a model that is
+    no network.
     """
     from labelwise.models.whole import whole_of
     from labelwise.models.whole_onnx import compare, need_onnx, write
@@ -68,7 +69,7 @@ def export_onnx(
         "threshold": config.threshold if threshold is None else threshold,
         "temperature": whole.temperature,
         "input": whole.entry.as_dict(),
-        "crops": crops_of(config),
+        "crops": {**crops_of(config), "used": crops},
         "run": config.name,
         "round": round,
     }

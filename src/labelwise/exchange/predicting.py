@@ -15,7 +15,6 @@ import numpy as np
 from labelwise.data import megadetector
 from labelwise.data.crops import cropped, squared, widened
 from labelwise.data.images import decode_image, read_ahead, read_bytes, taken
-from labelwise.data.joined_files import folder_of
 from labelwise.data.listing import checked_folder, list_images, shown
 from labelwise.data.megadetector_writing import CATEGORIES, EMPTY, About
 from labelwise.errors import ConfigError, DataError, RunError
@@ -27,6 +26,10 @@ from labelwise.models.entry import Pixels
 from labelwise.records import Crop
 
 BATCH = 32  # pictures or crops that a network sees at once
+_UNCROPPED = (
+    "the model learned from crops of animals, and whole pictures were classified: give MegaDetector's JSON with "
+    "--detections to classify crops of these too"
+)
 TOP = 5  # classes that are kept of each
 _WAITING = 256  # files that are read before something is written, at most
 
@@ -50,6 +53,7 @@ class _File:
     path: Path
     found: tuple[megadetector.Found, ...] | None = None
     failure: str = ""
+    taken: str | None = None  # as the detector's file says
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,7 @@ def predict_images(
         "detections": _digest(Path(detections)) if detections is not None else None,
         "files": hashlib.sha256("\n".join(file.id for file in files).encode()).hexdigest(),
         "least": low,
-        "version": 1,
+        "version": 2,
     }
     beside = place.with_name(f"{place.name}.partial.jsonl")
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -105,6 +109,7 @@ def predict_images(
     _look(classifier, files, low, threads, beside, done, progress)
     paths = {file.id: file.path for file in files}
     counts: dict[str, int] = {}
+    notes += [_UNCROPPED] if classifier.crops and detections is None else []
     detector = "unknown" if detections is not None else "none"
     written = write_told(
         place,
@@ -156,20 +161,17 @@ def _files(root: Path, detections: Path | None, least: float | None) -> tuple[li
         return [_File(id, path) for id, path in found], 0.0, [p.message for p in problems]
     results = megadetector.load(detections)
     low = least if least is not None else results.threshold if results.threshold is not None else megadetector.THRESHOLD
-    folder = folder_of(root, (entry.file for entry in results.entries))
+    folder = megadetector.folder_for(root, results)
     files = []
     for entry in results.entries:
         id = folder.join(entry.file)
         if id is not None:
-            failure = "" if entry.failure == "no detections" else entry.failure
-            files.append(_File(id, folder.files[id], entry.found, failure))
+            files.append(_File(id, folder.files[id], entry.found, entry.failure, entry.taken))
     counts: dict[str, int] = {}
     for problem in folder.problems:
         counts[problem.code] = counts.get(problem.code, 0) + 1
     first = {problem.code: problem for problem in reversed(folder.problems)}
-    notes = [
-        f"{code}: {n:,}, e.g. {shown(first[code].id)}: {first[code].message}" for code, n in sorted(counts.items())
-    ]
+    notes = [f"{code}: {n:,}, e.g. {first[code].message}" for code, n in sorted(counts.items())]
     if others := folder.others():
         notes.append(f"{len(others):,} pictures are not named in {detections.name}, e.g. {shown(others[0])}: left out")
     return sorted(files, key=lambda file: file.id), low, notes
@@ -199,7 +201,7 @@ def _read(classifier: Classifier, file: _File, least: float) -> _Read:
             if box.category == megadetector.ANIMAL and box.confidence >= least
         ]
         if not boxes:
-            return _Read(file, {}, "", None)
+            return _Read(file, {}, "", file.taken or taken(file.path))
     try:
         data = read_bytes(file.path, name=file.id)
         picture = decode_image(data, name=file.id)[0]
@@ -211,7 +213,7 @@ def _read(classifier: Classifier, file: _File, least: float) -> _Read:
         if crop is not None and classifier.square:
             crop = squared(crop, picture.size)
         pixels[number] = classifier.entry.pixels(cropped(picture, crop))
-    return _Read(file, pixels, "", taken(data))
+    return _Read(file, pixels, "", file.taken or taken(data))
 
 
 def _told(classifier: Classifier, waiting: Sequence[_Read]) -> Iterator[Told]:
@@ -224,30 +226,30 @@ def _told(classifier: Classifier, waiting: Sequence[_Read]) -> Iterator[Told]:
         if read.failure:
             yield Told(file.id, file.path, failure=read.failure)
             continue
-        meta: dict[str, str | float | bool] = {} if read.taken is None else {"taken": read.taken}
+        moment = read.taken or ""
         if file.found is None:
-            yield Told(file.id, file.path, (_thing(classifier, file.id, None, next(rows), meta),))
+            yield Told(file.id, file.path, (_thing(classifier, file.id, None, next(rows)),), taken=moment)
             continue
         things = []
         for number, box in enumerate(file.found):
             id = f"{file.id}#{number + 1}"
             row = next(rows) if number in read.pixels else None
-            things.append(_thing(classifier, id, box, row, meta))
-        yield Told(file.id, file.path, tuple(things))
+            things.append(_thing(classifier, id, box, row))
+        yield Told(file.id, file.path, tuple(things), taken=moment)
 
 
-def _thing(classifier: Classifier, id: str, box: megadetector.Found | None, row: Any, meta: Any) -> Thing:
+def _thing(classifier: Classifier, id: str, box: megadetector.Found | None, row: Any) -> Thing:
     classes = classifier.classes
     if row is None:
         assert box is not None, id
-        return Thing(id, box.box, _category(box.category), box.confidence, by="detector", meta=meta)
+        return Thing(id, box.box, _category(box.category), box.confidence, by="detector")
     order = np.argsort(-row, kind="stable")[:TOP]
     probs = tuple((classes[i], round(float(row[i]), 6)) for i in order)
     if box is not None:
-        return Thing(id, box.box, _category(box.category), box.confidence, probs, by=classifier.name, meta=meta)
+        return Thing(id, box.box, _category(box.category), box.confidence, probs, by=classifier.name)
     nothing = float(row[classes.index(EMPTY)]) if EMPTY in classes else 0.0
     there = round(min(1.0, max(0.0, 1.0 - nothing)), 6)
-    return Thing(id, None, "animal", there, probs, by=classifier.name, meta=meta)
+    return Thing(id, None, "animal", there, probs, by=classifier.name)
 
 
 def _category(name: str) -> str:
@@ -256,10 +258,11 @@ def _category(name: str) -> str:
 
 def _packed(told: Told) -> dict[str, Any]:
     things = [
-        {"id": t.id, "box": t.box, "category": t.category, "conf": t.confidence, "probs": t.probs, "by": t.by, **t.meta}
+        {"id": t.id, "box": t.box, "category": t.category, "conf": t.confidence, "probs": t.probs, "by": t.by}
         for t in told.things
     ]
-    return {"file": told.file, "things": things, **({"failure": told.failure} if told.failure else {})}
+    rest = {"failure": told.failure, "taken": told.taken}
+    return {"file": told.file, "things": things, **{name: text for name, text in rest.items() if text}}
 
 
 def _stored(file: Path, paths: dict[str, Path]) -> Iterator[Told]:
@@ -268,14 +271,13 @@ def _stored(file: Path, paths: dict[str, Path]) -> Iterator[Told]:
         for line in lines:
             row = json.loads(line)
             things = tuple(_unpacked(thing) for thing in row["things"])
-            yield Told(row["file"], paths[row["file"]], things, row.get("failure", ""))
+            yield Told(row["file"], paths[row["file"]], things, row.get("failure", ""), row.get("taken", ""))
 
 
 def _unpacked(row: dict[str, Any]) -> Thing:
     box = tuple(row["box"]) if row["box"] is not None else None
     probs = tuple((name, p) for name, p in row["probs"])
-    meta = {"taken": row["taken"]} if "taken" in row else {}
-    return Thing(row["id"], box, row["category"], row["conf"], probs, by=row["by"], meta=meta)
+    return Thing(row["id"], box, row["category"], row["conf"], probs, by=row["by"])
 
 
 def _begin(file: Path, about: dict[str, Any]) -> int:

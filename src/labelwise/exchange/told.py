@@ -29,7 +29,8 @@ class Thing:
 
     ``category`` and ``confidence`` are the detector's; of a whole image how likely there is anything. ``probs``: the
     likeliest classes, best first. ``human`` is the class that people gave, "" where none did; ``by`` who or what said
-    so. Something that was not classified has neither: a detection too faint, or a person.
+    so, ``at`` when (ISO with a zone; "": now). Something that was not classified has neither: a detection too faint,
+    or a person.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Thing:
     probs: tuple[tuple[str, float], ...] = ()
     human: str = ""
     by: str = ""
+    at: str = ""
     meta: Meta = field(default_factory=dict)
 
     def label(self, threshold: float) -> tuple[str, float | None]:
@@ -54,12 +56,13 @@ class Thing:
 @dataclass(frozen=True, slots=True)
 class Told:
     """What was told of one file: ``file`` is its path below the image root with ``/``. ``failure`` says why nothing
-    could be."""
+    could be; ``taken`` is the camera's local time (ISO), where it is known."""
 
     file: str
     path: Path
     things: tuple[Thing, ...] = ()
     failure: str = ""
+    taken: str = ""
 
 
 def write_told(
@@ -168,12 +171,12 @@ def _seen(told: Iterable[Told], threshold: float, least: float) -> Iterator[camt
         for thing, name, sure in _counted(one, threshold, least):
             place = camera_folder(one.file)
             meta: dict[str, str | float | bool] = {} if place is None else {"location": place}
-            meta |= {**thing.meta, "file": one.file}
+            meta |= {**({"taken": one.taken} if one.taken else {}), **thing.meta, "file": one.file}
             if thing.box is not None:
                 meta.setdefault("box", box_text(thing.box))
             sample = Sample(thing.id, one.path, meta=meta)
             method: Literal["human", "machine"] = "human" if thing.human else "machine"
-            yield camtrap_dp_writing.Seen(sample, name, method, thing.by, probability=sure)
+            yield camtrap_dp_writing.Seen(sample, name, method, thing.by, thing.at, sure)
 
 
 _Write = Callable[[Path, Iterable[Told], tuple[str, ...], float, float, About], list[str]]

@@ -16,7 +16,7 @@ from labelwise.data.splits import choose_test
 from labelwise.errors import DataError
 from labelwise.models import Progress
 from labelwise.parts import threads_of
-from labelwise.records import Problem, Sample
+from labelwise.records import Problem, Sample, left_out
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def take_in_source(config: Config, listing: Listing, classes: Sequence[str], *, 
     if not good:
         first = f"; the first: {problems[0].message}" if (problems := [*listing.problems, *bad]) else ""
         raise DataError(f"source: expected labelled images in {listing.root}, found none that can be used{first}")
-    problems = [replace(p, id=f"source/{p.id}") for p in listing.problems]
+    problems = [replace(p, id=p.id and f"source/{p.id}") for p in listing.problems]
     return Intake([(s, "source") for s in good], [*problems, *bad], tuple(classes))
 
 
@@ -75,7 +75,7 @@ def summary(intake: Intake) -> str:
     """What became of the files, in one line."""
     splits = Counter(split for _, split in intake.samples)
     used = {s.id for s, _ in intake.samples}
-    left = Counter(p.code for p in intake.problems if p.id not in used)
+    left = left_out(intake.problems, used)
     images = ", ".join(f"{splits[split]} {split}" for split in ("pool", "test", "audit", "source") if splits[split])
     why = ", ".join(f"{count} {code}" for code, count in left.most_common())
     return f"images: {images}" + (f"; {left.total()} left out ({why}), listed in the report" if left else "")

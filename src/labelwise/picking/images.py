@@ -265,7 +265,7 @@ def _labelled(names: Sequence[str], pool: Pool, origin: str) -> tuple[dict[str, 
     if not names:
         return {}, []
     rows = {id: row for row, id in enumerate(pool.ids)}
-    left_out = {p.id: p for p in reversed(pool.problems) if p.id not in rows and p.id not in pool.copies}
+    left_out = {p.id: p for p in reversed(pool.problems) if p.id and p.id not in rows and p.id not in pool.copies}
     found, strange = match_names(names, rows.keys() | pool.copies.keys() | left_out.keys(), pool.root)
     labelled: dict[str, int] = {}
     unknown: dict[str, Problem] = {}

@@ -16,7 +16,7 @@ from labelwise.data import images_folder
 from labelwise.data.listing import Listing
 from labelwise.data.scan import find_duplicates, scan
 from labelwise.errors import DataError, ModelError
-from labelwise.records import Problem, Sample
+from labelwise.records import Problem, Sample, left_out
 
 Vectors = NDArray[Any]
 Progress = Callable[[int, int, str], None]
@@ -41,7 +41,7 @@ class Pool:
     def summary(self) -> str:
         """How many images there are, and how many were left out for which reason, in one line."""
         kept = set(self.ids)
-        left = Counter(p.code for p in self.problems if p.id not in kept)
+        left = left_out(self.problems, kept)
         why = ", ".join(f"{count:,} {code}" for code, count in left.most_common())
         what = "images" if self.samples else "vectors"
         return f"{what}: {len(self.ids):,}" + (f"; {left.total():,} left out ({why})" if left else "")

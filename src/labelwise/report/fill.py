@@ -15,7 +15,7 @@ from labelwise.advice import outlook
 from labelwise.curves import Curve
 from labelwise.data.masks import class_counts
 from labelwise.reasons import sentence
-from labelwise.records import Query, Target
+from labelwise.records import Query, Target, left_out
 from labelwise.report.compare import compare_page
 from labelwise.report.maps import CHOSEN, map_folder
 from labelwise.report.run import run_page
@@ -111,7 +111,6 @@ def _model_text(result: RunResult) -> str:
 
 def _counts(result: RunResult) -> dict[str, int]:
     answers = result.annotations.values()
-    left_out = sum(1 for p in result.problems if p.id not in result.samples)
     counts = {
         "pool": result.split_sizes.get("pool", 0),
         "labelled": result.labels(max(result.rounds, default=0)),
@@ -119,7 +118,7 @@ def _counts(result: RunResult) -> dict[str, int]:
         "test": result.split_sizes.get("test", 0),
         "audit": result.split_sizes.get("audit", 0),
         "skipped": sum(a.skipped for a in answers),
-        "left out": left_out,
+        "left out": left_out(result.problems, result.samples).total(),
     }
     return {name: count for name, count in counts.items() if count or name in ("pool", "labelled")}
 

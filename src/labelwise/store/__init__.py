@@ -283,6 +283,10 @@ class Store:
         """Number of samples by split."""
         return dict(self._rows("SELECT split, count(*) FROM samples GROUP BY split"))
 
+    def has_crops(self) -> bool:
+        """True if there are samples that are parts of pictures."""
+        return bool(self._rows("SELECT 1 FROM samples WHERE crop IS NOT NULL LIMIT 1"))
+
     def add_problems(self, problems: Iterable[Problem]) -> None:
         """Add verdicts on files that were left out or handled in a special way."""
         self._many(
@@ -350,6 +354,10 @@ class Store:
         """All answers by query id."""
         rows = self._rows("SELECT query, target, annotator, seconds, amount FROM annotations")
         return {q: Annotation(q, target_of(t), who, s, amount) for q, t, who, s, amount in rows}
+
+    def answered_at(self) -> dict[str, float]:
+        """When each query was answered, in seconds since 1970, by query id."""
+        return dict(self._rows("SELECT query, at FROM annotations"))
 
     def asked(self) -> set[str]:
         """Ids of all samples that were ever asked."""

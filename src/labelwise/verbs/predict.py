@@ -24,7 +24,7 @@ def predict(
         typer.Option(help="megadetector: the JSON that Timelapse and others read"),
     ] = "megadetector",
     detections: Annotated[
-        Path | None, typer.Option(help="MegaDetector's JSON: its crops are classified, all its boxes are kept")
+        Path | None, typer.Option(help="MegaDetector's JSON, or Timelapse's .ddb: crops are classified, all boxes kept")
     ] = None,
     least: Annotated[
         float | None, typer.Option(min=0, max=1, help="detections from this on are classified [default: the JSON's]")
