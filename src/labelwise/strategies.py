@@ -14,8 +14,9 @@ from labelwise.errors import ConfigError, SelectionError
 from labelwise.records import UNITS, Prediction, Unit
 from labelwise.scoring.images import Empty, Scored, element_scores, image_score, rescaled, scored
 from labelwise.selection.compose import OBJECT_WORDS, SCORE_VOCABULARY, Selector, bind, checked, name_of, needs, wrap
-from labelwise.selection.conditions import condition, threshold
+from labelwise.selection.conditions import Condition, condition, threshold
 from labelwise.selection.picks import Picks
+from labelwise.selection.terms import Part
 from labelwise.selection.wrappers import apart, balanced, empty_quota, per_group, per_value, shortlist
 
 Spec = str | Mapping[str, Any]  # "name", or {"name": ..., option: value, ...}
@@ -200,6 +201,14 @@ class Strategy:
         chosen = catalog.split_spec(self.recipe.select)[0]
         return chosen not in ("top", "random") or bool(_rules(self.recipe))
 
+    @property
+    def columns(self) -> frozenset[str]:
+        """The names of metadata that its rules and the parts of its selection ask for."""
+        options = [value for value in _resolve("select", self.recipe.select)[1].values() if isinstance(value, tuple)]
+        parts = {part.column for value in options for part in value if isinstance(part, Part)}
+        conditions = {condition.column for condition in _conditions(self.recipe)}
+        return frozenset({*(self.recipe.per or ()), *(parts - {None}), *(conditions - {"score"})})
+
     def _reduced(self, values: Any) -> Any:
         assert self._reduce is not None
         if values.ndim < 2:
@@ -266,9 +275,13 @@ def _rules(recipe: Recipe) -> list[tuple[Callable[..., Picks], dict[str, Any]]]:
     if recipe.near_duplicates is not None:
         rules.append((apart, {"distance": recipe.near_duplicates}))
     if recipe.threshold:
-        texts = [recipe.threshold] if isinstance(recipe.threshold, str) else recipe.threshold
-        rules.append((threshold, {"conditions": tuple(condition(text) for text in texts)}))
+        rules.append((threshold, {"conditions": _conditions(recipe)}))
     return rules
+
+
+def _conditions(recipe: Recipe) -> tuple[Condition, ...]:
+    texts = [recipe.threshold] if isinstance(recipe.threshold, str) else recipe.threshold
+    return tuple(condition(text) for text in texts)
 
 
 def _check_numbers(recipe: Recipe) -> None:

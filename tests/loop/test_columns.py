@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from labelwise.loop.columns import Columns
+from labelwise.errors import ConfigError
+from labelwise.loop.columns import Columns, check_columns
 from labelwise.records import Sample
 from labelwise.selection.terms import column
+from labelwise.strategies import Recipe, assemble
 
 SAMPLES = [
     Sample("a", None, group="g", size=(4, 3), meta={"location": "Höhle", "count": 2.0, "night": True, "mixed": "x"}),
@@ -33,3 +35,28 @@ def test_columns_of_numbers_and_words():
 
 def test_no_samples():
     assert Columns([])["group"].shape == (0,)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {"select": "random", "per": {"locatoin": 2}},
+        {"score": "margin", "threshold": ["score > 0.1", "locatoin != Höhle"]},
+        {"select": {"name": "combined", "parts": [{"by": "diversity"}, {"by": "balance", "column": "locatoin"}]}},
+    ],
+)
+def test_metadata_that_no_image_has(recipe):
+    with pytest.raises(ConfigError, match="no metadata 'locatoin'; did you mean 'location'"):
+        check_columns(assemble(Recipe(**recipe)), SAMPLES)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {"select": "random", "per": {"location": 2}, "threshold": "width > 3"},
+        {"score": "margin", "threshold": "score > 0.1"},
+        {"select": {"name": "combined", "parts": [{"by": "diversity"}, {"by": "metadata", "column": "count"}]}},
+    ],
+)
+def test_metadata_that_there_is(recipe):
+    check_columns(assemble(Recipe(**recipe)), SAMPLES)

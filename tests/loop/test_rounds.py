@@ -328,6 +328,14 @@ def test_a_cap_on_groups_gives_fewer_and_says_so(scenes: Path, tmp_path: Path) -
     assert result.labels(0) == len(groups)
 
 
+def test_metadata_that_a_rule_asks_for_is_there_before_anyone_labels(scenes: Path, tmp_path: Path) -> None:
+    tree = plan(tmp_path, scenes, strategy={"score": "margin", "per": {"gruop": 1}}, cold_start="random")
+    with pytest.raises(ConfigError, match="no metadata 'gruop'; did you mean 'group'"):
+        run(tree)
+    result = run({**tree, "strategy": {"score": "margin", "per": {"group": 1}}}, rounds=1)
+    assert len(result.picks(0)) == 10
+
+
 def test_bald_needs_a_head_that_drops(scenes: Path, tmp_path: Path) -> None:
     assert len(run(plan(tmp_path, scenes, strategy="bald", budget__rounds=2)).picks(1)) == 10
     tree = plan(tmp_path, scenes, strategy="bald", model={**PIXELS, "head": "knn"}, name="knn")

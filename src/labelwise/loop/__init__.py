@@ -22,6 +22,7 @@ from labelwise.config import Config
 from labelwise.errors import ConfigError, RunChanged
 from labelwise.evaluate import METRICS
 from labelwise.loop.annotate import annotate
+from labelwise.loop.columns import check_columns
 from labelwise.loop.context import Context
 from labelwise.loop.intake import Intake, check_truth, summary, take_in, take_in_source
 from labelwise.loop.judge import judge
@@ -171,6 +172,8 @@ def _set_up(config: Config, parts: Parts, store: Store, progress: Progress, tell
         tell(summary(intake))
     began = time.perf_counter()
     pool, others = store.samples("pool"), [*store.samples("test"), *store.samples("audit")]
+    for strategy in (parts.strategy, parts.cold_start):
+        check_columns(strategy, pool)
     place = Place(config.folder / MODEL, cache_folder(config), threads_of(config), parts.engine)
     place.home.mkdir(exist_ok=True)
     parts.model.prepare(pool, others, place=place, progress=progress)

@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelwise.catalog import suggest
+from labelwise.errors import ConfigError
 from labelwise.records import Sample
+from labelwise.strategies import Strategy
 
 OWN = ("width", "height", "group")  # known of every image
 
@@ -48,3 +51,10 @@ class Columns(Mapping[str, NDArray[Any]]):
             return np.array([np.nan if value is None else float(value) for value in values])
         # Objects: words of very different lengths would all take the room of the longest.
         return np.array(["" if value is None else str(value) for value in values], dtype=object)
+
+
+def check_columns(strategy: Strategy, samples: Sequence[Sample]) -> None:
+    """Raises ConfigError if a strategy asks for metadata that none of the samples has."""
+    known = Columns(samples)
+    for name in sorted(strategy.columns - set(known)):
+        raise ConfigError(f"strategy: the images have no metadata {name!r}; {suggest(name, known)}")
