@@ -78,6 +78,17 @@ def test_arms_that_end_apart_differ_where_all_have_been(comparison: Comparison) 
     assert tables.comparison_facts(never)["arms"]["balanced_herding"]["difference"] is None
 
 
+def test_each_sentence_says_what_it_counts_where_there_are_several(
+    comparison: Comparison, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Comparison, "units", property(lambda self: ("boxes", "images")))
+    tables.print_comparison(comparison)
+    text = " ".join(capsys.readouterr().out.split())
+    _, first, second = text.split("balanced_herding rea" if "herding rea" in text else "balanced_herding does")
+    assert " at 12 boxes " in first
+    assert " at 12 images " in second
+
+
 def test_without_a_baseline(comparison: Comparison, capsys: pytest.CaptureFixture[str]) -> None:
     alone = Comparison(comparison.arms, None)
     facts = tables.comparison_facts(alone)

@@ -148,14 +148,12 @@ def print_comparison(comparison: Comparison) -> None:
         for arm, f in arms.items()
     ]
     _print_table(["strategy", "seeds", "labels", words.title(second), words.title(headline), "area"], rows)
+    several = len(comparison.units) > 1  # boxes as well as images: then each sentence says which
     for arm in comparison.arms:
-        saved = comparison.saved(arm, headline)
-        if saved is not None and comparison.baseline is not None:
-            print(textwrap.fill(saving(arm, comparison.baseline, headline, saved), _width(), subsequent_indent="  "))
-        for unit in comparison.units[1:]:  # boxes as well as images
-            other = comparison.saved(arm, headline, unit)
-            if other is not None and comparison.baseline is not None:
-                said = saving(arm, comparison.baseline, headline, other, unit)
+        for unit in comparison.units:
+            saved = comparison.saved(arm, headline, unit if unit != comparison.units[0] else "")
+            if saved is not None and comparison.baseline is not None:
+                said = saving(arm, comparison.baseline, headline, saved, unit if several else "labels")
                 print(textwrap.fill(said, _width(), subsequent_indent="  "))
 
 
