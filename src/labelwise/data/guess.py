@@ -137,7 +137,7 @@ def _first_folders(path: Path) -> Counter[str]:
 def _made(format: str, path: Path, listing: Listing) -> Guess:
     labelled = sum(sample.target is not None for sample in listing.samples)
     task: Task = "detect" if format in BOXES else "classify"
-    tested = any(sample.split == "test" for sample in listing.samples)
+    tested = any(sample.split == "test" and sample.target is not None for sample in listing.samples)
     return Guess(format, path, tuple(_facts(listing, task)), len(listing.samples), labelled, task, tested)
 
 
