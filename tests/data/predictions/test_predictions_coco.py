@@ -73,6 +73,11 @@ def test_images_without_an_entry(tmp_path, absent, empty, missing):
     assert [len(p.boxes) for p in found if p.id in empty] == [0] * len(empty)
 
 
+def test_entries_for_no_image_are_an_error_even_where_absent_means_empty(tmp_path):
+    with pytest.raises(DataError, match=r"found none of 1 that fit, e\.g\. 'images/zz\.jpg'"):
+        results(tmp_path, [box("images/zz.jpg")], absent="empty")
+
+
 def test_results_alone_cannot_tell_empty_from_missing(tmp_path):
     assert results(tmp_path, [box()]).missing == IDS[1:]
     nothing = results(tmp_path, [], absent="empty")

@@ -46,7 +46,7 @@ def read(
         id = join.claim(file.relative_to(folder).with_suffix("").as_posix())
         if id is not None:
             _read_file(file, id, boxes, sizes, index)
-    silent = [id for id in join.ids if join.take(id)] if absent == "empty" else []
+    silent = join.take_rest(folder) if absent == "empty" else []
     predictions, problems = boxes.predictions(join.taken, sizes)
     nothing = [p.id for p in predictions if p.labels is not None and not len(p.labels)]
     assert set(silent) <= set(nothing)
@@ -104,7 +104,8 @@ def _names(folder: Path, names: Path | None) -> tuple[str, ...]:
     file = names or next((place for place in places if place.is_file()), None)
     if file is None:
         raise DataError(
-            f"{folder}: expected the names of the classes, found no data.yaml there; give names=FILE or classes="
+            f"{folder}: expected the names of the classes, found no data.yaml there; give names=FILE or classes= "
+            "(pick: predictions.names=FILE or --classes FILE)"
         )
     return names_in(file)
 
