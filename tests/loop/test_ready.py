@@ -155,3 +155,11 @@ def test_round_0_is_proposed_by_a_model_that_knows(tmp_path: Path) -> None:
 def test_proposals_that_cannot_be(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         api.run(config(tmp_path, **changes), report=False)
+
+
+def test_mistakes_of_the_model_for_proposals_name_its_own_key(tmp_path: Path) -> None:
+    """It takes itself for the model of the run; advice for that key would break the one that learns."""
+    (tmp_path / "model.absent").mkdir()
+    given = {"name": "predictions", "path": str(tmp_path / "model.absent"), "format": "maps", "absent": "empty"}
+    with pytest.raises(ConfigError, match=r"^proposals\.absent: expected missing"):
+        api.run(config(tmp_path, proposals=given), report=False)

@@ -30,7 +30,7 @@ from labelwise.loop.train import train
 from labelwise.loop.waiting import Wait, pause_of, until_answered
 from labelwise.models import Place, Progress
 from labelwise.ownership import open_explained, owned, replace_text
-from labelwise.parts import Parts, build, cache_folder, threads_of
+from labelwise.parts import Parts, build, cache_folder, proposing, threads_of
 from labelwise.records import UNITS
 from labelwise.report import words
 from labelwise.store import SETUP, STEPS, Store
@@ -177,7 +177,8 @@ def _set_up(config: Config, parts: Parts, store: Store, progress: Progress, tell
     if parts.proposals is not None and not store.is_done(0, "query"):
         place = replace(place, home=config.folder / MODEL / "proposals")
         place.home.mkdir(exist_ok=True)
-        parts.proposals.prepare(pool, [], place=place, progress=progress)
+        with proposing(config):
+            parts.proposals.prepare(pool, [], place=place, progress=progress)
     if not store.is_done(SETUP, "prepare"):
         store.finish_step(SETUP, "prepare", time.perf_counter() - began)
     return Context(config, parts, store, progress, tell, {s.id: s for s in [*pool, *others]})
