@@ -22,7 +22,7 @@ from labelwise.config import Config
 from labelwise.errors import ConfigError, RunChanged
 from labelwise.evaluate import METRICS
 from labelwise.loop.annotate import annotate
-from labelwise.loop.context import Context
+from labelwise.loop.context import Context, last_checkpoint
 from labelwise.loop.intake import Intake, check_truth, summary, take_in, take_in_source
 from labelwise.loop.judge import judge
 from labelwise.loop.query import ask_of, query
@@ -249,7 +249,10 @@ def _say_round(context: Context, round: int, left: int) -> None:
     unit = "pixel" if context.config.budget.cost == "pixel" else context.parts.unit
     number = len(context.store.answered()) if unit == "image" else int(context.store.spent())
     labels = _count(number, "label") if unit == "image" else f"{number} labelled {UNITS[unit] if number != 1 else unit}"
+    if not figures:
+        trained = last_checkpoint(context, round + 1) is not None
+        figures = "no test images or audit sample to judge the model on" if trained else "no model yet"
     context.tell(
-        f"round {round}: {labels}, {figures or 'no model to judge yet'}"
+        f"round {round}: {labels}, {figures}"
         + (f" ({_count(left, 'round')} to go)" if left else "")
     )
