@@ -75,6 +75,23 @@ def test_answers_with_boxes_in_every_format(format: str, asked_run: MakeRun, tmp
     assert {id: plain(target) for id, target in answers(run).items()} == of_truth()
 
 
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_cvats_xml_may_have_been_renamed(kind: str, asked_run: MakeRun, tmp_path: Path) -> None:
+    """As a team does that keeps the exports of several jobs; it was taken for VOC's, of a picture called job_12."""
+    run = asked_run("detect")
+    cvat_xml.write(tmp_path / "job", samples_of(run), CLASSES, images="leave")
+    (tmp_path / "job" / "annotations.xml").rename(tmp_path / "job" / "job_12.xml")
+    place = tmp_path / "job"
+    if kind == "zip":
+        place = tmp_path / "job.zip"
+        with zipfile.ZipFile(place, "w") as archive:
+            archive.write(tmp_path / "job" / "job_12.xml", "job_12.xml")
+    assert import_answers(run, place).taken == 4
+    (tmp_path / "job" / "job_13.xml").write_bytes((tmp_path / "job" / "job_12.xml").read_bytes())
+    with pytest.raises(DataError, match=r"expected one XML of CVAT, found 2 \(job_12\.xml, job_13\.xml\); name one"):
+        import_answers(run, tmp_path / "job")
+
+
 @pytest.mark.parametrize("format", [*WRITERS, "csv"])
 def test_what_was_exported_comes_back_corrected(format: str, asked_run: MakeRun, tmp_path: Path) -> None:
     """Queries out with proposals, which a person accepts; labels out, and read by the reader of the format."""

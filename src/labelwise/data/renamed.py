@@ -86,7 +86,7 @@ def guess_format(path: Path) -> str:
     if kind == ".xml":
         return "cvat_xml" if cvat_xml.is_cvat(path) else "voc"
     if path.is_dir():
-        if (path / cvat_xml.FILE).is_file() and cvat_xml.is_cvat(path / cvat_xml.FILE):
+        if cvat_xml.annotation_file(path) is not None:
             return "cvat_xml"
         if coco.annotation_files(path):
             return "coco"
@@ -145,7 +145,7 @@ def _about(annotation: Any, images: Collection[Any]) -> bool:
 
 
 def _stage_cvat(path: Path, stage: Path, claim: Find, _: Sequence[str]) -> None:
-    tree = load_xml(path if path.is_file() else path / cvat_xml.FILE)
+    tree = cvat_xml.load(path)
     for entry in tree.findall("image"):
         id = claim(entry.get("name") or "")
         if id is None:
@@ -213,7 +213,7 @@ def tags_in(path: Path) -> list[tuple[str, list[str]]]:
 
     Of tags that a person set and tags that were proposed (their source is "auto"), only the person's count.
     """
-    tree = load_xml(path if path.is_file() else path / cvat_xml.FILE)
+    tree = cvat_xml.load(path)
     found = []
     for entry in tree.findall("image"):
         tags = entry.findall("tag")
