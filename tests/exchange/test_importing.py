@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -90,6 +91,30 @@ def test_cvats_xml_may_have_been_renamed(kind: str, asked_run: MakeRun, tmp_path
     (tmp_path / "job" / "job_13.xml").write_bytes((tmp_path / "job" / "job_12.xml").read_bytes())
     with pytest.raises(DataError, match=r"expected one XML of CVAT, found 2 \(job_12\.xml, job_13\.xml\); name one"):
         import_answers(run, tmp_path / "job")
+
+
+@pytest.mark.parametrize("format", WRITERS)
+def test_a_folder_may_have_been_compressed_whole(format: str, asked_run: MakeRun, tmp_path: Path) -> None:
+    run = asked_run("detect")
+    WRITERS[format](tmp_path / "theirs", samples_of(run), CLASSES, images="leave")
+    with zipfile.ZipFile(tmp_path / "theirs.zip", "w") as archive:
+        for file in sorted(p for p in (tmp_path / "theirs").rglob("*") if p.is_file()):
+            name = file.relative_to(tmp_path)
+            archive.write(file, name)
+            archive.writestr(f"__MACOSX/{name.parent}/._{file.name}", b"\x00\x05\x16\x07")
+    done = import_answers(run, tmp_path / "theirs.zip")
+    assert (done.taken, done.left, done.lines) == (4, 0, ())
+
+
+def test_messages_name_the_file_that_was_given(asked_run: MakeRun, tmp_path: Path) -> None:
+    run = asked_run("detect")
+    coco.write(tmp_path / "c", samples_of(run), CLASSES)
+    file = tmp_path / "c" / "annotations" / "instances_default.json"
+    data = json.loads(file.read_text())
+    data["categories"] += data["categories"][:1]
+    (tmp_path / "mine.json").write_text(json.dumps(data))
+    with pytest.raises(DataError, match=re.escape(f"{tmp_path}/mine.json: expected each id and name")):
+        import_answers(run, tmp_path / "mine.json")
 
 
 @pytest.mark.parametrize("format", [*WRITERS, "csv"])
