@@ -111,10 +111,19 @@ def _names(folder: Path, names: Path | None) -> tuple[str, ...]:
 
 
 def names_in(file: Path) -> tuple[str, ...]:
-    """The class names in a YAML with ``names``, or in a text with a name a line. Raises DataError if there are none."""
+    """The class names in a YAML with ``names``, or in a text with a name a line.
+
+    Raises DataError if there are none, or one is missing or no name: all after it would mean another class.
+    """
     text = load_text(file)
-    found = _from_yaml(file, text) if file.suffix in (".yaml", ".yml") else text.splitlines()
-    listed = [str(name).strip() for name in found if str(name).strip()]
+    found = _from_yaml(file, text) if file.suffix in (".yaml", ".yml") else text.rstrip().splitlines()
+    for number, name in enumerate(found):
+        if not isinstance(name, str | int | float) or isinstance(name, bool) or not str(name).strip():
+            raise DataError(
+                f"{file}: expected a name for class {number}, found {name!r}; write it, in quotes if YAML takes it for "
+                "something else, as it does with no and yes"
+            )
+    listed = [str(name).strip() for name in found]
     if not listed or len(set(listed)) < len(listed):
         raise DataError(f"{file}: expected a list of different class names, found {listed[:5]}; mend it")
     return tuple(listed)
@@ -126,7 +135,7 @@ def _from_yaml(file: Path, text: str) -> list[Any]:
     except yaml.YAMLError as error:
         raise DataError(f"{file}: expected YAML, found: {' '.join(str(error).split())[:160]}; mend it") from None
     found = tree.get("names") if isinstance(tree, dict) else None
-    if isinstance(found, dict) and sorted(found) == list(range(len(found))):
+    if isinstance(found, dict) and set(found) == set(range(len(found))):
         return [found[i] for i in range(len(found))]
     if isinstance(found, list):
         return found
