@@ -300,6 +300,7 @@ def test_a_table_that_is_none(text: str, message: str, asked_run: MakeRun, tmp_p
         ("a.png,cat,9,2,3,4", "without area"),
         ("a.png,cat,50,2,60,4", "found one outside"),
         ("a.png,cat,1,2,3,4\na.png,dog,,,,", "expected the place"),
+        ("a.png,cat,,,,", "line 3: expected the place of cat, found none"),
     ],
 )
 def test_rows_that_cannot_be_used(row: str, why: str, asked_run: MakeRun, tmp_path: Path) -> None:
@@ -307,7 +308,9 @@ def test_rows_that_cannot_be_used(row: str, why: str, asked_run: MakeRun, tmp_pa
     (tmp_path / "x.csv").write_text(f"path,class,x0,y0,x1,y1\nb.png,dog,1,1,99,9\n{row}\n", encoding="utf-8")
     done = import_answers(run, tmp_path / "x.csv")
     assert (done.taken, done.left) == (1, 3)
-    assert why in done.lines[0]
+    clipped, wrong = done.lines
+    assert clipped == "b.png: 1 box that reached outside the image, clipped"
+    assert why in wrong
     assert plain(answers(run)["b.png"]) == [("dog", [1, 1, 40, 9])]  # cut at the edge
 
 
