@@ -156,7 +156,9 @@ def _placed(rows: Sequence[Row], kind: Kind, id: str, size: tuple[int, int], fou
     if target.geometry is not None and inside.geometry is not None:
         beyond = int((abs(inside.geometry - target.geometry) > SLACK).any(axis=1).sum())
         if beyond:
-            told = f"{shown(id)}: {beyond:,} {'box' if beyond == 1 else 'boxes'} that reached outside the image, clipped"
+            told = (
+                f"{shown(id)}: {beyond:,} {'box' if beyond == 1 else 'boxes'} that reached outside the image, clipped"
+            )
             found.problems.append(Problem(id, "clipped_boxes", told))
     return inside
 

@@ -252,7 +252,4 @@ def _say_round(context: Context, round: int, left: int) -> None:
     if not figures:
         trained = last_checkpoint(context, round + 1) is not None
         figures = "no test images or audit sample to judge the model on" if trained else "no model yet"
-    context.tell(
-        f"round {round}: {labels}, {figures}"
-        + (f" ({_count(left, 'round')} to go)" if left else "")
-    )
+    context.tell(f"round {round}: {labels}, {figures}" + (f" ({_count(left, 'round')} to go)" if left else ""))

@@ -78,7 +78,8 @@ def _add(entry: Any, meta: _Meta, join: Join, boxes: Boxes, known: dict[Any, str
         known[image] = join.claim(_name(image, meta))
     category = entry["category_id"]
     if type(category) is not int or category not in meta.index:
-        raise ValueError(f"expected a category_id of {_span(meta.index)}, found {category!r}")
+        ones = " (do they count from 1? give first=1)" if category == len(meta.index) and 0 in meta.index else ""
+        raise ValueError(f"expected a category_id of {_span(meta.index)}, found {category!r}{ones}")
     if "bbox" not in entry and "keypoints" not in entry and "segmentation" not in entry:
         raise KeyError("bbox")
     id = known[image]
@@ -103,8 +104,8 @@ def _name(image: Any, meta: _Meta) -> str:
     if meta.names:
         raise ValueError(f'image_id {image} is not among the "images" of the annotations')
     raise ValueError(
-        f"image_id {image} is a number: give annotations=FILE (pick: predictions.annotations=FILE), the JSON whose "
-        '"images" say which file that is'
+        f'image_id {image} is a number: give annotations=FILE, the JSON whose "images" say which file that is (pick: '
+        "predictions.annotations=FILE, a run: model.options.annotations=FILE)"
     )
 
 
