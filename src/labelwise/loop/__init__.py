@@ -33,6 +33,7 @@ from labelwise.ownership import open_explained, owned, replace_text
 from labelwise.parts import Parts, build, cache_folder, proposing, threads_of
 from labelwise.records import UNITS
 from labelwise.report import words
+from labelwise.results import open_run
 from labelwise.store import SETUP, STEPS, Store
 
 MODEL = "model"  # the folder of what a model keeps for itself
@@ -206,6 +207,7 @@ def _rounds(context: Context, limit: int | None, after_round: Callable[[], None]
         finished_here += 1
         _say_round(context, round, len(goals) - round - 1)
         if round + 1 < len(goals):
+            replace_text(folder / "metrics.csv", open_run(folder).metrics_csv())  # for whoever looks while it goes on
             after_round()
     why = (
         "every image of the pool has been asked"
