@@ -163,8 +163,8 @@ def _columns(file: Path, text: str) -> tuple[str, tuple[int, int, int], int]:
             continue
         if set(CORNERS) <= set(names):
             raise DataError(
-                f"{file}: expected a class for each picture, found a table of boxes (x0, y0, x1, y1): 'labelwise import' "
-                "takes it as answers; as data give coco, voc, yolo or cvat_xml"
+                f"{file}: expected a class for each picture, found a table of boxes (x0, y0, x1, y1): "
+                "'labelwise import' takes it as answers; as data give coco, voc, yolo or cvat_xml"
             )
         for place in places:
             if place >= 0 and names.count(names[place]) > 1:

@@ -30,10 +30,10 @@ def read(
 ) -> Listing:
     """List the pictures that CVAT's XML names, with their boxes; ids are paths relative to the pictures' folder.
 
-    ``path``: the XML, or a folder with ``annotations.xml`` or one such XML of another name. ``images``: the pictures' folder, relative to the XML's; by
-    default looked for near it. ``classes``: their names in order; by default the labels of the file's ``meta``, else
-    all that occur, sorted. Subsets of a project say the splits. A picture in the XML without box is a known truth; one
-    that is not named is unlabelled (``others``).
+    ``path``: the XML, or a folder with ``annotations.xml`` or one such XML of another name. ``images``: the pictures'
+    folder, relative to the XML's; by default looked for near it. ``classes``: their names in order; by default the
+    labels of the file's ``meta``, else all that occur, sorted. Subsets of a project say the splits. A picture in the
+    XML without box is a known truth; one that is not named is unlabelled (``others``).
 
     Problems, with their counts: ``degenerate_boxes``, ``outside_boxes``, ``clipped_boxes``, ``duplicate_boxes``,
     ``unknown_class``, ``rotated_boxes``, ``polygons`` and ``masks`` (boxes around polygons, ellipses and masks),

@@ -46,7 +46,7 @@ def test_images_without_a_file(tmp_path, absent, missing, empty):
 
 def test_files_for_no_image_are_an_error_even_where_absent_means_empty(tmp_path):
     write(tmp_path / "predict", labels__a="0 0.5 0.5 0.2 0.4 0.9\n")
-    with pytest.raises(DataError, match="found none of 1 that fit, e.g. 'labels/a'"):
+    with pytest.raises(DataError, match=r"found none of 1 that fit, e\.g\. 'labels/a'"):
         read(tmp_path / "predict", IDS, classes=["cat"], sizes=SIZES, absent="empty")
     assert len(read(tmp_path / "predict", IDS, classes=["cat"], sizes=SIZES, absent="empty", root="labels")) == 3
     (tmp_path / "none").mkdir()

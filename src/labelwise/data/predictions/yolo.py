@@ -117,10 +117,10 @@ def names_in(file: Path) -> tuple[str, ...]:
     """
     text = load_text(file)
     found = _from_yaml(file, text) if file.suffix in (".yaml", ".yml") else text.rstrip().splitlines()
-    for number, name in enumerate(found):
+    for place, name in enumerate(found):
         if not isinstance(name, str | int | float) or isinstance(name, bool) or not str(name).strip():
             raise DataError(
-                f"{file}: expected a name for class {number}, found {name!r}; write it, in quotes if YAML takes it for "
+                f"{file}: expected a name for class {place}, found {name!r}; write it, in quotes if YAML takes it for "
                 "something else, as it does with no and yes"
             )
     listed = [str(name).strip() for name in found]
