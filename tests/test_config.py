@@ -342,7 +342,8 @@ def test_files_that_options_name_are_taken_from_the_folder_of_the_file_too(tmp_p
         folder / "a.yaml",
         "name: one\ndata: {format: csv_table, path: a.csv, root: pictures}\ncache: c\n"
         "model: {name: ultralytics, weights: yolo11n.yaml, settings: mine.toml}\n"
-        "proposals: {name: predictions, path: boxes.json}\nannotator: {name: timelapse, root: survey}\n",
+        "proposals: {name: predictions, path: boxes.json, options: {annotations: all.json}}\n"
+        "annotator: {name: timelapse, root: survey}\n",
     )
     write(folder / "mine.toml", "epochs = 3")
     monkeypatch.chdir(tmp_path)
@@ -350,6 +351,7 @@ def test_files_that_options_name_are_taken_from_the_folder_of_the_file_too(tmp_p
     assert found.data.options["root"] == str(folder / "pictures")
     assert found.model.options["settings"] == str(folder / "mine.toml")
     assert found.proposals.options["path"] == str(folder / "boxes.json")
+    assert found.proposals.options["options"] == {"annotations": str(folder / "all.json")}
     assert found.annotator.options["root"] == str(folder / "survey")
 
 

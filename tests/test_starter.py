@@ -197,7 +197,14 @@ def test_boxes(tmp_path: Path) -> None:
     for file in (tmp_path / "cells" / "labels" / "train").iterdir():
         file.unlink()
     write_starter(tmp_path / "cells", tmp_path / "c.yaml", force=True)
-    assert configuration.load(tmp_path / "c.yaml").annotator.name == "web"
+    config = configuration.load(tmp_path / "c.yaml")
+    assert (config.annotator.name, config.audit) == ("web", 0)  # the test images are labelled
+    for file in (tmp_path / "cells" / "labels" / "test").iterdir():
+        file.unlink()
+    first = min((tmp_path / "cells" / "images" / "train").iterdir())
+    (tmp_path / "cells" / "labels" / "train" / f"{first.stem}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    write_starter(tmp_path / "cells", tmp_path / "c.yaml", force=True)
+    assert configuration.load(tmp_path / "c.yaml").audit == 3  # what the comment in the file says is there
 
 
 def test_camera_traps_with_detections_and_a_template(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -61,6 +62,33 @@ def test_one_seed_has_no_interval(comparison: Comparison) -> None:
     assert facts["arms"]["balanced_herding"]["difference_se"] is None
 
 
+def test_arms_that_end_apart_differ_where_all_have_been(comparison: Comparison) -> None:
+    """Budgets of boxes end a little apart, in every arm and seed."""
+
+    def kept(result: RunResult, *rounds: int) -> RunResult:
+        scores = {r: s for r, s in result.evaluations[result.split].items() if r in rounds}
+        return dataclasses.replace(result, evaluations={**result.evaluations, result.split: scores})
+
+    ours, random = comparison.arms["balanced_herding"], comparison.arms["random"]
+    apart = Comparison({"balanced_herding": ours, "random": {0: random[0], 1: kept(random[1], 0, 1)}}, "random")
+    arm = tables.comparison_facts(apart)["arms"]["balanced_herding"]
+    at = [[runs[seed].evaluations[runs[seed].split][1]["macro_f1"] for seed in runs] for runs in (ours, random)]
+    assert arm["difference"] == pytest.approx(sum(at[0]) / 2 - sum(at[1]) / 2)
+    never = Comparison({"balanced_herding": {0: kept(ours[0], 0)}, "random": {0: kept(random[0], 2)}}, "random")
+    assert tables.comparison_facts(never)["arms"]["balanced_herding"]["difference"] is None
+
+
+def test_each_sentence_says_what_it_counts_where_there_are_several(
+    comparison: Comparison, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Comparison, "units", property(lambda self: ("boxes", "images")))
+    tables.print_comparison(comparison)
+    text = " ".join(capsys.readouterr().out.split())
+    _, first, second = text.split("balanced_herding rea" if "herding rea" in text else "balanced_herding does")
+    assert " at 12 boxes " in first
+    assert " at 12 images " in second
+
+
 def test_without_a_baseline(comparison: Comparison, capsys: pytest.CaptureFixture[str]) -> None:
     alone = Comparison(comparison.arms, None)
     facts = tables.comparison_facts(alone)
@@ -106,8 +134,6 @@ def test_no_line_ends_in_blanks(result: RunResult, capsys: pytest.CaptureFixture
 
 
 def test_names_are_printed_as_they_are(result: RunResult, capsys: pytest.CaptureFixture[str]) -> None:
-    import dataclasses
-
     odd = dataclasses.replace(result, folder=Path("runs/[bold]x[/bold] :smile:"))
     tables.print_status(odd)
     assert "runs/[bold]x[/bold] :smile:" in capsys.readouterr().out

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +16,7 @@ from labelwise.annotators import Annotator
 from labelwise.config import Config, StrategyConfig
 from labelwise.embedding.table import default_cache
 from labelwise.engine import Engine
-from labelwise.errors import ConfigError
+from labelwise.errors import ConfigError, ModelError
 from labelwise.models import Model, knows_already, provided_by
 from labelwise.records import Task, Unit
 from labelwise.strategies import Strategy
@@ -83,7 +85,8 @@ def _proposals(config: Config) -> Model | None:
     """The model that proposes boxes in the first round, where the configuration names one."""
     if config.proposals is None:
         return None
-    made: Model = _made("model", config.proposals, "proposals")
+    with proposing(config):
+        made: Model = _made("model", config.proposals, "proposals")
     if config.task != "detect" or "detect" not in made.tasks:
         raise ConfigError("proposals: expected task=detect and a model that detects; take the key out")
     if not knows_already(made):
@@ -91,6 +94,17 @@ def _proposals(config: Config) -> Model | None:
             f"proposals: expected a model that needs no labels, such as zero_shot, but found {config.proposals.name!r}"
         )
     return made
+
+
+@contextmanager
+def proposing(config: Config) -> Iterator[None]:
+    """What the model for proposals says of its options is told under its own key: it takes itself for the ``model``."""
+    try:
+        yield
+    except (ConfigError, ModelError) as error:
+        assert config.proposals is not None
+        options = "|".join(catalog.option_types(catalog.resolve("model", config.proposals.name)))
+        raise type(error)(re.sub(rf"\bmodel\.(?=({options})\b)", "proposals.", str(error))) from error
 
 
 def _before_training(task: Task, model: Model) -> frozenset[str]:

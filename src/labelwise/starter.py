@@ -191,18 +191,13 @@ def _testing(found: Guess) -> str:
 def _annotator(found: Guess) -> str:
     if found.labelled == found.images:
         return "\nannotator: oracle               # every image is labelled: simulate what each strategy would save"
+    audit = 0 if found.tested else min(50, found.images // 5)
+    sample = f"audit: {audit:<24} # images drawn at random in round 0, labelled only to estimate the quality\n"
     if found.task == "detect":
-        return "\nannotator: web                  # people draw on the page that the run opens"
-    audit = min(50, found.images // 5)
-    return (
-        (
-            f"audit: {audit:<24} # images drawn at random in round 0, labelled only to estimate the quality\n"
-            if audit
-            else ""
-        )
-        + "\nannotator:\n"
-        + _who(found)
-    )
+        who = "annotator: web                  # people draw on the page that the run opens"
+    else:
+        who = f"annotator:\n{_who(found)}"
+    return f"{sample if audit else ''}\n{who}"
 
 
 def _who(found: Guess) -> str:

@@ -7,6 +7,7 @@ import math
 import re
 import shutil
 import textwrap
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from labelwise import catalog
 from labelwise.advice import Outlook, outlook
 from labelwise.config import strategy_text
-from labelwise.curves import area_under, mean_curve, paired_difference
+from labelwise.curves import Curve, Difference, area_under, mean_curve, paired_difference
 from labelwise.errors import ConfigError
 from labelwise.presets import PRESETS
 from labelwise.records import left_out
@@ -117,19 +118,26 @@ def comparison_facts(comparison: Comparison) -> dict[str, Any]:
         }
         saved = comparison.saved(arm)
         if saved is not None and comparison.baseline is not None:
-            random = comparison.curves(comparison.baseline, headline)
-            difference = paired_difference(comparison.curves(arm, headline), random, at=float(mean.labels[-1]))
+            difference = _difference(comparison.curves(arm, headline), comparison.curves(comparison.baseline, headline))
             facts |= {
                 "labels_for_baseline_quality": saved.needed,
                 "share_of_labels": saved.ratio,
                 "share_low": saved.low,
                 "share_high": saved.high,
-                "difference": difference.mean,
-                "difference_se": difference.standard_error,
+                "difference": difference.mean if difference else None,
+                "difference_se": difference.standard_error if difference else None,
             }
             facts |= {f"share_of_{u}": s.ratio for u in comparison.units[1:] if (s := comparison.saved(arm, "", u))}
         arms[arm] = {k: _finite(v) for k, v in facts.items()}
     return {"baseline": comparison.baseline, "metric": headline, "arms": arms}
+
+
+def _difference(arm: Mapping[int, Curve], random: Mapping[int, Curve]) -> Difference | None:
+    """The difference at the most labels that all seeds of both reach: boxes are counted by whole images, so that
+    budgets end a little apart. None where they have no number of labels in common."""
+    curves = [*arm.values(), *random.values()]
+    end = float(min(curve.labels[-1] for curve in curves))
+    return paired_difference(arm, random, at=end) if end >= max(curve.labels[0] for curve in curves) else None
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -141,14 +149,12 @@ def print_comparison(comparison: Comparison) -> None:
         for arm, f in arms.items()
     ]
     _print_table(["strategy", "seeds", "labels", words.title(second), words.title(headline), "area"], rows)
+    several = len(comparison.units) > 1  # boxes as well as images: then each sentence says which
     for arm in comparison.arms:
-        saved = comparison.saved(arm, headline)
-        if saved is not None and comparison.baseline is not None:
-            print(textwrap.fill(saving(arm, comparison.baseline, headline, saved), _width(), subsequent_indent="  "))
-        for unit in comparison.units[1:]:  # boxes as well as images
-            other = comparison.saved(arm, headline, unit)
-            if other is not None and comparison.baseline is not None:
-                said = saving(arm, comparison.baseline, headline, other, unit)
+        for unit in comparison.units:
+            saved = comparison.saved(arm, headline, unit if unit != comparison.units[0] else "")
+            if saved is not None and comparison.baseline is not None:
+                said = saving(arm, comparison.baseline, headline, saved, unit if several else "labels")
                 print(textwrap.fill(said, _width(), subsequent_indent="  "))
 
 

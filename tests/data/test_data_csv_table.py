@@ -101,6 +101,14 @@ def test_rows_with_too_few_or_too_many_cells(tmp_path: Path) -> None:
     assert codes(listing) == [("b.png", "bad_row"), ("comma", "bad_row")]
 
 
+def test_a_table_of_boxes_is_no_class_of_a_picture(tmp_path: Path) -> None:
+    """Of one class it would pass for one; of several for pictures whose classes contradict each other."""
+    file = table(tmp_path, "path;class;X0;y0;x1;y1\na.png;cell;1;2;3;4\na.png;cell;5;6;7;8\n", "a.png")
+    with pytest.raises(DataError, match=r"found a table of boxes .*'labelwise import' takes it as answers"):
+        csv_table.read(file)
+    assert not csv_table.is_table(file)
+
+
 def test_composed_and_decomposed_names_meet(tmp_path: Path) -> None:
     stored = unicodedata.normalize("NFD", "é.png")
     listing = csv_table.read(table(tmp_path, "path,class\n" + unicodedata.normalize("NFC", "é.png") + ",fox\n", stored))

@@ -95,7 +95,7 @@ def test_what_is_no_list_is_one_line(tmp_path: Path, name: str, data: bytes, par
 def test_no_file_and_a_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="found nothing there"):
         read_names(tmp_path / "none.txt")
-    with pytest.raises(DataError, match="expected a list of images"):
+    with pytest.raises(DataError, match="expected a list of names"):
         read_names(tmp_path)
 
 

@@ -152,6 +152,43 @@ def test_yaml_that_is_none(text: str, words: str, tmp_path: Path) -> None:
         yolo.read(tmp_path / "x.yaml")
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("train: images\nnames: [cat", r"data\.yaml: expected YAML"),
+        ("- cat\n", r"data\.yaml: expected YAML with names and train, found other content"),
+        ("train: images\nnames: [no, yes]\n", "expected a name for class 0, found False; write it, in quotes"),
+        ("train: images\nnames: [cat, null, dog]\n", "expected a name for class 1, found None"),
+        ("train: images\nnames: [cat, '', dog]\n", "expected a name for class 1, found ''"),
+        ("train: images\nnames: {0: cat, one: dog}\n", "expected names as a list, or as a mapping from 0 on"),
+    ],
+)
+def test_names_that_would_be_others_or_move(text: str, words: str, tmp_path: Path) -> None:
+    put(tmp_path, "images/a.png", "1 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "data.yaml").write_text(text)
+    with pytest.raises(DataError, match=words):
+        yolo.read(tmp_path)
+
+
+def test_a_gap_in_the_list_of_names_is_refused_and_its_last_lines_may_be_blank(tmp_path: Path) -> None:
+    put(tmp_path, "images/a.png", "1 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "classes.txt").write_text("cat\ndog\n\n \n")
+    assert yolo.read(tmp_path).classes == ("cat", "dog")
+    (tmp_path / "classes.txt").write_text("cat\n\ndog\n")
+    with pytest.raises(DataError, match="expected a name for class 1, found ''"):
+        yolo.read(tmp_path)
+
+
+def test_a_label_file_that_is_no_text_spoils_its_picture_alone(tmp_path: Path) -> None:
+    put(tmp_path, "images/a.png", "0 0.5 0.5 0.5 0.5\n")
+    put(tmp_path, "images/b.png", "")
+    (tmp_path / "labels" / "b.txt").write_bytes(bytes(range(200)))
+    (tmp_path / "classes.txt").write_text("cat\n")
+    listing = yolo.read(tmp_path)
+    assert [s.target is None for s in listing.samples] == [False, True]
+    assert [(p.id, p.code) for p in listing.problems] == [("b.png", "bad_annotation")]
+
+
 def test_the_last_folder_called_images_counts(tmp_path: Path) -> None:
     base = tmp_path / "images"  # above the dataset: not meant
     assert yolo.label_file(base / "images" / "x" / "images" / "a.b.png", base) == base / "images/x/labels/a.b.txt"

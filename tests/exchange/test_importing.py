@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -73,6 +74,47 @@ def test_answers_with_boxes_in_every_format(format: str, asked_run: MakeRun, tmp
     again = import_answers(run, place)
     assert (again.taken, again.left) == (0, 0)
     assert {id: plain(target) for id, target in answers(run).items()} == of_truth()
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_cvats_xml_may_have_been_renamed(kind: str, asked_run: MakeRun, tmp_path: Path) -> None:
+    """As a team does that keeps the exports of several jobs; it was taken for VOC's, of a picture called job_12."""
+    run = asked_run("detect")
+    cvat_xml.write(tmp_path / "job", samples_of(run), CLASSES, images="leave")
+    (tmp_path / "job" / "annotations.xml").rename(tmp_path / "job" / "job_12.xml")
+    place = tmp_path / "job"
+    if kind == "zip":
+        place = tmp_path / "job.zip"
+        with zipfile.ZipFile(place, "w") as archive:
+            archive.write(tmp_path / "job" / "job_12.xml", "job_12.xml")
+    assert import_answers(run, place).taken == 4
+    (tmp_path / "job" / "job_13.xml").write_bytes((tmp_path / "job" / "job_12.xml").read_bytes())
+    with pytest.raises(DataError, match=r"expected one XML of CVAT, found 2 \(job_12\.xml, job_13\.xml\); name one"):
+        import_answers(run, tmp_path / "job")
+
+
+@pytest.mark.parametrize("format", WRITERS)
+def test_a_folder_may_have_been_compressed_whole(format: str, asked_run: MakeRun, tmp_path: Path) -> None:
+    run = asked_run("detect")
+    WRITERS[format](tmp_path / "theirs", samples_of(run), CLASSES, images="leave")
+    with zipfile.ZipFile(tmp_path / "theirs.zip", "w") as archive:
+        for file in sorted(p for p in (tmp_path / "theirs").rglob("*") if p.is_file()):
+            name = file.relative_to(tmp_path)
+            archive.write(file, name)
+            archive.writestr(f"__MACOSX/{name.parent}/._{file.name}", b"\x00\x05\x16\x07")
+    done = import_answers(run, tmp_path / "theirs.zip")
+    assert (done.taken, done.left, done.lines) == (4, 0, ())
+
+
+def test_messages_name_the_file_that_was_given(asked_run: MakeRun, tmp_path: Path) -> None:
+    run = asked_run("detect")
+    coco.write(tmp_path / "c", samples_of(run), CLASSES)
+    file = tmp_path / "c" / "annotations" / "instances_default.json"
+    data = json.loads(file.read_text())
+    data["categories"] += data["categories"][:1]
+    (tmp_path / "mine.json").write_text(json.dumps(data))
+    with pytest.raises(DataError, match=re.escape(f"{tmp_path}/mine.json: expected each id and name")):
+        import_answers(run, tmp_path / "mine.json")
 
 
 @pytest.mark.parametrize("format", [*WRITERS, "csv"])
@@ -258,6 +300,7 @@ def test_a_table_that_is_none(text: str, message: str, asked_run: MakeRun, tmp_p
         ("a.png,cat,9,2,3,4", "without area"),
         ("a.png,cat,50,2,60,4", "found one outside"),
         ("a.png,cat,1,2,3,4\na.png,dog,,,,", "expected the place"),
+        ("a.png,cat,,,,", "line 3: expected the place of cat, found none"),
     ],
 )
 def test_rows_that_cannot_be_used(row: str, why: str, asked_run: MakeRun, tmp_path: Path) -> None:
@@ -265,7 +308,9 @@ def test_rows_that_cannot_be_used(row: str, why: str, asked_run: MakeRun, tmp_pa
     (tmp_path / "x.csv").write_text(f"path,class,x0,y0,x1,y1\nb.png,dog,1,1,99,9\n{row}\n", encoding="utf-8")
     done = import_answers(run, tmp_path / "x.csv")
     assert (done.taken, done.left) == (1, 3)
-    assert why in done.lines[0]
+    clipped, wrong = done.lines
+    assert clipped == "b.png: 1 box that reached outside the image, clipped"
+    assert why in wrong
     assert plain(answers(run)["b.png"]) == [("dog", [1, 1, 40, 9])]  # cut at the edge
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from labelwise import api
-from labelwise.errors import ConfigError
+from labelwise.errors import ConfigError, DataError
 from labelwise.results import RunResult
 from labelwise.testing.making import make_boxes
 
@@ -155,3 +155,23 @@ def test_round_0_is_proposed_by_a_model_that_knows(tmp_path: Path) -> None:
 def test_proposals_that_cannot_be(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         api.run(config(tmp_path, **changes), report=False)
+
+
+def test_mistakes_of_the_model_for_proposals_name_its_own_key(tmp_path: Path) -> None:
+    """It takes itself for the model of the run; advice for that key would break the one that learns."""
+    (tmp_path / "model.absent").mkdir()
+    given = {"name": "predictions", "path": str(tmp_path / "model.absent"), "format": "maps", "absent": "empty"}
+    with pytest.raises(ConfigError, match=r"^proposals\.absent: expected missing"):
+        api.run(config(tmp_path, proposals=given), report=False)
+
+
+def test_figures_of_finished_rounds_are_there_where_a_later_one_ends_in_a_mistake(tmp_path: Path) -> None:
+    tree = config(tmp_path, budget={"initial": 2, "per_round": 2, "rounds": 3})
+    file = tmp_path / "results.json"
+    tree["model"] = {"name": "predictions", "path": str(file), "unchanged": "stop"}
+    ids = sorted(p.name for p in (tmp_path / "data/images").iterdir())
+    results(file, ids, {ids[3]: 0.5})
+    with pytest.raises(DataError, match="expected new predictions for round 2"):
+        api.run(tree, report=False)
+    lines = (tmp_path / "runs" / tree["name"] / "metrics.csv").read_text().splitlines()
+    assert [line.partition(",")[0] for line in lines] == ["round", "0"]

@@ -102,6 +102,12 @@ def test_budgets_are_exact(scenes: Path, tmp_path: Path) -> None:
     assert result.state == "finished"
 
 
+def test_a_round_without_figures_says_why(scenes: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+    run(plan(tmp_path, scenes, data__test=0.0, budget__rounds=1), tell=told.append)
+    assert "round 0: 10 labels, no test images or audit sample to judge the model on" in told
+
+
 def test_a_list_of_amounts_and_shares(scenes: Path, tmp_path: Path) -> None:
     result = run(
         plan(tmp_path, scenes, budget={"initial": "20%", "per_round": [3, 5], "rounds": 3}, data__test=0.0, audit=5)

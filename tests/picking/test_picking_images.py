@@ -208,6 +208,30 @@ def test_detections_make_scores_and_reasons(pick: Pick, photos: Path, tmp_path: 
     assert top.ids[0] == "p03.png"
 
 
+def test_the_classes_of_the_boxes_can_decide(pick: Pick, photos: Path, tmp_path: Path) -> None:
+    """Cats are everywhere; the one image with a dog comes first, but only if the dog is sure enough to count."""
+    names = [p.relative_to(photos).as_posix() for p in photos.rglob("*.png")] + ["a,b.jpg", "broken.jpg"]
+    found = {name: [(1, 0.9)] for name in names} | {"sub/c.png": [(1, 0.9), (2, 0.4)], "p03.png": []}
+    file = boxes(tmp_path, found)
+    picks = pick(20, predictions=file, strategy="class_balanced")
+    assert (picks.ids[0], picks.ids[-1]) == ("sub/c.png", "p03.png")
+    assert picks.rows[0].facts["class_gap"] < picks.rows[1].facts["class_gap"]
+    assert pick(1, predictions=file, strategy="class_balanced", shown=0.5).rows[0].facts["class_gap"] == 0
+    # After a dog was picked, an image of another class is as good as any.
+    assert pick(1, predictions=file, strategy="class_balanced", already=["sub/c.png"]).ids != ["sub/c.png"]
+    both = pick(2, predictions=file, strategy="box_balanced", shortlist=20, empty="mean")
+    assert both.ids[0] == "sub/c.png"
+    assert "how difficult each class is cannot be measured without labels: all count alike" in both.notes
+
+
+@pytest.mark.parametrize(("strategy", "what"), [("ppal", "vectors of the boxes"), ("cald", "mirrored pictures")])
+def test_what_no_file_of_predictions_holds_is_refused_at_once(
+    pick: Pick, tmp_path: Path, strategy: str, what: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"needs .*{what}, which no file of predictions holds: choose another"):
+        pick(2, strategy=strategy, predictions=boxes(tmp_path, {"p00.png": [(1, 0.7)]}))
+
+
 def test_zero_boxes_everywhere_and_equal_scores(pick: Pick, photos: Path, tmp_path: Path) -> None:
     names = [*NAMES, *(f"p{i:02d}.png" for i in range(14))]
     picks = pick(5, predictions=boxes(tmp_path, {name: [] for name in names}))

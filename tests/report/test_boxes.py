@@ -11,6 +11,7 @@ from PIL import Image
 from labelwise.curves import Curve
 from labelwise.evaluate.effort import Effort
 from labelwise.report.compare import compare_page
+from labelwise.report.figures import value_axis
 from labelwise.report.run import run_page
 from labelwise.report.views import BoxesView, CompareView, PickView, RoundView, RunView
 
@@ -69,3 +70,8 @@ def test_runs_over_boxes_and_over_images_have_sections_of_their_own() -> None:
     assert "10 images" in page
     alone = compare_page(replace(other, unit="images"))
     assert "mAP over images" not in alone
+
+
+def test_no_axis_of_figures_goes_below_zero() -> None:
+    """A detector's first rounds are at 0, around which an axis would go from -100 % to 100 %."""
+    assert value_axis("map")["rangemode"] == "nonnegative"

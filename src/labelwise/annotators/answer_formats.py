@@ -13,12 +13,14 @@ from labelwise.annotators.found import Asked, Found, Names
 from labelwise.annotators.timelapse_answers import read_timelapse
 from labelwise.data.box_writing import stem_of
 from labelwise.data.image_masks import class_names
-from labelwise.data.label_tables import Row, read_rows, target_of
+from labelwise.data.label_tables import Kind, Row, read_rows, target_of
+from labelwise.data.listing import shown
 from labelwise.data.masks import Mask, points_of, read_mask, write_mask
 from labelwise.data.painted import painted
+from labelwise.data.predictions.boxes import SLACK
 from labelwise.data.renamed import BOXES, pictures_below, read_renamed, tags_in
 from labelwise.errors import DataError
-from labelwise.records import Query, Target
+from labelwise.records import Problem, Query, Target
 
 SKIP_TAG = "skip"  # in CVAT's XML: a tag with this label skips the image, unless it is a class
 HALF = "an annotation that cannot be used"
@@ -139,9 +141,26 @@ def _table(place: Path, asked: Asked, names: Names, found: Found) -> None:
             elif not any(row.label or row.place for row in members):
                 found.empty.append(id)
             else:
-                found.targets[id] = _in_image(target_of(members), asked.sizes[id])
+                found.targets[id] = _placed(members, kind, id, asked.sizes[id], found)
         except ValueError as error:
             found.refuse(id, str(error))
+
+
+def _placed(rows: Sequence[Row], kind: Kind, id: str, size: tuple[int, int], found: Found) -> Target:
+    """What the rows of an image say, inside of it; of boxes and points each has a place."""
+    target = target_of(rows)
+    if kind != "image" and target.geometry is None:
+        line = next(row.line for row in rows if row.label)
+        raise ValueError(f"line {line}: expected the place of {shown(target.classes[0])}, found none")
+    inside = _in_image(target, size)
+    if target.geometry is not None and inside.geometry is not None:
+        beyond = int((abs(inside.geometry - target.geometry) > SLACK).any(axis=1).sum())
+        if beyond:
+            told = (
+                f"{shown(id)}: {beyond:,} {'box' if beyond == 1 else 'boxes'} that reached outside the image, clipped"
+            )
+            found.problems.append(Problem(id, "clipped_boxes", told))
+    return inside
 
 
 def _in_image(target: Target, size: tuple[int, int]) -> Target:

@@ -14,6 +14,7 @@ from labelwise.annotators import named
 from labelwise.annotators.answer_formats import HALF, READERS
 from labelwise.annotators.found import Asked, Found, Names
 from labelwise.catalog import suggest
+from labelwise.data import cvat_xml
 from labelwise.data.coco import annotation_files
 from labelwise.data.masks import class_counts, empty_mask, read_mask, void_of, write_mask
 from labelwise.data.predictions.joining import listed
@@ -129,10 +130,8 @@ def _folder_format(place: Path, task: Task) -> str:
     if task == "classify" and place.is_file() and (is_database(place) or is_timelapse_csv(place)):
         return "timelapse"
     if task == "classify" and place.is_dir():
-        xml = (place / "annotations.xml").is_file()
-        return "cvat_xml" if xml else "class_folders"
-    drawn = (place / "annotations.xml").is_file() or annotation_files(place)
-    if task == "segment" and place.is_dir() and not drawn:
+        return "class_folders" if cvat_xml.annotation_file(place) is None else "cvat_xml"
+    if task == "segment" and place.is_dir() and cvat_xml.annotation_file(place) is None and not annotation_files(place):
         return "masks"
     return guess_format(place)
 

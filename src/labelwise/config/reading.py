@@ -19,6 +19,7 @@ from labelwise.errors import ConfigError
 PATH_KEYS = (
     *(f"{part}.{key}" for part in ("data", "source") for key in ("path", "root", "converted")),
     *(f"{part}.{key}" for part in ("model", "proposals") for key in ("weights", "config", "path", "settings")),
+    *(f"{part}.options.{key}" for part in ("model", "proposals") for key in ("annotations", "names")),  # of predictions
     "model.reconstructions",
     "proposals.reconstructions",
     "annotator.root",
@@ -235,8 +236,10 @@ def _copy(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 def _resolve_paths(tree: dict[str, Any], base: Path) -> None:
     for key in PATH_KEYS:
-        branch, _, leaf = key.rpartition(".")
-        parent = tree.get(branch) if branch else tree
+        *branches, leaf = key.split(".")
+        parent: Any = tree
+        for branch in branches:
+            parent = parent.get(branch) if isinstance(parent, dict) else None
         value = parent.get(leaf) if isinstance(parent, dict) else None
         if isinstance(parent, dict) and isinstance(value, str | Path) and str(value) not in ("", "hub", "none"):
             place = base / Path(value).expanduser()

@@ -14,7 +14,7 @@ from labelwise.data.box_writing import Images, Writing, new_folder
 from labelwise.data.listing import Listing, checked_folder
 from labelwise.data.predictions.reading import category_index, load_json, numbers_of
 from labelwise.data.roles import Split, named_split, roles_of, without_union
-from labelwise.data.true_boxes import Others, TrueBoxes, claimed, place_of, split_of
+from labelwise.data.true_boxes import DECIMALS, Others, TrueBoxes, claimed, place_of, split_of
 from labelwise.errors import DataError
 from labelwise.ownership import replace_text
 from labelwise.records import Sample
@@ -197,13 +197,14 @@ def _json(writing: Writing, members: Sequence[Sample]) -> str:
         width, height = writing.size(sample)
         pictures.append({"id": number, "file_name": sample.id, "width": width, "height": height})
         for name, (x0, y0, x1, y1) in writing.boxes(sample):
+            wide, high = round(x1 - x0, DECIMALS), round(y1 - y0, DECIMALS)
             annotations.append(
                 {
                     "id": len(annotations) + 1,
                     "image_id": number,
                     "category_id": categories[name],
-                    "bbox": [x0, y0, x1 - x0, y1 - y0],
-                    "area": (x1 - x0) * (y1 - y0),
+                    "bbox": [x0, y0, wide, high],
+                    "area": round(wide * high, DECIMALS),
                     "iscrowd": 0,
                     "segmentation": [],
                 }

@@ -24,6 +24,7 @@ from labelwise.records import Problem, Sample, Target
 PATH_NAMES = ("path", "file", "filename")
 CLASS_NAMES = ("class", "label", "species")
 GROUP_NAMES = ("group",)
+CORNERS = ("x0", "y0", "x1", "y1")  # of a table of boxes, see `labelwise.data.label_tables`
 DELIMITERS = ",;\t"
 
 
@@ -160,6 +161,11 @@ def _columns(file: Path, text: str) -> tuple[str, tuple[int, int, int], int]:
         places = _place(names, PATH_NAMES), _place(names, CLASS_NAMES), _place(names, GROUP_NAMES)
         if places[0] < 0 or places[1] < 0:
             continue
+        if set(CORNERS) <= set(names):
+            raise DataError(
+                f"{file}: expected a class for each picture, found a table of boxes (x0, y0, x1, y1): "
+                "'labelwise import' takes it as answers; as data give coco, voc, yolo or cvat_xml"
+            )
         for place in places:
             if place >= 0 and names.count(names[place]) > 1:
                 raise DataError(f"{file}: expected each column once, found {names[place]!r} twice; rename one")

@@ -30,18 +30,17 @@ def read(
 ) -> Listing:
     """List the pictures that CVAT's XML names, with their boxes; ids are paths relative to the pictures' folder.
 
-    ``path``: the XML, or a folder with ``annotations.xml``. ``images``: the pictures' folder, relative to the XML's; by
-    default looked for near it. ``classes``: their names in order; by default the labels of the file's ``meta``, else
-    all that occur, sorted. Subsets of a project say the splits. A picture in the XML without box is a known truth; one
-    that is not named is unlabelled (``others``).
+    ``path``: the XML, or a folder with ``annotations.xml`` or one such XML of another name. ``images``: the pictures'
+    folder, relative to the XML's; by default looked for near it. ``classes``: their names in order; by default the
+    labels of the file's ``meta``, else all that occur, sorted. Subsets of a project say the splits. A picture in the
+    XML without box is a known truth; one that is not named is unlabelled (``others``).
 
     Problems, with their counts: ``degenerate_boxes``, ``outside_boxes``, ``clipped_boxes``, ``duplicate_boxes``,
     ``unknown_class``, ``rotated_boxes``, ``polygons`` and ``masks`` (boxes around polygons, ellipses and masks),
     ``no_box`` (other shapes), ``bad_annotation`` (of a picture, then unlabelled), ``missing``, ``outside_root``,
     ``repeated``. Raises DataError for a file that is none, or CVAT for video.
     """
-    place = Path(path)
-    file = place if place.is_file() else checked_folder(place) / FILE
+    file = _file(Path(path))
     tree = load_xml(file)
     entries = tree.findall("image")
     if tree.tag != "annotations" or tree.find("track") is not None:
@@ -75,6 +74,28 @@ def is_cvat(file: Path) -> bool:
             return b"<annotations" in stream.read(4096)
     except OSError:
         return False
+
+
+def load(path: Path) -> ET.Element:
+    """CVAT's XML, or the one in a folder, as a tree. Raises DataError for anything else."""
+    return load_xml(_file(path))
+
+
+def _file(path: Path) -> Path:
+    return path if path.is_file() else annotation_file(checked_folder(path)) or path / FILE
+
+
+def annotation_file(folder: Path) -> Path | None:
+    """CVAT's XML in this folder: ``annotations.xml``, else the only one of another name.
+
+    Raises DataError where there are several: nobody can tell which is meant.
+    """
+    usual = folder / FILE
+    found = [usual] if usual.is_file() else sorted(file for file in folder.glob("*.xml") if is_cvat(file))
+    if len(found) > 1:
+        names = ", ".join(file.name for file in found[:3])
+        raise DataError(f"{folder}: expected one XML of CVAT, found {len(found)} ({names}); name one")
+    return found[0] if found and is_cvat(found[0]) else None
 
 
 def _declared(tree: ET.Element) -> tuple[str, ...] | None:

@@ -91,7 +91,7 @@ def _boxes_folder(path: Path) -> Guess | None:
     """A folder of a dataset with boxes, if it is one."""
     if coco.annotation_files(path):
         return _made("coco", path, coco.read(path))
-    if (path / cvat_xml.FILE).is_file() and cvat_xml.is_cvat(path / cvat_xml.FILE):
+    if cvat_xml.annotation_file(path) is not None:
         return _made("cvat_xml", path, cvat_xml.read(path))
     if (path / "JPEGImages").is_dir() and next((path / "Annotations").rglob("*.xml"), None) is not None:
         return _made("voc", path, voc.read(path))
@@ -139,7 +139,7 @@ def _first_folders(path: Path) -> Counter[str]:
 def _made(format: str, path: Path, listing: Listing) -> Guess:
     labelled = sum(sample.target is not None for sample in listing.samples)
     task: Task = "detect" if format in BOXES else "classify"
-    tested = any(sample.split == "test" for sample in listing.samples)
+    tested = any(sample.split == "test" and sample.target is not None for sample in listing.samples)
     return Guess(format, path, tuple(_facts(listing, task)), len(listing.samples), labelled, task, tested)
 
 

@@ -12,14 +12,13 @@ from typing import Literal
 import numpy as np
 
 from labelwise.data.box_writing import Images, number_text
-from labelwise.data.csv_table import CLASS_NAMES, DELIMITERS, PATH_NAMES, table_text
+from labelwise.data.csv_table import CLASS_NAMES, CORNERS, DELIMITERS, PATH_NAMES, table_text
 from labelwise.data.listing import shown
 from labelwise.data.predictions.reading import parsed
 from labelwise.errors import DataError
 from labelwise.ownership import replace_text
 from labelwise.records import Sample, Target
 
-CORNERS = ("x0", "y0", "x1", "y1")
 POINT = ("x", "y")
 Kind = Literal["image", "box", "point"]
 
@@ -69,7 +68,8 @@ def write(
             writer.writerow([sample.id, name, *place, *tail])
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_text(path, text.getvalue())
-    notes = ["the pictures are where they were; give root=FOLDER when reading"]
+    read = "give root=FOLDER when reading" if kind == "image" else "the table can be imported, not read as data"
+    notes = [f"the pictures are where they were; {read}"]
     unknown = sum(sample.target is None for sample in listed)
     if unknown:
         notes.append(f"{unknown:,} unlabelled images have a row without class")

@@ -87,9 +87,9 @@ def _text(file: Path) -> str:
     try:
         data = file.read_bytes()
     except FileNotFoundError:
-        raise DataError(f"{file}: expected a list of images, found nothing there; check the path") from None
+        raise DataError(f"{file}: expected a list of names, found nothing there; check the path") from None
     except OSError as error:
-        raise DataError(f"{file}: expected a list of images, found: {error.strerror}; check the path") from None
+        raise DataError(f"{file}: expected a list of names, found: {error.strerror}; check the path") from None
     encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     try:
         text = data.decode(encoding)
@@ -97,7 +97,7 @@ def _text(file: Path) -> str:
         where = f"{file}: line {data.count(10, 0, error.start) + 1}"
         raise DataError(f"{where}: expected text in UTF-8, found other bytes; save it as UTF-8") from None
     if "\0" in text:
-        raise DataError(f"{file}: expected a list of images, found binary data; name a .txt, .csv or .json file")
+        raise DataError(f"{file}: expected a list of names, found binary data; name a .txt, .csv or .json file")
     return text
 
 

@@ -13,7 +13,7 @@ from labelwise.data.areas import coco_area
 from labelwise.data.cvat_shapes import AREAS, OTHERS, area_of
 from labelwise.data.masks import Mask, empty_mask
 from labelwise.data.predictions.reading import category_index, load_json
-from labelwise.data.xml_reading import load_xml, size_of
+from labelwise.data.xml_reading import size_of
 from labelwise.errors import DataError
 
 Size = tuple[int, int]
@@ -45,7 +45,7 @@ def painted(
 
 
 def _in_cvat(place: Path, find: Find, sizes: Mapping[str, Size], classes: tuple[str, ...]) -> Iterator[Painted]:
-    for entry in load_xml(place if place.is_file() else place / cvat_xml.FILE).findall("image"):
+    for entry in cvat_xml.load(place).findall("image"):
         if (id := find(entry.get("name") or "")) is None:
             continue
         said = size_of(entry.get("width"), entry.get("height"))

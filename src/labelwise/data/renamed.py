@@ -28,6 +28,7 @@ from labelwise.ownership import replace_text
 BOXES = ("coco", "voc", "yolo", "cvat_xml")
 Find = Callable[[str], str | None]
 _IMAGES = "images"
+_STAGED = "annotations/instances_{}.json"
 _UNPACKED = frozenset({".json", ".xml", ".txt", ".yaml", ".yml", ".names", ".data", ".csv", ".png"})
 _LARGEST = 4 << 30  # bytes that an archive may unpack to
 
@@ -59,11 +60,25 @@ def read_renamed(
             _STAGES[format](path, stage, claim, classes)
             listing = _read(format, stage) if seen else None
         except DataError as error:
-            raise DataError(str(error).replace(text, str(path))) from None
+            raise DataError(_of_theirs(str(error), text, path, format)) from None
         if listing is None:
             return None
-        told = tuple(replace(p, message=p.message.replace(text, str(path))) for p in listing.problems)
+        told = tuple(replace(p, message=_of_theirs(p.message, text, path, format)) for p in listing.problems)
         return replace(listing, problems=told)
+
+
+def _of_theirs(message: str, stage: str, path: Path, format: str) -> str:
+    """A message about staged annotations as one about those that were given."""
+    if format == "coco":
+        for number, file in enumerate(_coco_files(path)):
+            message = message.replace(f"{stage}/{_STAGED.format(number)}", str(file))
+    elif path.is_file():
+        message = message.replace(f"{stage}/{cvat_xml.FILE}", str(path))
+    return message.replace(stage, str(path))
+
+
+def _coco_files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else coco.annotation_files(path)
 
 
 def _read(format: str, stage: Path) -> Listing:
@@ -86,7 +101,7 @@ def guess_format(path: Path) -> str:
     if kind == ".xml":
         return "cvat_xml" if cvat_xml.is_cvat(path) else "voc"
     if path.is_dir():
-        if (path / cvat_xml.FILE).is_file() and cvat_xml.is_cvat(path / cvat_xml.FILE):
+        if cvat_xml.annotation_file(path) is not None:
             return "cvat_xml"
         if coco.annotation_files(path):
             return "coco"
@@ -103,7 +118,8 @@ _OTHERS = frozenset({"classes.txt", "obj.names", "labels.txt", "labelmap.txt", "
 
 @contextmanager
 def unpacked(path: Path) -> Iterator[Path]:
-    """The path itself, or the folder that a ZIP (as CVAT exports it) is unpacked to; pictures stay out.
+    """The path itself, or the folder that a ZIP (as CVAT exports it) is unpacked to; pictures stay out. Where all lies
+    in one folder of it, as when a folder was compressed, that one.
 
     Raises DataError for an archive that cannot be read, or unpacks to more than 4 GB.
     """
@@ -113,17 +129,27 @@ def unpacked(path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="labelwise-") as folder:
         try:
             with zipfile.ZipFile(path) as archive:
-                wanted = [m for m in archive.infolist() if PurePosixPath(m.filename).suffix.lower() in _UNPACKED]
+                wanted = [m for m in archive.infolist() if _is_wanted(PurePosixPath(m.filename))]
                 if sum(member.file_size for member in wanted) > _LARGEST:
                     raise DataError(f"{path}: expected annotations, found more than 4 GB of them; unpack it yourself")
                 archive.extractall(folder, wanted)
         except (OSError, zipfile.BadZipFile) as error:
             raise DataError(f"{path}: expected a ZIP with annotations, found: {error}; export it again") from None
-        yield Path(folder)
+        yield _inner(Path(folder))
+
+
+def _is_wanted(member: PurePosixPath) -> bool:
+    return member.suffix.lower() in _UNPACKED and "__MACOSX" not in member.parts  # what macOS adds to each file
+
+
+def _inner(folder: Path) -> Path:
+    inside = list(folder.iterdir())
+    alone = len(inside) == 1 and inside[0].is_dir() and not any(inside[0].glob("*.png"))  # a class, or masks
+    return inside[0] if alone else folder
 
 
 def _stage_coco(path: Path, stage: Path, claim: Find, _: Sequence[str]) -> None:
-    files = [path] if path.is_file() else coco.annotation_files(path)
+    files = _coco_files(path)
     if not files:
         raise DataError(f"{path}: expected COCO annotations (*.json), found none; name the file")
     for number, file in enumerate(files):
@@ -133,7 +159,7 @@ def _stage_coco(path: Path, stage: Path, claim: Find, _: Sequence[str]) -> None:
         others = {entry["id"] for entry, id in zip(entries, ids, strict=True) if id is None}
         data["images"] = [{**e, "file_name": id} for e, id in zip(entries, ids, strict=True) if id is not None]
         data["annotations"] = [a for a in data["annotations"] if not _about(a, others)]
-        target = stage / "annotations" / f"instances_{number}.json"
+        target = stage / _STAGED.format(number)
         target.parent.mkdir(exist_ok=True)
         replace_text(target, json.dumps(data, ensure_ascii=False))
 
@@ -145,7 +171,7 @@ def _about(annotation: Any, images: Collection[Any]) -> bool:
 
 
 def _stage_cvat(path: Path, stage: Path, claim: Find, _: Sequence[str]) -> None:
-    tree = load_xml(path if path.is_file() else path / cvat_xml.FILE)
+    tree = cvat_xml.load(path)
     for entry in tree.findall("image"):
         id = claim(entry.get("name") or "")
         if id is None:
@@ -213,7 +239,7 @@ def tags_in(path: Path) -> list[tuple[str, list[str]]]:
 
     Of tags that a person set and tags that were proposed (their source is "auto"), only the person's count.
     """
-    tree = load_xml(path if path.is_file() else path / cvat_xml.FILE)
+    tree = cvat_xml.load(path)
     found = []
     for entry in tree.findall("image"):
         tags = entry.findall("tag")

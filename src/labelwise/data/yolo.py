@@ -101,7 +101,12 @@ def label_file(picture: Path, base: Path) -> Path:
 def _yaml(path: Path) -> Path | None:
     if path.is_file():
         return path
-    return dataset_yaml(checked_folder(path))
+    file = dataset_yaml(checked_folder(path))
+    if file is None:
+        for usual in (path / name for name in _YAMLS):
+            if usual.is_file():
+                _load(usual)  # says what is wrong with it
+    return file
 
 
 def _load(file: Path) -> dict[str, Any]:
@@ -195,7 +200,11 @@ def _members(place: Path, root: Path, where: Path, ids: set[str]) -> list[str]:
 
 
 def _take(file: Path, id: str, picture: Path, names: Sequence[str], boxes: TrueBoxes) -> None:
-    lines = load_text(file).splitlines()
+    try:
+        lines = load_text(file).splitlines()
+    except DataError as error:
+        boxes.spoil(id, str(error))
+        return
     size = header_size(picture) if any(line.strip() for line in lines) else None
     for i, line in enumerate(lines, start=1):
         if not line.strip():

@@ -23,7 +23,7 @@ from labelwise.errors import ConfigError, RunChanged
 from labelwise.evaluate import METRICS
 from labelwise.loop.annotate import annotate
 from labelwise.loop.columns import check_columns
-from labelwise.loop.context import Context
+from labelwise.loop.context import Context, last_checkpoint
 from labelwise.loop.intake import Intake, check_truth, summary, take_in, take_in_source
 from labelwise.loop.judge import judge
 from labelwise.loop.query import ask_of, query
@@ -31,9 +31,10 @@ from labelwise.loop.train import train
 from labelwise.loop.waiting import Wait, pause_of, until_answered
 from labelwise.models import Place, Progress
 from labelwise.ownership import open_explained, owned, replace_text
-from labelwise.parts import Parts, build, cache_folder, threads_of
+from labelwise.parts import Parts, build, cache_folder, proposing, threads_of
 from labelwise.records import UNITS
 from labelwise.report import words
+from labelwise.results import open_run
 from labelwise.store import SETUP, STEPS, Store
 
 MODEL = "model"  # the folder of what a model keeps for itself
@@ -180,7 +181,8 @@ def _set_up(config: Config, parts: Parts, store: Store, progress: Progress, tell
     if parts.proposals is not None and not store.is_done(0, "query"):
         place = replace(place, home=config.folder / MODEL / "proposals")
         place.home.mkdir(exist_ok=True)
-        parts.proposals.prepare(pool, [], place=place, progress=progress)
+        with proposing(config):
+            parts.proposals.prepare(pool, [], place=place, progress=progress)
     if not store.is_done(SETUP, "prepare"):
         store.finish_step(SETUP, "prepare", time.perf_counter() - began)
     return Context(config, parts, store, progress, tell, {s.id: s for s in [*pool, *others]})
@@ -208,6 +210,7 @@ def _rounds(context: Context, limit: int | None, after_round: Callable[[], None]
         finished_here += 1
         _say_round(context, round, len(goals) - round - 1)
         if round + 1 < len(goals):
+            replace_text(folder / "metrics.csv", open_run(folder).metrics_csv())  # for whoever looks while it goes on
             after_round()
     why = (
         "every image of the pool has been asked"
@@ -251,7 +254,7 @@ def _say_round(context: Context, round: int, left: int) -> None:
     unit = "pixel" if context.config.budget.cost == "pixel" else context.parts.unit
     number = len(context.store.answered()) if unit == "image" else int(context.store.spent())
     labels = _count(number, "label") if unit == "image" else f"{number} labelled {UNITS[unit] if number != 1 else unit}"
-    context.tell(
-        f"round {round}: {labels}, {figures or 'no model to judge yet'}"
-        + (f" ({_count(left, 'round')} to go)" if left else "")
-    )
+    if not figures:
+        trained = last_checkpoint(context, round + 1) is not None
+        figures = "no test images or audit sample to judge the model on" if trained else "no model yet"
+    context.tell(f"round {round}: {labels}, {figures}" + (f" ({_count(left, 'round')} to go)" if left else ""))

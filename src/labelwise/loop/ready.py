@@ -10,6 +10,7 @@ from labelwise.engine import Progress
 from labelwise.loop.context import Context, last_checkpoint
 from labelwise.loop.detecting import Detect, shown_boxes
 from labelwise.models import Model, Plan, knows_already
+from labelwise.parts import proposing
 from labelwise.records import Sample, Target
 
 
@@ -26,7 +27,8 @@ def first_proposals(context: Context, round: int, samples: Sequence[Sample]) -> 
     model = context.parts.proposals
     if model is None or not samples:
         return {}
-    checkpoint = _made(context, model, context.folder(round) / "proposals")
+    with proposing(context.config):
+        checkpoint = _made(context, model, context.folder(round) / "proposals")
     work = Detect(model, checkpoint, frozenset({"boxes"}))
     found: dict[str, Target] = {}
     classes = context.store.classes()

@@ -25,6 +25,7 @@ from labelwise.records import Problem
 from labelwise.strategies import Recipe, Strategy, assemble
 
 Progress = Callable[[int, int, str], None]
+_UNTOLD = {"objects": "vectors of the boxes", "flipped": "what is found in the mirrored pictures"}
 GivenVectors = tuple[Sequence[str], NDArray[Any]]
 
 
@@ -198,6 +199,8 @@ def _picked(
         row = Row(rank, pool.ids[i], reason, facts)
         rows.append(row if guessed is None else guessed.explained(row))
     notes = [] if guessed is None else [*guessed.notes, *_equal_scores(arrays.get("scores"))]
+    if guessed is not None and recipe.class_weights == "difficulty":
+        notes.append("how difficult each class is cannot be measured without labels: all count alike")
     if picked.ended:
         notes.append(f"ended after {len(rows):,} picks: {picked.ended}")
     return rows, notes
@@ -244,6 +247,12 @@ def _check_needs(ready: Strategy, guessed: Predicted | None, *, groups: bool) ->
             "the strategy needs a model's predictions: give predictions, or choose one that needs none, such as "
             "typiclust, k_center or random"
         )
+    for word, what in _UNTOLD.items():
+        if word in lacking:
+            raise ConfigError(
+                f"the strategy needs {what}, which no file of predictions holds: choose another, such as coral, "
+                "box_margin or class_balanced, or run it with a detector as the model"
+            )
     if guessed is not None and "probs" in ready.uses and not guessed.of_classes:
         raise ConfigError(
             f"the strategy needs the class probabilities of whole images, but {guessed.source} is about what is in "

@@ -53,9 +53,9 @@ class Predicted:
 
     def arrays(self, ids: Sequence[str], strategy: Strategy) -> dict[str, NDArray[Any]]:
         """What the selection takes, in the order of ``ids``: ``probs`` ``(N, C)`` of images, or ``scores`` ``(N,)`` of
-        what is in them, with ``empty`` ``(N,)``, True where nothing is.
+        what is in them, with ``empty`` ``(N,)``, True where nothing is; and the classes of the boxes, where they count.
 
-        Nothing where a strategy without score is told of objects. Raises DataError naming the first image without a
+        Raises DataError naming the first image without a
         prediction, ConfigError if the selection asks for class probabilities that the predictions do not have.
         """
         if missing := sorted(set(self.found.missing) & set(ids)):
@@ -68,13 +68,29 @@ class Predicted:
         wanted = (prediction for prediction in self.found if prediction.id in place)
         if self.of_classes:
             return {"probs": _stacked(wanted, place)}
+        boxes = self._objects(place, strategy.recipe.shown) if "owners" in strategy.uses else {}
         if strategy.recipe.score is None:
-            return {}
+            return boxes
         scored = strategy.score_stream(wanted, self.found.classes)
         order = np.array([place[id] for id in scored.ids], np.int64)
         scores, empty = np.empty(len(place)), np.empty(len(place), bool)
         scores[order], empty[order] = scored.values, scored.empty
-        return {"scores": scores, "empty": empty}
+        return {"scores": scores, "empty": empty, **boxes}
+
+    def _objects(self, place: Mapping[str, int], shown: float) -> dict[str, NDArray[Any]]:
+        """The boxes of at least such a confidence, image after image: owners, classes, confidences."""
+        rows: dict[int, tuple[NDArray[Any], NDArray[Any]]] = {}
+        for prediction in self.found:
+            if prediction.id in place and prediction.labels is not None and prediction.confidences is not None:
+                keep = prediction.confidences >= shown
+                rows[place[prediction.id]] = prediction.labels[keep], prediction.confidences[keep]
+        order = sorted(rows)
+        labels, sure = ([rows[row][i] for row in order] for i in (0, 1))
+        return {
+            "owners": np.array(order, np.int64).repeat([len(part) for part in labels]),
+            "object_labels": np.concatenate([np.zeros(0, np.int64), *labels]).astype(np.int64),
+            "object_scores": np.concatenate([np.zeros(0), *sure]),
+        }
 
     @property
     def of_classes(self) -> bool:

@@ -44,8 +44,12 @@ def figure(data: list[dict[str, Any]], height: int, **layout: Any) -> Figure:
 
 
 def value_axis(metric: str) -> dict[str, Any]:
-    """The axis of a metric: per cent for shares."""
-    axis: dict[str, Any] = {"title": {"text": text(words.title(metric))}, "automargin": True}
+    """The axis of a metric: per cent for shares. None is below 0, nor is an axis where all that is drawn is 0."""
+    axis: dict[str, Any] = {
+        "title": {"text": text(words.title(metric))},
+        "automargin": True,
+        "rangemode": "nonnegative",
+    }
     return {**axis, "tickformat": ".0%"} if words.is_share(metric) else axis
 
 

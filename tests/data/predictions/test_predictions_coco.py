@@ -73,6 +73,11 @@ def test_images_without_an_entry(tmp_path, absent, empty, missing):
     assert [len(p.boxes) for p in found if p.id in empty] == [0] * len(empty)
 
 
+def test_entries_for_no_image_are_an_error_even_where_absent_means_empty(tmp_path):
+    with pytest.raises(DataError, match=r"found none of 1 that fit, e\.g\. 'images/zz\.jpg'"):
+        results(tmp_path, [box("images/zz.jpg")], absent="empty")
+
+
 def test_results_alone_cannot_tell_empty_from_missing(tmp_path):
     assert results(tmp_path, [box()]).missing == IDS[1:]
     nothing = results(tmp_path, [], absent="empty")
@@ -152,7 +157,8 @@ def test_lightlys_vector_from_a_score_with_the_declared_class_count(tmp_path):
         (box(score=None), "finite number, found None"),
         (box(score="0.5"), "finite number, found '0.5'"),
         (box(score=True), "finite number, found True"),
-        (box(category=2), "expected a category_id of 0 to 1, found 2"),
+        (box(category=2), "expected a category_id of 0 to 1, found 2 (do they count from 1? give first=1)"),
+        (box(category=3), "expected a category_id of 0 to 1, found 3; mend it"),
         (box(category=-1), "category_id of 0 to 1, found -1"),
         (box(category="cat"), "category_id of 0 to 1, found 'cat'"),
         (box(bbox=(1, 2, 3)), "bbox x, y, width, height of 4 numbers, found 3"),

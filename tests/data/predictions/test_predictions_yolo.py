@@ -44,6 +44,15 @@ def test_images_without_a_file(tmp_path, absent, missing, empty):
     assert (len(found.missing), len(found.without_detection)) == (missing, empty)
 
 
+def test_files_for_no_image_are_an_error_even_where_absent_means_empty(tmp_path):
+    write(tmp_path / "predict", labels__a="0 0.5 0.5 0.2 0.4 0.9\n")
+    with pytest.raises(DataError, match=r"found none of 1 that fit, e\.g\. 'labels/a'"):
+        read(tmp_path / "predict", IDS, classes=["cat"], sizes=SIZES, absent="empty")
+    assert len(read(tmp_path / "predict", IDS, classes=["cat"], sizes=SIZES, absent="empty", root="labels")) == 3
+    (tmp_path / "none").mkdir()
+    assert len(read(tmp_path / "none", IDS, classes=["cat"], sizes=SIZES, absent="empty", format="yolo")) == 3
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [

@@ -63,7 +63,7 @@ def read(
             reason = f"no {error.args[0]!r}" if isinstance(error, KeyError) else str(error)
             raise DataError(f"{path}: entry {i}: {_sentence(reason)}; mend it") from None
     given = sizes if sizes is not None else _sizes(meta, join)
-    silent = _without(join, meta, absent, {id for id in known.values() if id is not None})
+    silent = _without(path, join, meta, absent)
     predictions, problems = boxes.predictions(join.taken, given)
     return join.close(
         path, "detect", meta.classes, lambda: iter(predictions), without_detection=silent, problems=problems
@@ -78,7 +78,8 @@ def _add(entry: Any, meta: _Meta, join: Join, boxes: Boxes, known: dict[Any, str
         known[image] = join.claim(_name(image, meta))
     category = entry["category_id"]
     if type(category) is not int or category not in meta.index:
-        raise ValueError(f"expected a category_id of {_span(meta.index)}, found {category!r}")
+        ones = " (do they count from 1? give first=1)" if category == len(meta.index) and 0 in meta.index else ""
+        raise ValueError(f"expected a category_id of {_span(meta.index)}, found {category!r}{ones}")
     if "bbox" not in entry and "keypoints" not in entry and "segmentation" not in entry:
         raise KeyError("bbox")
     id = known[image]
@@ -103,7 +104,8 @@ def _name(image: Any, meta: _Meta) -> str:
     if meta.names:
         raise ValueError(f'image_id {image} is not among the "images" of the annotations')
     raise ValueError(
-        f'image_id {image} is a number: give annotations=FILE, the JSON whose "images" say which file that is'
+        f'image_id {image} is a number: give annotations=FILE, the JSON whose "images" say which file that is (pick: '
+        "predictions.annotations=FILE, a run: model.options.annotations=FILE)"
     )
 
 
@@ -132,7 +134,7 @@ def _declared(path: Path, meta: _Meta, classes: Classes | None, first: int) -> _
     if classes is None and not meta.classes:
         raise DataError(
             f"{path}: expected the names of the classes, which results do not hold; give annotations=FILE with "
-            '"categories", or classes='
+            '"categories", or classes= (pick: predictions.annotations=FILE or --classes FILE)'
         )
     if classes is None:
         return meta
@@ -151,14 +153,12 @@ def _declared(path: Path, meta: _Meta, classes: Classes | None, first: int) -> _
     return _Meta(meta.names, meta.sizes, {id: order[meta.classes[i]] for id, i in meta.index.items()}, names)
 
 
-def _without(join: Join, meta: _Meta, absent: Absent, detected: set[str]) -> list[str]:
+def _without(path: Path, join: Join, meta: _Meta, absent: Absent) -> list[str]:
     """The ids in which nothing was found, claimed too."""
-    if absent == "auto":
-        places = (join.find(name)[0] for name in meta.names.values())
-        named = sorted({id for id in places if id is not None})
-    else:
-        named = list(join.ids) if absent == "empty" else []
-    return [id for id in named if id not in detected and join.take(id)]
+    if absent == "empty":
+        return join.take_rest(path)
+    places = (join.find(name)[0] for name in meta.names.values()) if absent == "auto" else ()
+    return [id for id in sorted({id for id in places if id is not None}) if join.take(id)]
 
 
 def _sizes(meta: _Meta, join: Join) -> Sizes:

@@ -120,6 +120,11 @@ class Join:
         self._taken[id] = None
         return fresh
 
+    def take_rest(self, path: object) -> list[str]:
+        """Claim all that is left, as images in which nothing was found. Raises DataError as ``close``."""
+        self._check(path)
+        return [id for id in self.ids if self.take(id)]
+
     def close(
         self,
         path: object,
@@ -131,14 +136,7 @@ class Join:
         problems: Sequence[Problem] = (),
     ) -> PredictionSet:
         """The set of what was claimed. Raises DataError if there are predictions but none for any of the images."""
-        if (self.unknown or self.ambiguous) and not self._taken:
-            strange = [*self.unknown, *self.ambiguous]
-            what = f"{strange[0]!r}" + (" fits several" if not self.unknown else "")
-            pool = f"such as {self.ids[0]!r}" if self.ids else "(there are none)"
-            raise DataError(
-                f"{path}: expected predictions for the images {pool}, found none of {len(strange):,} that fit, "
-                f"e.g. {what}; check the path, or give root=, the beginning of these names to be cut off"
-            )
+        self._check(path)
         return PredictionSet(
             task,
             tuple(classes),
@@ -151,6 +149,16 @@ class Join:
             tuple(problems),
             stream,
         )
+
+    def _check(self, path: object) -> None:
+        if (self.unknown or self.ambiguous) and not self._taken:
+            strange = [*self.unknown, *self.ambiguous]
+            what = f"{strange[0]!r}" + (" fits several" if not self.unknown else "")
+            pool = f"such as {self.ids[0]!r}" if self.ids else "(there are none)"
+            raise DataError(
+                f"{path}: expected predictions for the images {pool}, found none of {len(strange):,} that fit, "
+                f"e.g. {what}; check the path, or give root=, the beginning of these names to be cut off"
+            )
 
 
 def _tables(ids: Sequence[str]) -> list[dict[str, str | None]]:

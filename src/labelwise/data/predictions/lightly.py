@@ -59,7 +59,7 @@ def read(
                 raise DataError(f"{file}: prediction {i}: {reason}; mend it") from None
         if task == "classification" and len(entries) != 1 and id is not None:
             raise DataError(f"{file}: expected one prediction of a classification, found {len(entries)}; mend it")
-    silent = [id for id in join.ids if join.take(id)] if absent == "empty" and task != "classification" else []
+    silent = join.take_rest(folder) if absent == "empty" and task != "classification" else []
     predictions, problems = boxes.predictions(join.taken, sizes)
     if task == "classification":
         whole = [_whole(p) for p in predictions]

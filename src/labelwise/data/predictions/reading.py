@@ -35,7 +35,7 @@ def load_json(file: Path) -> Any:
     """What a JSON file holds. Raises DataError, with the place, if it holds none."""
     text = load_text(file)
     if not text.strip():
-        raise DataError(f"{file}: expected JSON, found an empty file; write the predictions again")
+        raise DataError(f"{file}: expected JSON, found an empty file; write it again")
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:

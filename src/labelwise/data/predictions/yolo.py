@@ -46,7 +46,7 @@ def read(
         id = join.claim(file.relative_to(folder).with_suffix("").as_posix())
         if id is not None:
             _read_file(file, id, boxes, sizes, index)
-    silent = [id for id in join.ids if join.take(id)] if absent == "empty" else []
+    silent = join.take_rest(folder) if absent == "empty" else []
     predictions, problems = boxes.predictions(join.taken, sizes)
     nothing = [p.id for p in predictions if p.labels is not None and not len(p.labels)]
     assert set(silent) <= set(nothing)
@@ -104,16 +104,26 @@ def _names(folder: Path, names: Path | None) -> tuple[str, ...]:
     file = names or next((place for place in places if place.is_file()), None)
     if file is None:
         raise DataError(
-            f"{folder}: expected the names of the classes, found no data.yaml there; give names=FILE or classes="
+            f"{folder}: expected the names of the classes, found no data.yaml there; give names=FILE or classes= "
+            "(pick: predictions.names=FILE or --classes FILE)"
         )
     return names_in(file)
 
 
 def names_in(file: Path) -> tuple[str, ...]:
-    """The class names in a YAML with ``names``, or in a text with a name a line. Raises DataError if there are none."""
+    """The class names in a YAML with ``names``, or in a text with a name a line.
+
+    Raises DataError if there are none, or one is missing or no name: all after it would mean another class.
+    """
     text = load_text(file)
-    found = _from_yaml(file, text) if file.suffix in (".yaml", ".yml") else text.splitlines()
-    listed = [str(name).strip() for name in found if str(name).strip()]
+    found = _from_yaml(file, text) if file.suffix in (".yaml", ".yml") else text.rstrip().splitlines()
+    for place, name in enumerate(found):
+        if not isinstance(name, str | int | float) or isinstance(name, bool) or not str(name).strip():
+            raise DataError(
+                f"{file}: expected a name for class {place}, found {name!r}; write it, in quotes if YAML takes it for "
+                "something else, as it does with no and yes"
+            )
+    listed = [str(name).strip() for name in found]
     if not listed or len(set(listed)) < len(listed):
         raise DataError(f"{file}: expected a list of different class names, found {listed[:5]}; mend it")
     return tuple(listed)
@@ -125,7 +135,7 @@ def _from_yaml(file: Path, text: str) -> list[Any]:
     except yaml.YAMLError as error:
         raise DataError(f"{file}: expected YAML, found: {' '.join(str(error).split())[:160]}; mend it") from None
     found = tree.get("names") if isinstance(tree, dict) else None
-    if isinstance(found, dict) and sorted(found) == list(range(len(found))):
+    if isinstance(found, dict) and set(found) == set(range(len(found))):
         return [found[i] for i in range(len(found))]
     if isinstance(found, list):
         return found
