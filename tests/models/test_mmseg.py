@@ -481,7 +481,7 @@ def test_a_slip_shows_before_anyone_labels(mmseg_config: Write, tmp_path: Path, 
 
 def test_a_configuration_is_mended_where_nothing_was_learnt(mmseg_config: Write, tmp_path: Path) -> None:
     """What people labelled in round 0 is not lost to a slip that only the training shows."""
-    with pytest.raises(LabelwiseError, match="in_channels|traceback"):
+    with pytest.raises(LabelwiseError, match="traceback"):
         api.run(mmseg_config("model['decode_head']['in_channels'] = 63"), report=False)
     with Store(tmp_path / "work" / "run.db") as store:
         asked = store.asked()
