@@ -82,7 +82,7 @@ def _compiled_scores(probs: Tensor, kind: str, radius: int, from_logits: bool) -
     present = number
     if radius != 1:  # counts are kept for each class, so those that do not occur are left out
         occurs = np.bincount(classes, minlength=number) > 0
-        classes, present = (np.cumsum(occurs) - 1).astype(np.uint16)[classes], int(occurs.sum())
+        classes, present = np.take((np.cumsum(occurs) - 1).astype(np.uint16), classes), int(occurs.sum())
     classes, doubts = classes.reshape(height, width), doubts.reshape(height, width)
     out = np.empty((height, width), np.float32)
     code = {"alone": windows.ALONE, "own": windows.OWN, "mean": windows.MEAN}[kind]
