@@ -20,8 +20,9 @@ import os, sys, time
 from labelwise.engine import children
 (task, number, place), out = children.begin()
 print("printed by", number)
-with open(f"{place}/pid{number}", "w") as file:
+with open(f"{place}/new{number}", "w") as file:
     file.write(str(os.getpid()))
+os.replace(file.name, f"{place}/pid{number}")
 if task == "die":
     os._exit(7)
 if task == "fail":
@@ -47,11 +48,12 @@ def alive(place: Path) -> list[int]:
     """The processes that wrote their numbers and are there still."""
     found = []
     for file in place.glob("pid*"):
+        number = int(file.read_text())
         try:
-            os.kill(int(file.read_text() or 0), 0)
+            os.kill(number, 0)
         except ProcessLookupError:
             continue
-        found.append(int(file.read_text()))
+        found.append(number)
     return found
 
 
