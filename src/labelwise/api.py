@@ -49,13 +49,13 @@ def check(source: Source, overrides: Iterable[str] | Mapping[str, Any] = ()) -> 
     strategy, start = (configuration.strategy_text(s) for s in (config.strategy, config.cold_start))
     facts = [
         f"data: {len(listing.samples)} images, {len(listing.classes)} classes, {known} images with a known "
-        + ("truth" if config.task == "detect" else "class")
+        + {"classify": "class", "detect": "truth", "segment": "mask"}[config.task]
         + (f", {len(groups)} groups" if groups else ""),
         f"model: {config.model.name}, gives {', '.join(sorted(parts.model.provides))}",
         f"strategy: {strategy}; round 0 by {start}",
     ]
     if parts.annotator.simulated:
-        check_truth(listing.samples)
+        check_truth(listing.samples, config.task)
     if parts.read_source is not None:
         facts.append(f"source: {len(parts.read_source().samples)} images")
     unused = sum(s.split in ("test", "unused") for s in listing.samples)
@@ -86,10 +86,11 @@ def _budget_fact(config: Config, unit: Unit, pool: int) -> str:
     budget = config.budget
     if unit == "image":
         goals = budget.cumulative(pool)
-        return f"budget: {len(goals)} rounds, {goals[0]} to {goals[-1]} labels of about {pool} images"
+        rounds = "1 round" if len(goals) == 1 else f"{len(goals)} rounds"
+        return f"budget: {rounds}, {goals[0]} to {goals[-1]} labels of about {pool} images"
     # How many pixels there are is known once the images have been read.
     times = " of every image" if budget.per_image else ""
-    rounds = f"{budget.rounds} rounds, " if budget.rounds else ""
+    rounds = f"{budget.rounds} round{'s' if budget.rounds > 1 else ''}, " if budget.rounds else ""
     return f"budget: {rounds}{budget.initial} then {budget.per_round} {UNITS[unit]}{times} of about {pool} images"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib.util
 import io
@@ -68,10 +69,20 @@ def _refuse_slips(options: Mapping[str, Any], config: Any, path: Path | str) -> 
 
 
 def _option(value: Any) -> Any:
-    """An option as mmengine's --cfg-options would read it: 1e-3 and None are no texts, (1,2) is a tuple."""
+    """An option as mmengine's --cfg-options would read it: 1e-3 and None are no texts, (1,2) is a tuple.
+
+    mmengine takes out all spaces; here those of names and paths stay.
+    """
     from mmengine.config import DictAction
 
-    return DictAction._parse_iterable(value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    if value.startswith(("(", "[")):
+        try:
+            return ast.literal_eval(value)
+        except (ValueError, SyntaxError):  # words without quotes
+            return DictAction._parse_iterable(value)
+    return value if " " in value else DictAction._parse_iterable(value)
 
 
 @contextmanager

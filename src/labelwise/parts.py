@@ -136,6 +136,8 @@ def _unit(config: Config, used: Mapping[str, Strategy]) -> Unit:
     for name, plain in (("region", "window"), ("cost", "region")):
         if unit != "region" and (found := getattr(config.budget, name)) != plain:
             raise ConfigError(f"budget.{name}={found} is for budget.unit=region, found {unit}: leave it out")
+    if config.budget.per_image and unit in ("image", "box"):
+        raise ConfigError(f"budget.per_image=true is for budget.unit=region or pixel, found {unit}: leave it out")
     for key, strategy in used.items():
         strategy.check_unit(key, unit)
     return unit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
@@ -12,7 +13,10 @@ from typing import Any
 import pytest
 
 from labelwise import config as configuration
+from labelwise import mmlab
+from labelwise.config.mmsegmentation import MODEL_KEYS
 from labelwise.errors import ConfigError
+from labelwise.models.mmseg import MMSeg
 from labelwise.parts import build
 
 pytestmark = [pytest.mark.mmseg, pytest.mark.filterwarnings("ignore")]
@@ -170,13 +174,44 @@ def test_configurations_of_mmsegmentation_itself_can_be_the_base(mmseg_config: W
     path.write_text("\n".join(lines), encoding="utf-8")
     options = "model.pretrained=None", "optim_wrapper.optimizer.lr=1e-3", "model.decode_head.in_channels=(8,8,8,8)"
     config = loaded(path, *options)
-    from labelwise import mmlab
-
     found = mmlab.load_config(path, config.model.options["cfg_options"])
     assert found.optimizer.type == "SGD"
     assert found.model.pretrained is None
     assert found.optim_wrapper.optimizer.lr == 1e-3
     assert found.model.decode_head.in_channels == (8, 8, 8, 8)
+
+
+def test_every_option_of_the_model_can_be_given_beside_the_configuration(mmseg_config: Write) -> None:
+    own = {field.name for field in dataclasses.fields(MMSeg)} - {"config", "cfg_options"}
+    assert set(MODEL_KEYS) == own
+    config = loaded(mmseg_config(), "model.flip=true", "model.keep_points=false", "model.negative=0.5")
+    assert config.model.options | {"flip": True, "keep_points": False, "negative": 0.5} == config.model.options
+    assert "cfg_options" not in config.model.options
+
+
+@pytest.mark.parametrize("mark", ["", "'", '"'])
+def test_options_hold_tuples_and_spaces(mmseg_config: Write, tmp_path: Path, mark: str) -> None:
+    steps = "[(('train',3),('query',1)),(('train',2),)]".replace("'", mark)
+    classes = "('traffic light', 'red', 'green')"
+    options = {
+        "workflow": steps,
+        "train_dataloader.dataset.metainfo.classes": classes,
+        "model.pretrained": "my weights, old.pth",
+        "train_pipeline": "[(a,1)]",
+    }
+    config = loaded(mmseg_config(), *(f"model.cfg_options.{key}={value}" for key, value in options.items()))
+    assert config.model.options["length"] == [3, 2]
+    file = tmp_path / "written.yaml"
+    file.write_text(configuration.dump(config), encoding="utf-8")
+    found = mmlab.load_config(tmp_path / "tiny.py", configuration.load(file).model.options["cfg_options"])
+    assert found.train_dataloader.dataset.metainfo.classes == ("traffic light", "red", "green")
+    assert found.model.pretrained == "my weights, old.pth"
+    assert found.train_pipeline == [("a", 1)]
+
+
+def test_a_value_that_cannot_be_read_is_named_as_it_was_given(mmseg_config: Write) -> None:
+    with pytest.raises(ConfigError, match=r"the value of 'model\.x' is not valid"):
+        loaded(mmseg_config(), "model.cfg_options.model.x=[(1")
 
 
 def test_a_slip_in_an_option_is_refused(mmseg_config: Write) -> None:
@@ -250,8 +285,6 @@ def test_a_bad_value_is_refused_in_one_line(mmseg_config: Write, line: str, word
 
 
 def test_missing_packages_name_the_line_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from labelwise import mmlab
-
     monkeypatch.setattr(mmlab, "PACKAGES", ("mmengine", "no_such_package"))
     (tmp_path / "a.py").write_text("", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"pip install 'labelwise\[mmseg\]'"):

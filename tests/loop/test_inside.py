@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from labelwise import api
 from labelwise.data.masks import read_mask
@@ -121,7 +123,9 @@ def test_pictures_of_what_was_chosen_are_drawn_and_shown(tmp_path: Path) -> None
 
 def test_no_more_pixels_than_there_are(tmp_path: Path) -> None:
     budget = {"initial": "60%", "per_round": "60%", "rounds": 4, "per_image": False}
-    result = api.run(configuration(tmp_path, strategy="pixelpick", budget=budget), report=False)
+    told: list[str] = []
+    result = api.run(configuration(tmp_path, strategy="pixelpick", budget=budget), report=False, tell=told.append)
+    assert any(re.search("of [0-9]+ pixels chosen: the images have room for no more", line) for line in told)
     valid = sum(
         int((read_mask(tmp_path / "data" / "masks" / id, 3) != 255).sum())
         for id in result.samples
@@ -136,6 +140,7 @@ def test_no_more_pixels_than_there_are(tmp_path: Path) -> None:
         ({"strategy": "ripu_region", "budget": {"unit": "pixel"}}, "chooses regions"),
         ({"strategy": "k_center", "budget": {"unit": "pixel"}}, "evenly=false"),
         ({"model": "frozen"}, "cannot segment"),
+        ({"strategy": "margin", "budget": {"unit": "image"}}, "budget.per_image=true is for"),
         ({"task": "classify", "model": "frozen", "budget": {"unit": "pixel"}}, "needs task=segment"),
     ],
 )
@@ -147,7 +152,6 @@ def test_what_does_not_fit_together_is_refused_in_one_line(tmp_path: Path, chang
 
 def test_a_mask_of_another_size_leaves_its_image_out(tmp_path: Path) -> None:
     config = configuration(tmp_path)
-    from PIL import Image
 
     Image.fromarray(np.zeros((5, 5), np.uint8)).save(tmp_path / "data" / "masks" / "003.png")
     result = api.run(config, rounds=1, report=False)

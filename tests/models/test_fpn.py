@@ -47,8 +47,16 @@ def made(folder: Path, **options: Any) -> Fpn:
     return model
 
 
-def fit(model: Fpn, train: list[Labelled], out: Path, round: int = 0, start: Path | None = None, seed: int = 1) -> Path:
-    plan = Plan(("blue", "red", "green"), round)
+def fit(
+    model: Fpn,
+    train: list[Labelled],
+    out: Path,
+    round: int = 0,
+    start: Path | None = None,
+    seed: int = 1,
+    more: tuple[str, ...] = (),
+) -> Path:
+    plan = Plan(("blue", "red", "green", *more), round)
     return model.fit(train, [], out=out, start=start, plan=plan, seed=seed, progress=quiet)
 
 
@@ -148,13 +156,14 @@ def test_no_point_is_lost_however_small_the_network_sees_it(labelled: list[Label
 
 
 @pytest.mark.parametrize("size", [None, (64, 64), (24, 20)])
+@pytest.mark.parametrize("more", [(), tuple("abcdefgh")], ids=["few classes", "many"])
 def test_predictions_are_those_of_the_network_as_trained(
-    size: tuple[int, int] | None, labelled: list[Labelled], tmp_path: Path
+    size: tuple[int, int] | None, more: tuple[str, ...], labelled: list[Labelled], tmp_path: Path
 ) -> None:
-    model = made(tmp_path, size=size, freeze_norm=False)
-    checkpoint = fit(model, labelled, tmp_path / "out")
-    network = model._create(3)
-    load_weights(network, checkpoint, 3)
+    model, classes = made(tmp_path, size=size, freeze_norm=False), 3 + len(more)
+    checkpoint = fit(model, labelled, tmp_path / "out", more=more)
+    network = model._create(classes)
+    load_weights(network, checkpoint, classes)
     network.eval()
     samples = [x.sample for x in labelled]
     found = list(model.predict(checkpoint, samples, want=frozenset({"probs", "samples"})))
@@ -166,7 +175,7 @@ def test_predictions_are_those_of_the_network_as_trained(
         expected = torch.nn.functional.interpolate(logits, (32, 48), mode="bilinear", align_corners=False)[0].softmax(0)
         assert prediction.probs is not None
         assert prediction.samples is not None
-        assert prediction.probs.shape == (32, 48, 3)
+        assert prediction.probs.shape == (32, 48, classes)
         np.testing.assert_allclose(prediction.probs, expected.permute(1, 2, 0).numpy(), atol=1e-4)
-        assert prediction.samples.shape == (8, 32, 48, 3)
+        assert prediction.samples.shape == (8, 32, 48, classes)
         np.testing.assert_allclose(prediction.samples.sum(axis=-1), 1, atol=1e-5)

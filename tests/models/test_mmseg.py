@@ -21,6 +21,7 @@ from labelwise.models import Place, Plan
 from labelwise.models.mmseg import MMSeg
 from labelwise.records import Labelled, Sample, Target
 from labelwise.results import RunResult
+from labelwise.store import Store
 from labelwise.testing import quiet
 
 pytestmark = [pytest.mark.mmseg, pytest.mark.filterwarnings("ignore")]
@@ -442,7 +443,9 @@ def test_nothing_is_printed(
     assert capfd.readouterr() == ("", "")
 
 
-def test_load_from_begins_every_round(mmseg_config: Write, labelled: list[Labelled], tmp_path: Path) -> None:
+def test_load_from_begins_every_round(
+    mmseg_config: Write, labelled: list[Labelled], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     import torch
     from safetensors.torch import load_file
 
@@ -456,6 +459,7 @@ def test_load_from_begins_every_round(mmseg_config: Write, labelled: list[Labell
     made(path, tmp_path / "b").fit(labelled, [], out=out, start=None, plan=plan, seed=9, progress=quiet)
     weight = "decode_head.conv_seg.weight"
     assert (load_file(out / "network.safetensors")[weight] == first[weight]).all()
+    assert capfd.readouterr() == ("", "")
 
 
 def test_another_training_is_not_continued(mmseg_config: Write, tmp_path: Path) -> None:
@@ -464,6 +468,28 @@ def test_another_training_is_not_continued(mmseg_config: Write, tmp_path: Path) 
         api.run(mmseg_config("optim_wrapper['optimizer']['lr'] = 0.5"), report=False)
     assert "\n" not in str(caught.value)
     api.run(mmseg_config("default_hooks['logger']['interval'] = 5"), rounds=1, report=False)
+
+
+@pytest.mark.parametrize("line", ["model['backbone']['depht'] = 18", "load_from = 'no/such/weights.pth'"])
+def test_a_slip_shows_before_anyone_labels(mmseg_config: Write, tmp_path: Path, line: str) -> None:
+    with pytest.raises(LabelwiseError, match=r"depht|no/such/weights\.pth"):
+        api.run(mmseg_config(line), report=False)
+    with Store(tmp_path / "work" / "run.db") as store:
+        assert not store.asked()
+    api.run(mmseg_config(), rounds=1, report=False)
+
+
+def test_a_configuration_is_mended_where_nothing_was_learnt(mmseg_config: Write, tmp_path: Path) -> None:
+    """What people labelled in round 0 is not lost to a slip that only the training shows."""
+    with pytest.raises(LabelwiseError, match="traceback"):
+        api.run(mmseg_config("model['decode_head']['in_channels'] = 63"), report=False)
+    with Store(tmp_path / "work" / "run.db") as store:
+        asked = store.asked()
+        assert asked
+    api.run(mmseg_config(), rounds=1, report=False)
+    with Store(tmp_path / "work" / "run.db") as store:
+        assert store.asked() == asked
+        assert store.is_done(0, "evaluate")
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,14 @@ def test_equals_a_loop_over_windows(score, height, width, number, radius, seed):
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("radius", [0, 1, 2, 5, 60])
+def test_impurity_is_exact_to_a_float_also_where_few_of_many_classes_occur(radius):
+    few = np.random.default_rng(radius).choice([3, 7, 148, 149], (30, 40), p=[0.6, 0.3, 0.05, 0.05])
+    probs = np.eye(150, dtype=np.float32)[np.repeat(few, 2, axis=1)]
+    expected = plain(probs, "alone", radius)
+    np.testing.assert_allclose(region_impurity(probs, radius=radius), expected, rtol=1e-7, atol=1e-8)
+
+
 @pytest.mark.parametrize(("radius", "number"), [(1, 40), (9, 19), (32, 5)])
 def test_larger_maps_in_several_strips_and_threads(radius, number, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)

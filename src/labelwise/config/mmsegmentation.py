@@ -26,6 +26,11 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
 }
 ACTIVE = ("settings", "heuristic", "heuristic_cfg", "visualize", "reset_each_round")
 RUNNER = ("type", "sample_mode", "sample_rounds", "warmup_only")
+# Options of the model mmseg beside the configuration itself: under ``model``, no keys of mmengine.
+MODEL_KEYS = (
+    *("start", "length", "passes", "consistency", "negative", "negative_below", "flip", "warmup", "reconstructions"),
+    *("validate_every", "keep_points", "processes"),
+)
 RUNNERS = ("ActiveLearningRunner", "MultiTaskActiveRunner")
 Tree = dict[str, Any]
 

@@ -109,21 +109,28 @@ def _read_mmengine(
 
     All other changes, and those below ``model.cfg_options``, are mmengine's.
     """
-    from labelwise.config.mmsegmentation import translated
+    from labelwise.config.mmsegmentation import MODEL_KEYS, translated
 
-    changes = dict(overrides) if isinstance(overrides, Mapping) else dict(parse_override(text) for text in overrides)
+    changes = dict(overrides) if isinstance(overrides, Mapping) else dict(_with_tuples(text) for text in overrides)
     own: dict[str, Any] = {}
     theirs: dict[str, Any] = {}
     for key, value in changes.items():
         first, _, rest = key.partition(".")
         if key.startswith(CFG_OPTIONS):
             theirs[key.removeprefix(CFG_OPTIONS)] = value
-        elif first in Config.model_fields and (first != "model" or rest in ("start", "length", "passes", "processes")):
+        elif first in Config.model_fields and (first != "model" or rest in MODEL_KEYS):
             own[key] = value
         else:
             theirs[key] = value
     tree, found = translated(Path(source), theirs)
     return tree, own, found
+
+
+def _with_tuples(text: str) -> tuple[str, Any]:
+    """As ``parse_override``, but a list with tuples in it, which YAML does not know, stays a text for mmengine."""
+    key, value = parse_override(text)
+    written = text.partition("=")[2].strip()
+    return key, written if isinstance(value, list) and "(" in written else value
 
 
 def changed(config: Config, changes: Mapping[str, Any]) -> Config:
@@ -196,7 +203,7 @@ def parse_override(text: str) -> tuple[str, Any]:
     try:
         return key.strip(), yaml.safe_load(value)
     except yaml.YAMLError:
-        raise ConfigError(f"the value of {key!r} is not valid YAML: {value!r}") from None
+        raise ConfigError(f"the value of {key.removeprefix(CFG_OPTIONS)!r} is not valid YAML: {value!r}") from None
 
 
 def _set(tree: dict[str, Any], key: str, value: Any) -> None:

@@ -21,6 +21,8 @@ from labelwise.records import Target
 
 Mask = NDArray[np.unsignedinteger[Any]]  # uint8, or uint16 for more than 255 classes
 
+VOID_16 = np.iinfo(np.uint16).max
+
 
 def void_of(mask: Mask) -> int:
     """The value that stands for no class."""
@@ -61,7 +63,7 @@ def read_mask(path: Path, classes: int, *, size: tuple[int, int] | None = None, 
     kind: type[np.uint8] | type[np.uint16] = np.uint8 if classes <= 255 else np.uint16
     mask: Mask = found.astype(kind, copy=False)
     wrong = found[(found >= classes) & (found != np.iinfo(kind).max)]
-    if wrong.size:
+    if (wrong := wrong[wrong != VOID_16]).size:  # of few classes it is 255 now
         raise DataError(
             f"{name}: expected values from 0 to {classes - 1} or {np.iinfo(kind).max} for void, found "
             f"{int(wrong.flat[0])}; name all classes, or change the values"

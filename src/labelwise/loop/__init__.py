@@ -159,7 +159,7 @@ def _set_up(config: Config, parts: Parts, store: Store, progress: Progress, tell
     if not store.is_done(SETUP, "read"):
         listing = parts.read()
         if parts.annotator.simulated:
-            check_truth(listing.samples)
+            check_truth(listing.samples, config.task)
         intake = take_in(config, listing, progress=progress)
         if parts.read_source is not None:
             beside = take_in_source(config, parts.read_source(), intake.classes, progress=progress)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +16,14 @@ from labelwise.data.splits import choose_test
 from labelwise.errors import DataError
 from labelwise.models import Progress
 from labelwise.parts import threads_of
-from labelwise.records import Problem, Sample, left_out
+from labelwise.records import Problem, Sample, Task, left_out
+
+# What an oracle must know of an image, and of several.
+TRUTH: Mapping[Task, tuple[str, str]] = {
+    "classify": ("class", "classes"),
+    "detect": ("boxes", "boxes"),
+    "segment": ("mask", "masks"),
+}
 
 
 @dataclass(frozen=True)
@@ -28,13 +35,14 @@ class Intake:
     classes: tuple[str, ...]
 
 
-def check_truth(samples: Sequence[Sample]) -> None:
-    """Raises DataError if an image has no class: a simulated annotator could not answer for it."""
+def check_truth(samples: Sequence[Sample], task: Task) -> None:
+    """Raises DataError if an image has no class, boxes or mask: a simulated annotator could not answer for it."""
     unknown = [s.id for s in samples if s.target is None]
     if unknown:
+        one, several = TRUTH[task]
         raise DataError(
-            f"the oracle does not know the class of {len(unknown)} of {len(samples)} images (the first: {unknown[0]}): "
-            f"set annotator=files to ask a person, or give their classes"
+            f"the oracle does not know the {one} of {len(unknown)} of {len(samples)} images (the first: {unknown[0]}): "
+            f"set annotator=files to ask a person, or give their {several}"
         )
 
 

@@ -82,9 +82,20 @@ def query(context: Context, round: int, goal: int) -> str:
     if context.parts.unit == "image":
         forget(context, round)
     if amount < wanted:
-        units = UNITS[_whole(context)] if context.parts.unit != "box" else "images"
-        context.tell(f"round {round}: {amount} of {wanted} {units} chosen: the rules of the strategy allow no more")
+        context.tell(f"round {round}: {amount} of {wanted} {_fewer(context, round)}")
     return ""
+
+
+def _fewer(context: Context, round: int) -> str:
+    """What fewer were chosen of than were wanted, and why."""
+    parts = context.parts
+    strategy = parts.cold_start if last_checkpoint(context, round) is None else parts.strategy
+    if parts.unit in ("image", "box"):
+        return "images chosen: the rules of the strategy allow no more"
+    if context.config.budget.cost == "pixel":
+        return "pixels chosen: the next region does not fit in; what is left goes to the next round"
+    why = "the rules of the strategy allow" if strategy.compares else "the images have room for"
+    return f"{UNITS[parts.unit]} chosen: {why} no more"
 
 
 def ask_more(context: Context, round: int, goal: int) -> bool:

@@ -79,12 +79,16 @@ def _compiled_scores(probs: Tensor, kind: str, radius: int, from_logits: bool) -
         kernels.classes_and_entropies(flat, steps, number, a, b, from_logits, small, scale, classes, doubts)
 
     maps.in_strips(height * width, maps.fitting(number), look)
+    present = number
+    if radius != 1:  # counts are kept for each class, so those that do not occur are left out
+        occurs = np.bincount(classes, minlength=number) > 0
+        classes, present = np.take((np.cumsum(occurs) - 1).astype(np.uint16), classes), int(occurs.sum())
     classes, doubts = classes.reshape(height, width), doubts.reshape(height, width)
     out = np.empty((height, width), np.float32)
     code = {"alone": windows.ALONE, "own": windows.OWN, "mean": windows.MEAN}[kind]
 
     def score(a: int, b: int) -> None:
-        windows.window_scores(classes, doubts, code, number, radius, SMALL, a, b, out)
+        windows.window_scores(classes, doubts, code, present, number, radius, SMALL, a, b, out)
 
     # strips are high enough for the rows around them not to matter
     maps.in_strips(height, max(64, 4 * radius), score)

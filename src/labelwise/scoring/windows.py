@@ -26,45 +26,59 @@ def term(members: int, size: int, small: float) -> float:
 
 @compiled
 def window_scores(
-    classes: Any, doubts: Any, kind: int, number: int, radius: int, small: float, first: int, stop: int, out: Any
+    classes: Any,
+    doubts: Any,
+    kind: int,
+    present: int,
+    number: int,
+    radius: int,
+    small: float,
+    first: int,
+    stop: int,
+    out: Any,
 ) -> None:
     """Scores of the rows from ``first`` to ``stop`` into ``out`` ``(h, w)`` float32.
 
-    ``classes`` ``(h, w)`` holds integers below ``number``, at least 2; ``doubts`` ``(h, w)`` float32 from 0 to 1.
-    Impurity is a share of log(``number``). A doubt that is not finite shows at its own pixel.
+    ``classes`` ``(h, w)`` holds integers below ``present``, up to ``number``, which is at least 2; ``doubts``
+    ``(h, w)`` float32 from 0 to 1. Impurity is a share of log(``number``). A doubt that is not finite shows at its own
+    pixel.
     """
     height, width = classes.shape
     full = (2 * radius + 1) ** 2
-    table = np.array([term(m, full, small) for m in range(full + 1)])
-    mixtures = _mixtures(table) if radius == 1 else table
+    if radius == 1:
+        table = _mixtures(np.array([term(m, full, small) for m in range(full + 1)]))
+    else:
+        table = np.array([m * math.log(max(m, 1)) for m in range(full + 1)])
     marks = np.empty(width, np.uint16)
     impurity = np.empty(width)
-    columns = np.zeros((width, number if radius != 1 else 0), np.int32)
+    # beside the map lie columns of nothing: every window has one that enters it and one that leaves
+    columns = np.zeros((width + 2 * radius + 1, present if radius != 1 else 0), np.uint32)
     sums, prefix = np.zeros(width), np.zeros(width + 1)
     for y in range(first, stop):
         low, high = max(0, y - radius), min(height, y + radius + 1)
         # the first row takes in its whole window, each further one what enters and leaves
         for row in range(low if y == first else high - 1, high):
             if y == first or y + radius < height:
-                _enter(classes[row], doubts[row], 1, columns, sums)
+                _enter(classes[row], doubts[row], 1, radius + 1, columns, sums)
         if y > first and y - radius - 1 >= 0:
-            _enter(classes[y - radius - 1], doubts[y - radius - 1], -1, columns, sums)
+            _enter(classes[y - radius - 1], doubts[y - radius - 1], -1, radius + 1, columns, sums)
         if radius == 1:
-            _three_by_three(classes, y, mixtures, small, marks, impurity)
+            _three_by_three(classes, y, table, small, marks, impurity)
         else:
             _slide(columns, high - low, radius, table, small, impurity)
         _multiply(impurity, doubts[y], kind, number, high - low, radius, sums, prefix, out[y])
 
 
 @compiled
-def _enter(classes: Any, doubts: Any, sign: int, columns: Any, sums: Any) -> None:
-    """Add a row to (sign 1) or take it from (sign -1) the columns' counts of classes and sums of doubts."""
+def _enter(classes: Any, doubts: Any, sign: int, at: int, columns: Any, sums: Any) -> None:
+    """Add a row to (sign 1) or take it from (sign -1) the columns' counts of classes, from the column ``at`` on, and
+    the sums of doubts."""
     for x in range(sums.shape[0]):
         doubt = np.floor(np.float64(doubts[x]) * GRID + 0.5)
         sums[x] += sign * (doubt if abs(doubt) < np.inf else 0.0)
     if columns.shape[1]:
         for x in range(sums.shape[0]):
-            columns[x, classes[x]] += sign
+            columns[at + x, classes[x]] += sign
 
 
 @compiled
@@ -160,31 +174,31 @@ def _mark(above: Any, here: Any, below: Any, marks: Any) -> None:
 
 @compiled
 def _slide(columns: Any, rows: int, radius: int, table: Any, small: float, impurity: Any) -> None:
-    """Entropy of the classes in the windows of one row, from the classes that its ``rows`` hold in each column."""
-    width, number = columns.shape
-    counts = np.zeros(number, np.int32)
-    for x in range(min(radius, width)):
+    """Entropy of the classes in the windows of one row, from the classes that its ``rows`` hold in each column.
+
+    With m of a window's n pixels in a class it is log n - sum(m log m) / n, less ``small`` for each class that occurs:
+    -q log(q + small) = -q log q - small, up to small^2 / 2q. ``table`` has m log m.
+    """
+    number, width = columns.shape[1], impurity.shape[0]
+    counts = np.zeros(number, np.uint32)  # an index without sign need not be looked at first
+    for column in columns[radius : 2 * radius + 1]:
         for c in range(number):
-            counts[c] += columns[x, c]
+            counts[c] += column[c]
+    size, most = 0, 0.0
     for x in range(width):
-        if x + radius < width:
-            entering = columns[x + radius]
-            for c in range(number):
-                counts[c] += entering[c]
-        if x - radius - 1 >= 0:
-            leaving = columns[x - radius - 1]
-            for c in range(number):
-                counts[c] -= leaving[c]
-        size = rows * (min(width, x + radius + 1) - max(0, x - radius))
+        entering, leaving = columns[x + 2 * radius + 1], columns[x]
+        found = 0
+        for c in range(number):
+            counts[c] += entering[c] - leaving[c]
+            found += counts[c] > 0
         total = 0.0
-        if size == table.shape[0] - 1:
-            for c in range(number):
-                total += table[counts[c]]
-        else:
-            for c in range(number):
-                if counts[c]:
-                    total += term(counts[c], size, small)
-        impurity[x] = total
+        for c in range(number):
+            total += table[counts[c]]
+        wide = min(width, x + radius + 1) - max(0, x - radius)
+        if size != rows * wide:
+            size = rows * wide
+            most = math.log(size)
+        impurity[x] = most - total / size - small * found
 
 
 @compiled

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ LEARNING = (
     *("model", "data_preprocessor", "train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler", "load_from"),
     *("custom_hooks", "test_pipeline", "randomness"),
 )
+DIGEST = "config.digest"  # in the model's folder, once something has been learnt
 FIGURES = "mmengine/judged"  # in a checkpoint: what a visualizer writes of the round's figures
 PICTURES = 10  # images of which reconstructions are drawn
 
@@ -96,16 +98,25 @@ class MMSeg:
         self._pool = tuple(pool) if self.warmup else ()
         if known := next((s.target.classes for s in [*pool, *others] if s.target and s.target.mask), None):
             _check_classes(config, known, self.config)
-        learning = "\n".join(f"{key} = {config.get(key)!r}" for key in LEARNING)
-        digest = hashlib.blake2b(learning.encode(), digest_size=16).hexdigest()
-        file = place.home / "config.digest"
-        if file.is_file() and file.read_text(encoding="utf-8") != digest:
+        file = place.home / DIGEST
+        if not file.is_file():
+            self._try(config, place.home)
+        elif file.read_text(encoding="utf-8") != _digest(config):
             raise RunChanged(
                 f"{self.config} describes another training than when this run began ({place.home / 'config.py'}): put "
                 "it back to continue, or give name=NEW to begin another run"
             )
         (place.home / "config.py").write_text(config.pretty_text, encoding="utf-8")
-        file.write_text(digest, encoding="utf-8")
+
+    def _try(self, config: Any, home: Path) -> None:
+        """Build what will train, so that a slip shows before anyone has labelled for it."""
+        from labelwise.models.mmseg.predictor import built
+        from labelwise.models.mmseg.rounds import guarded
+
+        guarded(built, config, failed=f"{self.config}: mmsegmentation cannot build the network", told=home)
+        begin = config.get("load_from")
+        if begin and not re.match(r"[\w-]{2,}:", begin) and not Path(begin).is_file():
+            raise ModelError(f"{self.config}: load_from: no file {begin!r} in the working folder: correct the path")
 
     def fit(
         self,
@@ -151,6 +162,7 @@ class MMSeg:
         self._train(config, round, progress)
         about = {"classes": plan.classes, "config": str(self.config)}
         (out / "about.json").write_text(json.dumps(about, ensure_ascii=False, indent=1), encoding="utf-8")
+        self._bind(config)
         self._loaded = None
         return out
 
@@ -174,6 +186,11 @@ class MMSeg:
             from labelwise.models.mmseg.curves import draw_figures
 
             draw_figures(config, self._home(checkpoint), checkpoint / FIGURES, round, figures)
+
+    def _bind(self, config: Any) -> None:
+        """From here on the run holds to this configuration: something has been learnt with it."""
+        if self._place is not None:
+            (self._place.home / DIGEST).write_text(_digest(config), encoding="utf-8")
 
     def _home(self, other: Path) -> Path:
         return self._place.home if self._place is not None else other
@@ -207,6 +224,7 @@ class MMSeg:
             )
             self._train(config, round, progress)
             beside.replace(done)
+            self._bind(config)
         return done
 
     def _train(self, config: Any, round: Round, progress: Progress) -> None:
@@ -244,6 +262,12 @@ class MMSeg:
 
     def _read(self) -> Any:
         return mmlab.load_config(self.config, self.cfg_options)
+
+
+def _digest(config: Any) -> str:
+    """What tells whether two configurations learn alike."""
+    learning = "\n".join(f"{key} = {config.get(key)!r}" for key in LEARNING)
+    return hashlib.blake2b(learning.encode(), digest_size=16).hexdigest()
 
 
 def _check_classes(config: Any, classes: Sequence[str], path: Path) -> None:

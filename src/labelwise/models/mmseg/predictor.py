@@ -25,13 +25,7 @@ class Predictor:
 
     def __init__(self, config: Any, checkpoint: Path, flip: bool = False) -> None:
         self.flip = flip
-        with mmlab.scope(config):
-            from labelwise.models.mmseg import multitask  # in the scope, where nothing is printed
-
-            multitask.register()
-            self.pipeline = Compose(looking_pipeline(config))
-            network = MODELS.build(_without_weights(config))
-            network = revert_sync_batchnorm(network)
+        self.pipeline, network = built(config)
         network.load_state_dict(load_file(checkpoint / "network.safetensors"))
         self.network: Any = network.to(device()).eval()
         head = mmlab.heads(config["model"])[-1]
@@ -132,6 +126,15 @@ class Predictor:
                 for drop in drops:
                     drop.eval()
         return np.stack(found)
+
+
+def built(config: Any) -> tuple[Any, Any]:
+    """The test pipeline of a configuration and its network, of which nothing is loaded."""
+    with mmlab.scope(config):
+        from labelwise.models.mmseg import multitask  # in the scope, where nothing is printed
+
+        multitask.register()
+        return Compose(looking_pipeline(config)), revert_sync_batchnorm(MODELS.build(_without_weights(config)))
 
 
 def looking_pipeline(config: Any) -> list[Any]:

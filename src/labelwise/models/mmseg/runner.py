@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -65,7 +67,8 @@ class RoundRunner(Runner):  # type: ignore[misc]
         """Take over the last round's network, and its optimiser and schedule where the training goes on."""
         begin = self.round.start or self.round.weights
         if begin is None:
-            super().load_or_resume()
+            with redirect_stdout(io.StringIO()):  # it tells what it loads
+                super().load_or_resume()
             return
         single(self.model).load_state_dict(load_file(begin / "network.safetensors"))
         if self.round.goes_on and self.round.start is not None:
