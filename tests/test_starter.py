@@ -207,6 +207,51 @@ def test_boxes(tmp_path: Path) -> None:
     assert configuration.load(tmp_path / "c.yaml").audit == 3  # what the comment in the file says is there
 
 
+def masks(folder: Path, count: int) -> Path:
+    """Pictures of 40 x 30 pixels, left half dark and right half light, and their masks in two folders."""
+    truth = np.zeros((30, 40), np.uint8)
+    truth[:, 20:] = 1
+    rng = np.random.default_rng(0)
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    for i in range(count):
+        noise = rng.integers(0, 100, (30, 40), dtype=np.uint8) + 150 * truth
+        Image.fromarray(noise).save(folder / "images" / f"{i}.png")
+        Image.fromarray(truth).save(folder / "masks" / f"{i}_mask.png")
+    return folder
+
+
+SMALL = [
+    *("model.weights=none", "model.backbone=mobilenetv3_small_050", "model.size=[32,32]", "model.epochs=1"),
+    *("threads=1", "budget.rounds=2", "pictures=1"),
+]
+
+
+def test_pictures_and_masks(tmp_path: Path) -> None:
+    folder = masks(tmp_path / "street", 10)
+    lines = write_starter(folder, tmp_path / "c.yaml")
+    assert lines[0] == "10 pictures, 10 labelled"
+    config = configuration.load(tmp_path / "c.yaml")
+    assert (config.task, config.data.format, config.data.path) == ("segment", "image_masks", folder)
+    assert config.data.options == {"mask_suffix": "_mask.png", "classes": ["class 0", "class 1"]}
+    assert (config.annotator.name, config.data.test, config.model.options["size"]) == ("oracle", 0.2, [40, 30])
+    assert "# what the values of masks from 0 on mean: rename them; 255 is void" in (tmp_path / "c.yaml").read_text()
+    result = api.run(tmp_path / "c.yaml", SMALL, report=False)
+    assert (result.state, result.labels(1)) == ("finished", 2 * 8 * 10)
+
+
+def test_pictures_of_which_some_have_masks(tmp_path: Path) -> None:
+    folder = masks(tmp_path / "street", 10)
+    for file in sorted((folder / "masks").iterdir())[:4]:
+        file.unlink()
+    Image.new("L", (2000, 1000)).save(folder / "images" / "large.png")
+    write_starter(folder, tmp_path / "c.yaml")
+    config = configuration.load(tmp_path / "c.yaml")
+    assert (config.annotator.name, config.audit, config.data.test) == ("web", 0, 0.2)
+    assert config.model.options["size"] == [480, 240]
+    build(config)
+
+
 def test_camera_traps_with_detections_and_a_template(tmp_path: Path) -> None:
     root = tmp_path / "Study: one"
     entries = []

@@ -29,7 +29,7 @@ data:
 
 {choosing}
 budget:
-{unit}  initial: {initial}                   # images in round 0; a share such as '2%' works too
+{unit}  initial: {initial}                   # {initially}
   per_round: {per_round}
   rounds: {rounds}
 {annotator}
@@ -59,7 +59,30 @@ strategy: box_balanced           # 'labelwise list strategies' shows all, 'rando
 cold_start: random              # how round 0 is chosen, before there is a model
 shown: 0.3                      # boxes this sure are proposed to the annotator; scores also look at fainter ones
 """,
+    "segment": """\
+model:
+  name: fpn                     # a feature pyramid, trained anew each round; or smp, mmseg: other networks
+  backbone: mobilenetv2_100.ra_in1k   # any name of timm that gives levels of features
+  weights: hub                  # or the path of a .safetensors file; 'none' is an untrained network
+  size: {size}              # width and height as the network sees them: small is fast, large sees thin things
+  epochs: 10                    # how often a round's training goes through the labelled images
+
+strategy: pixelpick              # or ripu_region and spread_regions for regions; 'random' is the baseline
+cold_start: random              # how round 0 is chosen, before there is a model
+""",
 }
+_UNITS: dict[Task, str] = {
+    "classify": "",
+    "detect": """\
+  unit: image                   # or box: the same number of boxes each round, whatever the images hold
+""",
+    "segment": """\
+  unit: pixel                   # or region, image
+  per_image: true               # amounts are for each image of the pool
+""",
+}
+PIXELS = 10  # of every image in a round, as PixelPick asks (Shin et al. 2021)
+WIDEST = 480  # pixels of the longer side that a first network sees
 # Of camera traps: bursts and cameras look alike, so that a round should not be spent on one of them.
 _SPREAD = """\
 strategy:
@@ -84,9 +107,16 @@ _MEANINGS = {
     "column": "the column that holds the class",
     "images": "where the pictures lie, from the JSON's folder",
 }
+_OF_MASKS = {
+    "images": "the folder of the pictures",
+    "masks": "the folder of the masks",
+    "mask_suffix": "what masks have after the picture's name without extension",
+    "classes": "what the values of masks from 0 on mean: rename them; 255 is void",
+}
 _FORMATS: dict[Task, str] = {
     "classify": "class_folders, csv_table (path,class[,group]) or images_folder",
     "detect": "coco, voc, yolo or cvat_xml",
+    "segment": "image_masks, or mmseg: a dataset of an mmsegmentation configuration",
 }
 
 
@@ -106,7 +136,8 @@ def write_starter(folder: Path, file: Path, *, force: bool = False) -> list[str]
 
 
 def _filled(found: Guess, file: Path) -> str:
-    initial = max(10, min(50, found.images // 20))
+    images = max(10, min(50, found.images // 20))
+    initial = PIXELS if found.task == "segment" else min(images, found.images)
     path = Path(os.path.relpath(found.path.resolve(), file.resolve().parent))
     # A file of detections is named after its detector, the folder after what it holds.
     name = _name(found.path.parent if found.cameras and found.path.is_file() else found.path)
@@ -118,15 +149,17 @@ def _filled(found: Guess, file: Path) -> str:
         task=found.task,
         format=found.format,
         formats=_others(found),
-        choosing=_CHOOSING[found.task].replace("{strategy}", _strategy(found, min(initial, found.images))),
+        choosing=_CHOOSING[found.task].format(strategy=_strategy(found, initial), size=_size(found)),
         group=_GROUP_OF_CAMERAS if found.cameras else _GROUP,
-        unit="  unit: image                   # or box: the same number of boxes each round, whatever the images hold\n"
-        * (found.task == "detect"),
+        unit=_UNITS[found.task],
+        initially="pixels of each image in round 0"
+        if found.task == "segment"
+        else "images in round 0; a share such as '2%' works too",
         path=_quoted(path.as_posix()),
         data=_data(found),
-        initial=min(initial, found.images),
-        per_round=min(initial, found.images),
-        rounds=max(2, min(10, found.images // initial)),
+        initial=initial,
+        per_round=initial,
+        rounds=5 if found.task == "segment" else max(2, min(10, found.images // images)),
         annotator=_annotator(found),
     )
 
@@ -147,13 +180,19 @@ def _strategy(found: Guess, per_round: int) -> str:
     return _SPREAD.format(per=per)
 
 
+def _size(found: Guess) -> list[int]:
+    """The width and height for a network: the pictures' own, or less."""
+    scale = min(1.0, WIDEST / max(found.size))
+    return [max(1, round(side * scale)) for side in found.size]
+
+
 def _options(found: Guess) -> str:
     """The reader's options, a line each."""
-    options = found.cameras.options if found.cameras is not None else {}
+    meanings = _OF_MASKS if found.task == "segment" else _MEANINGS
     lines = []
-    for name, value in options.items():
+    for name, value in found.options.items():
         text = f"  {name}: {_inline(value)}"
-        lines.append(f"{text:<31} # {_MEANINGS[name]}\n")
+        lines.append(f"{text:<31} # {meanings[name]}\n")
     if found.format == "megadetector":
         lines.append(
             "  # threshold: 0.2              # the least confidence of an animal; default: what the file recommends\n"
@@ -175,22 +214,21 @@ def _data(found: Guess) -> str:
 def _testing(found: Guess) -> str:
     if found.tested:
         return "  # the data says which images are for testing; else: splits: {train: pool, val: test}\n"
-    if found.labelled == found.images:
-        return "  test: 0.2                     # share kept for testing, fixed before round 0\n"
+    if found.labelled == found.images or found.task == "segment":
+        return "  test: 0.2                     # share of the labelled ones kept for testing, fixed before round 0\n"
     classes = (
         "  # classes: [cat, dog]         # the names that may be answered; without them the first answers make them\n"
     )
     return "  test: 0                       # the audit sample below judges the models: it is a fair draw\n" + (
-        classes
-        if found.format in ("images_folder", "megadetector")
-        and not (found.cameras and "classes" in found.cameras.options)
-        else ""
+        classes if found.format in ("images_folder", "megadetector") and "classes" not in found.options else ""
     )
 
 
 def _annotator(found: Guess) -> str:
     if found.labelled == found.images:
         return "\nannotator: oracle               # every image is labelled: simulate what each strategy would save"
+    if found.task == "segment":
+        return "\nannotator: web                  # people name the pixels on the page that the run opens"
     audit = 0 if found.tested else min(50, found.images // 5)
     sample = f"audit: {audit:<24} # images drawn at random in round 0, labelled only to estimate the quality\n"
     if found.task == "detect":

@@ -47,7 +47,58 @@ def test_splits_and_masks(tmp_path: Path) -> None:
     pictures(tmp_path / "two", "images/a.png", "masks/a.png")
     found = guess(tmp_path / "two")
     assert (found.format, found.path) == ("images_folder", tmp_path / "two" / "images")
-    assert "masks" in found.facts[0]
+    assert found.facts[0].endswith("in masks look like masks and are not read: they hold no two classes, only 0")
+
+
+def masked(root: Path, *, values: object = (0, 1, 2, 255), to: str = "masks/{}.png", kind: type = np.uint8) -> Path:
+    """Six pictures of 8 x 6 pixels in two folders, masks of these values beside them."""
+    for name in ("train/a", "train/ab", "train/ä b.c", "test/d", "test/e", "test/f"):
+        pictures(root, f"images/{name}.jpg")
+        file = root / to.format(name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.resize(np.array(values, kind), (6, 8))).save(file)
+    return root
+
+
+def test_pictures_with_masks(tmp_path: Path) -> None:
+    root = masked(tmp_path)
+    (root / "classes.txt").write_text("road\ncar\nsky\npole\n")
+    found = guess(root)
+    assert (found.format, found.path, found.task, found.options) == ("image_masks", root, "segment", {})
+    assert (found.images, found.labelled, found.tested, found.size) == (6, 6, True, (8, 6))
+    assert found.facts[:3] == ("6 pictures, 6 labelled", "the data says: 3 pool, 3 test", "4 classes")
+
+
+def test_masks_with_other_names_and_without_names_of_classes(tmp_path: Path) -> None:
+    root = masked(tmp_path, to="Annotations/{}_L.png", values=(0, 3, 65535), kind=np.uint16)
+    (root / "Annotations" / "train" / "a_L.png").write_bytes(b"no picture")
+    (root / "Annotations" / "test" / "d_L.png").unlink()
+    found = guess(root)
+    assert found.format == "image_masks"
+    assert dict(found.options) == {
+        "masks": "Annotations",
+        "mask_suffix": "_L.png",
+        "classes": ["class 0", "class 1", "class 2", "class 3"],
+    }
+    assert (found.images, found.labelled) == (6, 5)
+    assert found.facts[-1] == "the classes have no names: values up to 3 were found in 5 masks"
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"to": "masks/{}.jpg"}, "they are JPEG, which does not keep class indices"),
+        ({"to": "masks/other/{}.png"}, "they have the names of no pictures"),
+        ({"values": (0, 255)}, "they hold no two classes, only 0"),
+        ({"values": (255,)}, "they hold no two classes, only void"),
+        ({"values": (0, 128)}, "they hold 2 values up to 128, not class indices from 0 on"),
+        ({"values": (0.0, 1.0), "kind": np.float32, "to": "masks/{}.tiff"}, "they are coloured, not of class indices"),
+    ],
+)
+def test_masks_that_are_none(tmp_path: Path, options: dict[str, object], reason: str) -> None:
+    found = guess(masked(tmp_path, **options))  # type: ignore[arg-type]
+    assert found.task == "classify"
+    assert any(fact.endswith(reason) for fact in found.facts), found.facts
 
 
 def test_table(tmp_path: Path) -> None:

@@ -97,9 +97,10 @@ def test_classes_to_folders_and_back(tmp_path: Path) -> None:
     assert not (tmp_path / "no").exists()
 
 
-def test_masks_from_masks(tmp_path: Path) -> None:
+@pytest.mark.parametrize("known", ["image_masks", None])
+def test_masks_from_masks(tmp_path: Path, known: str | None) -> None:
     listing = image_masks.read(make_masks(tmp_path / "m", 3))
-    export(tmp_path / "m", tmp_path / "out", format="masks", source_format="image_masks")
+    export(tmp_path / "m", tmp_path / "out", format="masks", source_format=known)
     back = image_masks.read(tmp_path / "out")
     assert back.classes == listing.classes
     for one, two in zip(listing.samples, back.samples, strict=True):

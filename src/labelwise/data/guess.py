@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from labelwise.data import class_folders, coco, csv_table, cvat_xml, guess_camera_traps, images_folder, voc, yolo
+from labelwise.data import (
+    class_folders,
+    coco,
+    csv_table,
+    cvat_xml,
+    guess_camera_traps,
+    guess_masks,
+    images_folder,
+    voc,
+    yolo,
+)
 from labelwise.data.images import UnreadableImage, open_image
 from labelwise.data.listing import Listing, checked_folder, has_image_extension, list_images
 from labelwise.errors import DataError
 from labelwise.records import Task
 
 SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test"})
-MASK_NAMES = frozenset({"mask", "masks", "label", "labels", "annotations", "segmentation"})
-BOXES = frozenset({"coco", "voc", "yolo", "cvat_xml"})  # formats for the task detect
+BOXES: tuple[str, ...] = ("coco", "voc", "yolo", "cvat_xml")
+TASKS: Mapping[str, Task] = {**dict.fromkeys(BOXES, "detect"), "image_masks": "segment"}  # else classify
 LOOKED_AT = 12  # pictures opened for the sizes
 
 
 @dataclass(frozen=True, slots=True)
 class Guess:
     """A format (a file in ``labelwise.data``), the path to read with it, facts for people, one line each, and what
-    they count.
+    they count. ``size`` is the largest width and height looked at; ``options`` are the reader's.
     """
 
     format: str
@@ -31,19 +42,23 @@ class Guess:
     labelled: int = 0
     task: Task = "classify"
     tested: bool = False  # the data says itself which images are for testing
+    size: tuple[int, int] = (1, 1)
+    options: Mapping[str, object] = field(default_factory=dict)
     cameras: guess_camera_traps.CameraTraps | None = None
 
 
 def guess(path: Path | str) -> Guess:
-    """Find out what ``path`` is: ``coco``, ``voc``, ``yolo``, ``cvat_xml``, ``csv_table``, ``class_folders``,
-    ``images_folder``, or of camera traps ``megadetector``, ``coco_camera_traps``, ``camtrap_dp`` or ``timelapse``.
+    """Find out what ``path`` is: ``coco``, ``voc``, ``yolo``, ``cvat_xml``, ``image_masks``, ``csv_table``,
+    ``class_folders``, ``images_folder``, or of camera traps ``megadetector``, ``coco_camera_traps``, ``camtrap_dp`` or
+    ``timelapse``.
 
     A file of camera traps, or a folder with one, is that; one with Timelapse's template, or whose folders are such as
     cameras make (``DCIM``, ``100RECNX``) or named after places (``cam01``), is a folder of such pictures. A COCO file,
     CVAT's XML and a YOLO data.yaml are known by their content; a folder with such a file, with XML files in
     ``Annotations``, or with text files in ``labels`` beside class names is that dataset of boxes. A folder with one
     fitting CSV is that table. Else folders around the pictures are stepped into (``data/images/cat``: ``data/images``;
-    ``train`` where the folders are splits; the one beside ``masks``). Two folders with pictures or more are classes,
+    ``train`` where the folders are splits). Folders such as ``images`` and ``masks`` are pictures with masks if these
+    hold class indices; else the pictures are taken alone. Two folders with pictures or more are classes,
     unless more pictures lie beside them than in them. Raises DataError for a missing or empty folder, one without
     pictures, or a file that is no table.
     """
@@ -110,7 +125,7 @@ def _pictures(path: Path) -> Guess:
         return _of_cameras(cameras) if cameras is not None else _pictures(inner)
     if not counts[""] and SPLIT_NAMES.issuperset(name.lower() for name in folders) and len(folders) > 1:
         return _splits(path, folders)
-    beside = [name for name in folders if name.lower() in MASK_NAMES]
+    beside = [name for name in folders if name.lower() in guess_masks.NAMES]
     if not counts[""] and beside and len(folders) == len(beside) + 1:
         return _beside(path, next(name for name in folders if name not in beside), beside)
     if len(folders) > 1 and counts[""] <= counts.total() - counts[""]:
@@ -126,9 +141,16 @@ def _splits(path: Path, folders: list[str]) -> Guess:
 
 
 def _beside(path: Path, images: str, masks: list[str]) -> Guess:
+    """Pictures with masks, or without them and the reasons."""
+    refused = []
+    for name in masks:
+        found = guess_masks.look(path, images, name)
+        if not isinstance(found, str):
+            made = _made("image_masks", path, found.listing)
+            return replace(made, facts=(*made.facts, *found.facts), options=found.options)
+        refused.append(f"the pictures in {name} look like masks and are not read: they {found}")
     inner = _pictures(path / images)
-    fact = f"the pictures in {', '.join(masks)} look like masks and are not read"
-    return replace(inner, facts=(fact, *inner.facts))
+    return replace(inner, facts=(*refused, *inner.facts))
 
 
 def _first_folders(path: Path) -> Counter[str]:
@@ -138,19 +160,25 @@ def _first_folders(path: Path) -> Counter[str]:
 
 def _made(format: str, path: Path, listing: Listing) -> Guess:
     labelled = sum(sample.target is not None for sample in listing.samples)
-    task: Task = "detect" if format in BOXES else "classify"
+    task = TASKS.get(format, "classify")
     tested = any(sample.split == "test" and sample.target is not None for sample in listing.samples)
-    return Guess(format, path, tuple(_facts(listing, task)), len(listing.samples), labelled, task, tested)
+    sizes, failed = _sizes(listing)
+    facts = (*_facts(listing, task), *_size_facts(sizes, failed), *_problem_facts(listing))
+    largest = max(sizes, key=_area, default=(1, 1))
+    return Guess(format, path, facts, len(listing.samples), labelled, task, tested, largest)
 
 
 def _of_cameras(found: guess_camera_traps.CameraTraps) -> Guess:
     made = _made(found.format, found.path, found.listing)
-    return replace(made, facts=(made.facts[0], *found.facts, *made.facts[1:]), cameras=found)
+    facts = (made.facts[0], *found.facts, *made.facts[1:])
+    return replace(made, facts=facts, options=found.options, cameras=found)
 
 
 def _facts(listing: Listing, task: Task) -> list[str]:
     known = [sample.target for sample in listing.samples if sample.target]
-    labels = Counter(name for target in known for name in target.classes[: None if task == "detect" else 1])
+    # What masks hold would take opening all of them.
+    counted = {"classify": 1, "detect": None, "segment": 0}[task]
+    labels = Counter(name for target in known for name in target.classes[:counted])
     groups = {sample.group for sample in listing.samples} - {None}
     facts = [f"{_count(len(listing.samples), 'picture')}, {len(known):,} labelled"]
     if task == "detect":
@@ -163,17 +191,20 @@ def _facts(listing: Listing, task: Task) -> list[str]:
         ranked = sorted(((labels[name], name) for name in listing.classes), key=lambda pair: (-pair[0], pair[1]))
         (most, large), (least, small) = ranked[0], ranked[-1]
         extremes = f": largest {large} ({most:,}), smallest {small} ({least:,})"
-        facts.append(f"{_count(len(ranked), 'class', 'classes')}{extremes if known else ''}")
+        facts.append(f"{_count(len(ranked), 'class', 'classes')}{extremes if labels else ''}")
     if groups:
         facts.append(f"{_count(len(groups), 'group')}: kept on one side of the test split")
-    facts += _sizes(listing)
-    first = {problem.code: problem.message for problem in reversed(listing.problems)}
-    codes = Counter(problem.code for problem in listing.problems)
-    facts += [f"{code}: {number:,}, e.g. {first[code]}" for code, number in sorted(codes.items())]
     return facts
 
 
-def _sizes(listing: Listing) -> list[str]:
+def _problem_facts(listing: Listing) -> list[str]:
+    first = {problem.code: problem.message for problem in reversed(listing.problems)}
+    codes = Counter(problem.code for problem in listing.problems)
+    return [f"{code}: {number:,}, e.g. {first[code]}" for code, number in sorted(codes.items())]
+
+
+def _sizes(listing: Listing) -> tuple[list[tuple[int, int]], int]:
+    """Width and height of some pictures, and how many of them could not be read."""
     step = max(1, len(listing.samples) // LOOKED_AT)
     sizes, failed = [], 0
     for sample in listing.samples[::step][:LOOKED_AT]:
@@ -181,6 +212,10 @@ def _sizes(listing: Listing) -> list[str]:
             sizes.append(open_image(sample.path, name=sample.id)[0].size)
         except UnreadableImage:
             failed += 1
+    return sizes, failed
+
+
+def _size_facts(sizes: list[tuple[int, int]], failed: int) -> list[str]:
     facts = [f"{failed} of {failed + len(sizes)} pictures looked at cannot be read"] if failed else []
     if sizes:
         (w0, h0), (w1, h1) = min(sizes, key=_area), max(sizes, key=_area)

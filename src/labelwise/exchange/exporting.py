@@ -178,12 +178,11 @@ def _exported(place: Path, format: str, samples: Sequence[Sample], notes: Iterab
 
 def _dataset(source: Path, format: str | None) -> _Content:
     """A dataset as its reader gives it; what the reader left out is counted."""
+    path, options = source, {}
     if format is None:
         found = guess(source)
-        path, format = found.path, found.format
-    else:
-        path = source
-    listing = catalog.resolve("data", format)(path)
+        path, format, options = found.path, found.format, {} if found.cameras else dict(found.options)
+    listing = catalog.resolve("data", format)(path, **options)
     codes = Counter(problem.code for problem in listing.problems)
     first = {problem.code: problem.message for problem in reversed(listing.problems)}
     notes = tuple(f"read with {code}: {count:,}, e.g. {first[code]}" for code, count in sorted(codes.items()))
