@@ -26,7 +26,8 @@ from labelwise.loop.columns import check_columns
 from labelwise.loop.context import Context, last_checkpoint
 from labelwise.loop.intake import Intake, check_truth, summary, take_in, take_in_source
 from labelwise.loop.judge import judge
-from labelwise.loop.query import ask_of, query
+from labelwise.loop.query import query
+from labelwise.loop.query_inside import ask_of
 from labelwise.loop.train import train
 from labelwise.loop.waiting import Wait, pause_of, until_answered
 from labelwise.models import Place, Progress

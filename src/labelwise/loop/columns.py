@@ -53,6 +53,14 @@ class Columns(Mapping[str, NDArray[Any]]):
         return np.array(["" if value is None else str(value) for value in values], dtype=object)
 
 
+def group_numbers(samples: Sequence[Sample]) -> NDArray[np.int64]:
+    """Numbers ``(N,)`` of the samples' groups in the order of their first samples; -1 without one."""
+    numbers: dict[str, int] = {}
+    return np.array(
+        [-1 if s.group is None else numbers.setdefault(s.group, len(numbers)) for s in samples], dtype=np.int64
+    )
+
+
 def check_columns(strategy: Strategy, samples: Sequence[Sample]) -> None:
     """Raises ConfigError if a strategy asks for metadata that none of the samples has."""
     known = Columns(samples)
