@@ -174,10 +174,10 @@ def _sentence(arm: str, f: dict[str, float]) -> str:
     def share(unit: str) -> str:
         if not math.isfinite(f[f"{unit}_share"]):
             return f"does not reach it within its {unit}"
-        low, high = f[f"{unit}_low"], f[f"{unit}_high"]
-        known = math.isfinite(low) and math.isfinite(high)
-        over = f", 95 % interval over seeds {low:.0%} to {high:.0%}" if known else ""
-        return f"{f[f'{unit}_share']:.0%} of its {unit}{over}"
+        low, high = (
+            f"{end:.0%}" if math.isfinite(end) else "not reached" for end in (f[f"{unit}_low"], f[f"{unit}_high"])
+        )
+        return f"{f[f'{unit}_share']:.0%} of its {unit}, 95 % interval over seeds {low} to {high}"
 
     goal = f["boxes_share"] <= GOAL
     met = f"goal {GOAL:.0%}: {'met' if goal else 'not met'}"
