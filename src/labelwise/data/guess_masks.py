@@ -10,9 +10,10 @@ from PIL import Image
 
 from labelwise.data import image_masks
 from labelwise.data.listing import Listing, list_images
+from labelwise.data.masks import VOID_16, void_of
 
 NAMES = frozenset({"mask", "masks", "label", "labels", "annotations", "segmentation"})
-LOOKED_AT = 200  # masks opened for their values where nothing names the classes
+LOOKED_AT = 200  # masks opened for their values
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,8 @@ def look(path: Path, images: str, masks: str) -> ImageMasks | str:
     if suffix.lower().endswith((".jpg", ".jpeg")):
         return "are JPEG, which does not keep class indices"
     files = [file for id in found if (file := path / masks / id.parent / f"{id.stem}{suffix}").is_file()]
-    values = _values(files)
+    looked_at = files[:: max(1, -(-len(files) // LOOKED_AT))]
+    values = _values(looked_at)
     if values is None:
         return "are coloured, not of class indices"
     options: dict[str, object] = {"images": images} if images != "images" else {}
@@ -46,7 +48,7 @@ def look(path: Path, images: str, masks: str) -> ImageMasks | str:
     if max(values) > 4 * len(values) + 16:
         return f"hold {len(values)} values up to {max(values)}, not class indices from 0 on"
     options["classes"] = [f"class {i}" for i in range(max(values) + 1)]
-    fact = f"the classes have no names: values up to {max(values)} were found in {len(files[:: _step(files)]):,} masks"
+    fact = f"the classes have no names: values up to {max(values)} were found in {len(looked_at):,} masks"
     return ImageMasks(options, image_masks.read(path, **options), (fact,))  # type: ignore[arg-type]
 
 
@@ -62,7 +64,7 @@ def _suffix(masks: Path, id: Path) -> str | None:
 def _values(files: list[Path]) -> set[int] | None:
     """The classes in masks, void left out; None if they are coloured. What cannot be read is left to the reader."""
     values: set[int] = set()
-    for file in files[:: _step(files)]:
+    for file in files:
         try:
             with Image.open(file) as picture:
                 mask = np.asarray(picture)
@@ -70,10 +72,6 @@ def _values(files: list[Path]) -> set[int] | None:
             continue
         if mask.ndim != 2 or mask.dtype.kind not in "uib":
             return None
-        void = 255 if mask.dtype == np.uint8 else 65535
+        void = void_of(mask) if mask.dtype == np.uint8 else VOID_16
         values |= {int(value) for value in np.unique(mask) if value != void}
     return values
-
-
-def _step(files: list[Path]) -> int:
-    return max(1, -(-len(files) // LOOKED_AT))

@@ -63,6 +63,7 @@ def group_numbers(samples: Sequence[Sample]) -> NDArray[np.int64]:
 
 def check_columns(strategy: Strategy, samples: Sequence[Sample]) -> None:
     """Raises ConfigError if a strategy asks for metadata that none of the samples has."""
-    known = Columns(samples)
-    for name in sorted(strategy.columns - set(known)):
+    wanted = strategy.columns
+    known = Columns(samples if wanted else ())  # naming the columns looks at every image
+    for name in sorted(wanted - set(known)):
         raise ConfigError(f"strategy: the images have no metadata {name!r}; {suggest(name, known)}")
