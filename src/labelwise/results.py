@@ -25,7 +25,8 @@ from labelwise.errors import DataError, RunError
 from labelwise.evaluate import METRICS
 from labelwise.evaluate.effort import ALIKE, Effort, effort, total
 from labelwise.records import UNITS, Annotation, Problem, Query, Sample, Target
-from labelwise.store import BEGINNING, SETUP, STEPS, Store
+from labelwise.store import SETUP, STEPS, Store
+from labelwise.store.schema import BEGINNING
 
 _DEEDS = ("accepted", "moved", "renamed", "added", "deleted")
 CANDIDATES = "candidates.npz"  # beside a round: what its choice was made from
