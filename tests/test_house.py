@@ -46,7 +46,8 @@ LAYERS = (
     ("loop", "picking", "tables"),
     ("exchange", "web"),
     ("api",),
-    ("demo", "verbs"),
+    ("demo",),
+    ("verbs",),
     ("cli",),
 )
 
