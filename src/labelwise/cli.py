@@ -9,6 +9,7 @@ import io
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -33,7 +34,7 @@ app = typer.Typer(
 )
 
 # In the order of the help.
-VERBS = {
+VERBS: dict[str, Callable[..., None]] = {
     "demo": start.demo,
     "init": start.init,
     "check": run.check,
