@@ -49,6 +49,7 @@ LAYERS = (
     ("demo",),
     ("verbs",),
     ("cli",),
+    ("__main__",),
 )
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
