@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from labelwise.data.images import open_image, read_ahead
+from labelwise.data.ahead import read_ahead
+from labelwise.data.images import open_image
 from labelwise.embedding.backbone import Pixels
 from labelwise.embedding.extractor import BATCH, Extractor, Vectors
 from labelwise.embedding.table import KEY_BYTES, Table

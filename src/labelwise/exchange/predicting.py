@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from labelwise.data.ahead import read_ahead
 from labelwise.data.crops import cropped, squared, widened
-from labelwise.data.images import decode_image, read_ahead, read_bytes, taken
+from labelwise.data.images import decode_image, read_bytes, taken
 from labelwise.data.listing import checked_folder, list_images, shown
 from labelwise.data.megadetector_results import ANIMAL, Found, folder_for, load
 from labelwise.data.megadetector_writing import CATEGORIES, EMPTY, About

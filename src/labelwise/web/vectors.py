@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwise.cache import default_cache
-from labelwise.data.images import header_size, read_ahead
+from labelwise.data.ahead import read_ahead
+from labelwise.data.images import header_size
 from labelwise.embedding.files import read_vectors
 from labelwise.embedding.table import Table
 from labelwise.errors import ConfigError, DataError, LabelwiseError
