@@ -25,7 +25,7 @@ def test_other_numbers_are_refused(value: Any) -> None:
 
 
 def test_what_is_expected_can_be_said() -> None:
-    with pytest.raises(ConfigError, match="^c.py: size: expected a number of pictures, found -1$"):
+    with pytest.raises(ConfigError, match=r"^c.py: size: expected a number of pictures, found -1$"):
         whole(-1, "c.py: size", least=0, expected="a number of pictures")
 
 
