@@ -35,7 +35,7 @@ HEAVY = {
 # From the bottom up; a name is a file or folder of the package. __init__ is lazy and stands apart.
 LAYERS = (
     ("errors",),
-    ("records", "catalog", "ownership", "mmlab"),
+    ("records", "boxes", "cache", "catalog", "ownership", "mmlab"),
     ("data", "scoring", "selection", "evaluate", "store", "engine", "config", "progress"),
     ("units",),
     ("embedding", "agreement", "curves", "discovery", "reasons", "strategies"),
