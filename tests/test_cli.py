@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from labelwise import cli
+from labelwise import __version__, cli
 from labelwise.data.digits import make_scenes
 
 VERBS = (
@@ -392,3 +392,7 @@ def test_it_is_also_a_module() -> None:
     told = subprocess.run([sys.executable, "-m", "labelwise", "lst"], capture_output=True, text=True, timeout=120)
     assert (told.returncode, told.stdout) == (2, "")
     assert "Did you mean 'list'" in told.stderr
+
+
+def test_the_version_is_that_of_the_package(call: Any) -> None:
+    assert call("--version") == (0, f"{__version__}\n", "")

@@ -11,10 +11,11 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from labelwise import __version__
 from labelwise.errors import LabelwiseError
 from labelwise.verbs import compare, exchange, run, start
 from labelwise.verbs.embed import embed
@@ -29,9 +30,24 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Find what is worth labelling, get it labelled, retrain, and see what every label bought.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="print the version", callback=_tell_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Find what is worth labelling, get it labelled, retrain, and see what every label bought."""
+
 
 # In the order of the help.
 VERBS: dict[str, Callable[..., None]] = {
