@@ -135,6 +135,47 @@ def test_no_more_pixels_than_there_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("strategy", "budget"),
+    [
+        ("pixelpick", {"unit": "pixel", "initial": 100, "per_round": 401}),
+        ("margin", {"unit": "pixel", "initial": 4, "per_round": 101}),
+        ({"name": "margin", "apart": 3}, {"unit": "pixel", "initial": 11, "per_round": 50}),
+        ("ripu_region", {"unit": "region", "initial": 11, "per_round": 50}),
+        ("ripu_region", {"unit": "region", "cost": "pixel", "initial": 200, "per_round": 400}),
+    ],
+)
+def test_what_a_void_image_has_no_room_for_goes_to_the_others(
+    tmp_path: Path, strategy: Any, budget: dict[str, Any]
+) -> None:
+    """With a part of the budget for an image without a class less than asked was labelled, in every round."""
+    changes = {"strategy": strategy, "budget": {**budget, "per_image": False, "rounds": 2}}
+    config = configuration(tmp_path, **changes)
+    plain = {p.name for p in (tmp_path / "data" / "masks").iterdir()}
+    tested = api.run({**config, "name": "look"}, rounds=1, report=False).test_ids
+    void = sorted(plain - tested)[:2]
+    for name in void:
+        Image.fromarray(np.full((32, 48), 255, np.uint8)).save(tmp_path / "data" / "masks" / name)
+    result = api.run(config, report=False)
+    wanted = np.cumsum([budget["initial"], budget["per_round"]])
+    short = 8 if "cost" in budget else 0  # a region that costs more than what is left
+    for round, goal in enumerate(wanted.tolist()):
+        assert goal - 7 * short <= result.labels(round) <= goal
+        if not short:
+            assert result.labels(round) == goal
+    points = answered_points(result)
+    assert not points.keys() & set(void)
+    if budget["unit"] == "pixel":
+        counts = [len(points[name]) for name in plain - tested - set(void)]
+        assert max(counts) - min(counts) <= 2, "evenly over the images that have room"
+
+
+def test_a_window_may_be_larger_than_its_image(tmp_path: Path) -> None:
+    budget = {"unit": "region", "radius": 60, "initial": 3, "per_round": 100, "per_image": False, "rounds": 2}
+    result = api.run(configuration(tmp_path, strategy="margin", budget=budget), report=False)
+    assert [result.labels(r) for r in result.rounds] == [3, 9], "one region an image"
+
+
+@pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"strategy": "ripu_region", "budget": {"unit": "pixel"}}, "chooses regions"),

@@ -230,7 +230,10 @@ def _capacity(context: Context) -> int:
         return _boxes(context)
     ask = ask_of(context.config, unit)
     pixels = sum(s.size[0] * s.size[1] for s in pool)
-    return pixels if ask.by_pixels else pixels // max(1, min((ask.pixels(*s.size) for s in pool), default=1))
+    if ask.by_pixels:
+        return pixels
+    each = max(1, min((ask.pixels(*s.size) for s in pool), default=1))
+    return max(len(pool), pixels // each)  # a window may be larger than its image
 
 
 def _boxes(context: Context) -> int:
