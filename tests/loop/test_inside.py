@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from labelwise import api
 from labelwise.data.masks import read_mask
 from labelwise.errors import LabelwiseError
 from labelwise.results import RunResult, open_run
+from labelwise.store import Store
 from labelwise.testing import make_masks
 
 MODEL = {
@@ -86,6 +89,30 @@ def test_regions_do_not_overlap_and_count_as_regions(tmp_path: Path) -> None:
     answered_points(result)  # no pixel twice, so no overlap
     windows = [q.geometry for queries in result.queries.values() for q in queries]
     assert all(w is not None and w.shape[1] == 4 for w in windows)
+
+
+def test_every_round_tells_its_classes_and_what_was_labelled(tmp_path: Path) -> None:
+    budget = {"initial": 2, "per_round": 2, "radius": 1, "rounds": 2}
+    result = api.run(configuration(tmp_path, strategy="ripu_region", budget=budget))
+    for round, row in enumerate(csv.DictReader(result.metrics_csv().splitlines())):
+        figures = result.evaluations["test"][round]
+        told = json.loads((result.folder / f"rounds/{round:03d}/results.json").read_text(encoding="utf-8"))
+        pixels = sum(result.class_counts(round).values())
+        assert told["labelled"] == {k: int(row[k]) for k in ("images", "regions", "pixels", "clicks")}
+        assert (told["labelled"]["regions"], told["labelled"]["pixels"]) == (result.labels(round), pixels)
+        assert {c["name"]: c["labels"] for c in told["classes"]} == {
+            name: result.class_counts(round)[name] for name in result.classes
+        }
+        assert [c["iou"] for c in told["classes"] if c["iou"] is not None] == pytest.approx(
+            [value for value in figures["iou"] if np.isfinite(value)]
+        )
+        assert told["miou"] == pytest.approx(figures["miou"])
+        assert (result.folder / f"rounds/{round:03d}/confusion.png").is_file()
+    page = (result.folder / "report.html").read_text(encoding="utf-8")
+    with Store(result.folder / "run.db", read_only=True) as store:
+        assert store.setting("rounds") == "2", "the page says which round of how many it is"
+    assert ">IoU</th>" in page
+    assert all(f'<th scope="col">{name}</th>' in page for name in ("regions", "images", "pixels", "clicks"))
 
 
 def test_a_budget_of_the_whole_pool_goes_where_the_score_is_highest(tmp_path: Path) -> None:

@@ -193,6 +193,8 @@ def _rounds(context: Context, limit: int | None, after_round: Callable[[], None]
     folder, store = context.config.folder, context.store
     pool = {s.id for s in store.samples("pool")}
     goals = context.config.budget.cumulative(_capacity(context), len(pool))
+    if store.setting("rounds") != str(len(goals)):
+        store.set_setting("rounds", str(len(goals)))  # for the page, which does not know what the pool holds
     images = context.parts.unit in ("image", "box")
     finished_here = 0
     for round, goal in enumerate(goals):

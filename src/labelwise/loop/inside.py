@@ -133,9 +133,7 @@ def _choose_evenly(
     ]
 
 
-def _looked_through(
-    engine: Engine, work: ChooseInside, items: Sequence[Item], progress: Progress
-) -> Iterator[Choice]:
+def _looked_through(engine: Engine, work: ChooseInside, items: Sequence[Item], progress: Progress) -> Iterator[Choice]:
     for done, choice in enumerate(engine.map_batches(work, items, batch_size=work.model.batch_size), start=1):
         yield choice
         progress(done, len(items), "images looked through")
