@@ -221,7 +221,7 @@ def test_a_slip_in_an_option_is_refused(mmseg_config: Write) -> None:
         loaded(mmseg_config(), "heuristic=random")
     with pytest.raises(ConfigError, match=r"did you mean 'active_learning\.settings\.image\.budget_per_round'"):
         loaded(mmseg_config(), "budget_per_round=7")
-    with pytest.raises(ConfigError, match="'lr_config' is a key of mmcv 1.x; write param_scheduler"):
+    with pytest.raises(ConfigError, match=r"'lr_config' is a key of mmcv 1\.x; write param_scheduler"):
         loaded(mmseg_config(), "lr_config.policy=poly")
     with pytest.raises(ConfigError, match=r"dict\(mode='slide'\).*give each of its keys"):
         loaded(mmseg_config(), "model.cfg_options.model.test_cfg=dict(mode='slide')")

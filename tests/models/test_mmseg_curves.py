@@ -117,7 +117,9 @@ def test_a_backend_without_its_package_is_refused_before_anyone_labels(
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     own = "visualizer = dict(type='SegLocalVisualizer', vis_backends=[dict(type='TensorboardVisBackend')])"
-    with pytest.raises(ConfigError, match="TensorboardVisBackend needs tensorboard.*pip install tensorboard") as caught:
+    with pytest.raises(
+        ConfigError, match=r"TensorboardVisBackend needs tensorboard.*pip install tensorboard"
+    ) as caught:
         configuration.load(mmseg_config(own))
     assert "\n" not in str(caught.value)
 

@@ -127,10 +127,27 @@ def _choose_evenly(
         for i, choice in zip(free, _looked_through(engine, work, again, progress), strict=True):
             found[i], rooms[i] = choice, int(_costs(work.ask, choice).sum())
         shares = evenly(n, np.array(rooms)).tolist()
-    return [
-        take(choice, slice(affordable(_costs(work.ask, choice), share)))
-        for choice, share in zip(found, shares, strict=True)
-    ]
+    counts = [affordable(_costs(work.ask, choice), share) for choice, share in zip(found, shares, strict=True)]
+    if work.ask.by_pixels:
+        counts = _one_more(found, shares, counts, n)
+    return [take(choice, slice(count)) for choice, count in zip(found, counts, strict=True)]
+
+
+def _one_more(choices: Sequence[Choice], shares: Sequence[int], counts: Sequence[int], n: int) -> list[int]:
+    """How many regions of each image are taken where those that its share pays for are ``counts``.
+
+    What no share pays for alone, they pay together: images with the most left of theirs get one more region, and of
+    those alike the one that scores it highest, as long as the budget of n pixels pays for it.
+    """
+    found = list(counts)
+    spent = [int(c.pixels[:count].sum()) for c, count in zip(choices, counts, strict=True)]
+    left = n - sum(spent)
+    more = [i for i, c in enumerate(choices) if counts[i] < len(c.scores)]
+    for i in sorted(more, key=lambda i: (spent[i] - shares[i], -float(choices[i].scores[counts[i]]))):
+        cost = int(choices[i].pixels[counts[i]])
+        if cost <= left:
+            found[i], left = found[i] + 1, left - cost
+    return found
 
 
 def _looked_through(engine: Engine, work: ChooseInside, items: Sequence[Item], progress: Progress) -> Iterator[Choice]:
