@@ -208,6 +208,8 @@ def test_a_window_may_be_larger_than_its_image(tmp_path: Path) -> None:
         ({"model": "frozen"}, "cannot segment"),
         ({"strategy": "margin", "budget": {"unit": "image"}}, "budget.per_image=true is for"),
         ({"task": "classify", "model": "frozen", "budget": {"unit": "pixel"}}, "needs task=segment"),
+        ({"strategy": "bald", "model": MODEL | {"dropout": 0}}, "needs samples, .*one with dropout above 0"),
+        ({"strategy": "bald", "model": MODEL | {"passes": 1}}, "several passes"),
     ],
 )
 def test_what_does_not_fit_together_is_refused_in_one_line(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
