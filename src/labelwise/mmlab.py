@@ -17,10 +17,25 @@ from typing import Any
 from labelwise.errors import ConfigError
 
 PACKAGES = ("mmengine", "mmcv", "mmseg")
-# Keys of mmengine that an option may add to a configuration.
-KEYS = frozenset(
-    f"{part}_{kind}" for part in ("train", "val", "test") for kind in ("dataloader", "cfg", "evaluator", "pipeline")
-) | {"model", "load_from", "resume", "work_dir", "env_cfg", "data_preprocessor", "visualizer", "vis_backends"}
+# Keys of mmengine and of the guide that an option may add to a configuration.
+KEYS = (
+    {f"{part}_{kind}" for part in ("train", "val", "test") for kind in ("dataloader", "cfg", "evaluator", "pipeline")}
+    | {"model", "load_from", "resume", "work_dir", "env_cfg", "data_preprocessor", "visualizer", "vis_backends"}
+    | {"optim_wrapper", "param_scheduler", "default_hooks", "custom_hooks", "custom_imports", "default_scope"}
+    | {"randomness", "log_level", "log_processor", "launcher", "experiment_name", "model_wrapper_cfg", "sync_bn"}
+    | {"compile", "tta_model", "tta_pipeline", "active_learning", "runner", "workflow", "source_free", "log_config"}
+    | {"mask_dir", "scale_size", "mae_viz_dir", "mae_warmup_epochs", "mae_val_iter", "multitask_validation_iter"}
+)
+# Backends of a visualizer, and the packages that they need.
+BACKENDS: Mapping[str, str] = {
+    "WandbVisBackend": "wandb",
+    "TensorboardVisBackend": "tensorboard",
+    "MLflowVisBackend": "mlflow",
+    "ClearMLVisBackend": "clearml",
+    "NeptuneVisBackend": "neptune",
+    "DVCLiveVisBackend": "dvclive",
+    "AimVisBackend": "aim",
+}
 INSTALL = "pip install 'labelwise[mmseg]'"
 
 
@@ -52,20 +67,30 @@ def load_config(path: Path | str, options: Mapping[str, Any] | None = None) -> A
         _refuse_slips(options, config, path)
         try:
             config.merge_from_dict({key: _option(value) for key, value in options.items()})
+        except ConfigError as error:
+            raise ConfigError(f"{path}: these options do not fit: {error}") from None
         except Exception as error:
             raise ConfigError(f"{path}: these options do not fit: {_first_line(error)}") from error
     return config
 
 
 def _refuse_slips(options: Mapping[str, Any], config: Any, path: Path | str) -> None:
-    """A first word that is nearly one of the configuration's would be a new key, and change nothing."""
+    """A first word that is none of the configuration's would be a new key, and change nothing."""
     for key in options:
         word = key.partition(".")[0]
-        near = difflib.get_close_matches(word, config, n=1, cutoff=0.8)
-        if word not in config and word not in KEYS and near:
-            raise ConfigError(
-                f"{path}: the option {key!r} is for no key of the configuration: did you mean {near[0]!r}?"
-            )
+        if word in config or word in KEYS:
+            continue
+        inner = [place for part in ("active_learning", "runner") for place in _places_of(word, config.get(part), part)]
+        near = inner or difflib.get_close_matches(word, {*config, *KEYS}, n=1) or ["model." + word]
+        raise ConfigError(f"{path}: the option {key!r} is for no key of the configuration: did you mean {near[0]!r}?")
+
+
+def _places_of(word: str, tree: Any, at: str) -> list[str]:
+    """Where a key of this name lies in a tree, as dotted keys."""
+    if not isinstance(tree, Mapping):
+        return []
+    here = [f"{at}.{word}"] if word in tree else []
+    return here + [place for key, inner in tree.items() for place in _places_of(word, inner, f"{at}.{key}")]
 
 
 def _option(value: Any) -> Any:
@@ -77,6 +102,8 @@ def _option(value: Any) -> Any:
 
     if not isinstance(value, str):
         return value
+    if value.startswith(("dict(", "{")):
+        raise ConfigError(f"found {value!r}, which stays a text: give each of its keys by itself, as key.inner=value")
     if value.startswith(("(", "[")):
         try:
             return ast.literal_eval(value)
@@ -149,10 +176,14 @@ def by_epoch(train_cfg: Mapping[str, Any]) -> bool:
 
 
 def backends(config: Any) -> list[dict[str, Any]]:
-    """The backends of a configuration's visualizer. Raises ConfigError for W&B's where wandb is missing."""
+    """The backends of a configuration's visualizer. Raises ConfigError for one whose package is missing."""
     found = [dict(one) for one in (config.get("visualizer") or {}).get("vis_backends") or []]
-    if any(type_name(one.get("type")) == "WandbVisBackend" for one in found) and not importlib.util.find_spec("wandb"):
-        raise ConfigError("logging to W&B (WandbVisBackend) needs wandb, found it not installed: pip install wandb")
+    for name in (type_name(one.get("type")) for one in found):
+        package = BACKENDS.get(name)
+        if package and not importlib.util.find_spec(package):
+            raise ConfigError(
+                f"the visualizer's backend {name} needs {package}, found it not installed: pip install {package}"
+            )
     return found
 
 

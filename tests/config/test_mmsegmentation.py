@@ -237,6 +237,14 @@ def test_samples_are_offered_where_the_network_has_dropout(mmseg_config: Write, 
 def test_a_slip_in_an_option_is_refused(mmseg_config: Write) -> None:
     with pytest.raises(ConfigError, match="did you mean 'model'"):
         loaded(mmseg_config(), "modle.decode_head.channels=4")
+    with pytest.raises(ConfigError, match=r"'heuristic' is for no key .* did you mean 'active_learning\.heuristic'"):
+        loaded(mmseg_config(), "heuristic=random")
+    with pytest.raises(ConfigError, match=r"did you mean 'active_learning\.settings\.image\.budget_per_round'"):
+        loaded(mmseg_config(), "budget_per_round=7")
+    with pytest.raises(ConfigError, match=r"'lr_config' is a key of mmcv 1\.x; write param_scheduler"):
+        loaded(mmseg_config(), "lr_config.policy=poly")
+    with pytest.raises(ConfigError, match=r"dict\(mode='slide'\).*give each of its keys"):
+        loaded(mmseg_config(), "model.cfg_options.model.test_cfg=dict(mode='slide')")
     loaded(mmseg_config(), "test_dataloader.batch_size=1", "resume=True", "model.decode_head.norm_cfg.type=BN")
 
 

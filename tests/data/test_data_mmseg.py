@@ -79,6 +79,22 @@ def test_masks_are_converted_as_the_dataset_would(mmseg_config: Write, tmp_path:
     assert len(written) == 12
 
 
+def test_masks_of_16_bits_are_converted_or_left_out(mmseg_config: Write, tmp_path: Path) -> None:
+    path = mmseg_config("train_dataloader['dataset'].update(reduce_zero_label=True)")
+    masks = tmp_path / "data" / "masks"
+    for name, void in (("000.png", 65535), ("001.png", 256)):  # 256 is no class, and would become 0 in 8 bits
+        old = np.asarray(Image.open(masks / name)).astype(np.uint16)
+        Image.fromarray(np.where(old == 255, void, old).astype(np.uint16)).save(masks / name)
+    listing = read(path, converted=str(tmp_path / "converted"))
+    by_name = {s.path.name: s.target for s in listing.samples}
+    assert by_name.keys() == {f"{i:03d}.png" for i in range(12)} - {"001.png"}
+    assert [(p.code, "up to 255, found 256" in p.message) for p in listing.problems] == [("bad_mask", True)]
+    target = by_name["000.png"]
+    assert target is not None
+    assert target.mask is not None
+    assert set(np.unique(read_mask(target.mask, 3))) <= {0, 1, 255}
+
+
 def test_classes_of_the_dataset_may_be_chosen_from(
     mmseg_config: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

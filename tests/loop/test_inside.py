@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from labelwise import api
 from labelwise.data.masks import read_mask
 from labelwise.errors import LabelwiseError
 from labelwise.results import RunResult, open_run
+from labelwise.store import Store
 from labelwise.testing import make_masks
 
 MODEL = {
@@ -88,6 +91,30 @@ def test_regions_do_not_overlap_and_count_as_regions(tmp_path: Path) -> None:
     assert all(w is not None and w.shape[1] == 4 for w in windows)
 
 
+def test_every_round_tells_its_classes_and_what_was_labelled(tmp_path: Path) -> None:
+    budget = {"initial": 2, "per_round": 2, "radius": 1, "rounds": 2}
+    result = api.run(configuration(tmp_path, strategy="ripu_region", budget=budget))
+    for round, row in enumerate(csv.DictReader(result.metrics_csv().splitlines())):
+        figures = result.evaluations["test"][round]
+        told = json.loads((result.folder / f"rounds/{round:03d}/results.json").read_text(encoding="utf-8"))
+        pixels = sum(result.class_counts(round).values())
+        assert told["labelled"] == {k: int(row[k]) for k in ("images", "regions", "pixels", "clicks")}
+        assert (told["labelled"]["regions"], told["labelled"]["pixels"]) == (result.labels(round), pixels)
+        assert {c["name"]: c["labels"] for c in told["classes"]} == {
+            name: result.class_counts(round)[name] for name in result.classes
+        }
+        assert [c["iou"] for c in told["classes"] if c["iou"] is not None] == pytest.approx(
+            [value for value in figures["iou"] if np.isfinite(value)]
+        )
+        assert told["miou"] == pytest.approx(figures["miou"])
+        assert (result.folder / f"rounds/{round:03d}/confusion.png").is_file()
+    page = (result.folder / "report.html").read_text(encoding="utf-8")
+    with Store(result.folder / "run.db", read_only=True) as store:
+        assert store.setting("rounds") == "2", "the page says which round of how many it is"
+    assert ">IoU</th>" in page
+    assert all(f'<th scope="col">{name}</th>' in page for name in ("regions", "images", "pixels", "clicks"))
+
+
 def test_a_budget_of_the_whole_pool_goes_where_the_score_is_highest(tmp_path: Path) -> None:
     strategy = {"name": "entropy", "evenly": False}
     budget = {"unit": "pixel", "per_image": False, "initial": 20, "per_round": 31, "rounds": 2}
@@ -132,6 +159,45 @@ def test_no_more_pixels_than_there_are(tmp_path: Path) -> None:
         if id not in result.test_ids
     )
     assert result.labels(max(result.rounds)) == valid == sum(len(p) for p in answered_points(result).values())
+
+
+@pytest.mark.parametrize(
+    ("strategy", "budget"),
+    [
+        ("pixelpick", {"unit": "pixel", "initial": 100, "per_round": 401}),
+        ("margin", {"unit": "pixel", "initial": 4, "per_round": 101}),
+        ({"name": "margin", "apart": 3}, {"unit": "pixel", "initial": 11, "per_round": 50}),
+        ("ripu_region", {"unit": "region", "initial": 11, "per_round": 50}),
+        ("ripu_region", {"unit": "region", "cost": "pixel", "initial": 200, "per_round": 400}),
+    ],
+)
+def test_what_a_void_image_has_no_room_for_goes_to_the_others(
+    tmp_path: Path, strategy: Any, budget: dict[str, Any]
+) -> None:
+    """With a part of the budget for an image without a class less than asked was labelled, in every round."""
+    changes = {"strategy": strategy, "budget": {**budget, "per_image": False, "rounds": 2}}
+    config = configuration(tmp_path, **changes)
+    plain = {p.name for p in (tmp_path / "data" / "masks").iterdir()}
+    tested = api.run({**config, "name": "look"}, rounds=1, report=False).test_ids
+    void = sorted(plain - tested)[:2]
+    for name in void:
+        Image.fromarray(np.full((32, 48), 255, np.uint8)).save(tmp_path / "data" / "masks" / name)
+    result = api.run(config, report=False)
+    wanted = np.cumsum([budget["initial"], budget["per_round"]])
+    short = 8 if "cost" in budget else 0  # a region that costs more than what is left
+    for round, goal in enumerate(wanted.tolist()):
+        assert goal - short <= result.labels(round) <= goal
+    points = answered_points(result)
+    assert not points.keys() & set(void)
+    if budget["unit"] == "pixel":
+        counts = [len(points[name]) for name in plain - tested - set(void)]
+        assert max(counts) - min(counts) <= 2, "evenly over the images that have room"
+
+
+def test_a_window_may_be_larger_than_its_image(tmp_path: Path) -> None:
+    budget = {"unit": "region", "radius": 60, "initial": 3, "per_round": 100, "per_image": False, "rounds": 2}
+    result = api.run(configuration(tmp_path, strategy="margin", budget=budget), report=False)
+    assert [result.labels(r) for r in result.rounds] == [3, 9], "one region an image"
 
 
 @pytest.mark.parametrize(

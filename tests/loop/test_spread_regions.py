@@ -205,6 +205,14 @@ def test_a_budget_in_pixels_is_never_exceeded(tmp_path: Path, strategy: Any, reg
     assert 1400 - 2 * most <= points <= 1400
 
 
+def test_what_no_images_share_pays_for_they_pay_for_together(tmp_path: Path) -> None:
+    budget = {"cost": "pixel", "initial": 150, "per_round": 150}  # 16 an image, and a superpixel has about 50
+    result = superpixel_run(tmp_path, budget=budget)
+    for round, goal in enumerate((150, 300)):
+        assert goal - 70 < result.labels(round) <= goal
+        assert len(result.queries[round]) >= 2, "in several images"
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

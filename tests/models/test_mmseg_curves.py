@@ -112,8 +112,26 @@ def test_without_wandb_one_line_says_so(mmseg_config: Write, monkeypatch: pytest
     assert "\n" not in str(caught.value)
 
 
-def test_backends_of_the_configuration_stay_beside_the_old_ones(mmseg_config: Write, wandb: Recorder) -> None:
+def test_a_backend_without_its_package_is_refused_before_anyone_labels(
+    mmseg_config: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    own = "visualizer = dict(type='SegLocalVisualizer', vis_backends=[dict(type='TensorboardVisBackend')])"
+    with pytest.raises(
+        ConfigError, match=r"TensorboardVisBackend needs tensorboard.*pip install tensorboard"
+    ) as caught:
+        configuration.load(mmseg_config(own))
+    assert "\n" not in str(caught.value)
+
+
+def test_backends_of_the_configuration_stay_beside_the_old_ones(
+    mmseg_config: Write, wandb: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", Recorder())
     own = "visualizer = dict(type='SegLocalVisualizer', alpha=0.3, vis_backends=[dict(type='TensorboardVisBackend')])"
     found = configuration.load(mmseg_config(own, *OLD)).model.options["cfg_options"]["visualizer"]
     assert [one["type"] for one in found["vis_backends"]] == ["TensorboardVisBackend", "WandbVisBackend"]
     assert found["alpha"] == 0.3
+    twice = own.replace("Tensorboard", "Wandb")
+    found = configuration.load(mmseg_config(twice, *OLD)).model.options["cfg_options"]["visualizer"]
+    assert [one["type"] for one in found["vis_backends"]] == ["WandbVisBackend"], "mmengine takes no two of a kind"

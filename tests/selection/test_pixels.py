@@ -73,6 +73,9 @@ def test_pixel_pick_is_uniform_in_the_share_and_extends():
         found = positions(pixel_pick(5, scores, rng(seed)), 20)
         counts[found] += 1
         assert positions(pixel_pick(9, scores, rng(seed)), 20)[:5] == found
+        more = positions(pixel_pick(30, scores, rng(seed)), 20)  # than the share
+        assert more[:5] == found
+        assert more[20:] == list(range(379, 369, -1))
     assert counts[:380].sum() == 0  # 5 % are 20 pixels
     assert (np.abs(counts[380:] - 150) < 5 * np.sqrt(150)).all()
     for share in (0, -1, 5, np.nan):

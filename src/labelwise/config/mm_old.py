@@ -74,7 +74,8 @@ def logging_options(config: Any, path: Any) -> tuple[dict[str, Any], list[str]]:
                 f"{path}: log_config is a key of mmcv 1.x, and its {name!r} is not known; write visualizer=dict("
                 "vis_backends=[dict(type='...VisBackend')])"
             )
-        if backend := LOGGERS[name]:
+        backend = LOGGERS[name]
+        if backend and not any(str(one.get("type")).endswith(backend) for one in backends):
             known = {k: v for k, v in hook.items() if k in ("init_kwargs", "define_metric_cfg", "commit")}
             backends.append({"type": backend, **known})
             notes.append(f"log_config: {name} is the visualizer's {backend} now")

@@ -8,7 +8,7 @@ from typing import Any
 
 from labelwise import mmlab
 from labelwise.config.heuristic import strategy
-from labelwise.config.mm_old import logging_options, refuse_old_keys
+from labelwise.config.mm_old import VARIABLES, logging_options, refuse_old_keys
 from labelwise.config.mm_values import branch, truth, whole
 from labelwise.config.workflow import round_lengths
 from labelwise.errors import ConfigError
@@ -90,6 +90,8 @@ def translated(path: Path, options: Mapping[str, Any]) -> tuple[Tree, list[str]]
 
 def _loaded(path: Path, options: Mapping[str, Any]) -> tuple[Any, dict[str, Any], list[str]]:
     """The configuration, what was added to it for its logging hooks, and notes on that."""
+    words = {key.partition(".")[0] for key in options} - VARIABLES.keys()
+    refuse_old_keys(dict.fromkeys(words, True), path)
     config = mmlab.load_config(path, {k: v for k, v in options.items() if not k.startswith("work_dir")})
     refuse_old_keys(config, path)
     if config.get("active_learning") is None:

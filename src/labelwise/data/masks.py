@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -122,13 +123,18 @@ def class_counts(target: Target) -> dict[str, int]:
     if target.mask is not None:
         if not target.mask.is_file():
             return {}
-        mask = read_mask(target.mask, len(target.classes))
-        counts = np.bincount(mask[mask != void_of(mask)], minlength=len(target.classes))
+        counts = _counts_in(target.mask, target.mask.stat().st_mtime_ns, len(target.classes))
     elif target.codes is not None:
         counts = np.bincount(target.codes, minlength=len(target.classes))
     else:
         return dict(Counter(target.classes))
     return {name: int(count) for name, count in zip(target.classes, counts, strict=True) if count}
+
+
+@lru_cache(maxsize=100_000)  # every report counts all rounds' masks
+def _counts_in(path: Path, _changed: int, classes: int) -> NDArray[np.int64]:
+    mask = read_mask(path, classes)
+    return np.bincount(mask[mask != void_of(mask)], minlength=classes)
 
 
 def merged(targets: Sequence[Target]) -> Target:

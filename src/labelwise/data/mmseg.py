@@ -15,7 +15,7 @@ from PIL import Image
 from labelwise import mmlab
 from labelwise.cache import default_cache
 from labelwise.data.listing import Listing, group_rule, make_listing, ungrouped
-from labelwise.data.masks import write_mask
+from labelwise.data.masks import VOID_16, write_mask
 from labelwise.errors import DataError
 from labelwise.records import Problem, Sample, Target
 
@@ -155,6 +155,11 @@ def _converted(mask: Path, rule: tuple[bool, list[tuple[int, int]], int], folder
             raise DataError(f"{mask}: expected a mask, found a file that cannot be read ({error})") from None
         if values.ndim != 2:
             raise DataError(f"{mask}: expected one class index per pixel, found {values.ndim} axes; save the indices")
+        values = np.where(values == VOID_16, VOID, values) if values.dtype.itemsize > 1 else values
+        if values.size and int(values.max()) > VOID:
+            raise DataError(
+                f"{mask}: expected values up to {VOID}, found {int(values.max())}; mmsegmentation reads masks of 8 bits"
+            )
         write_mask(place, _mapped(values.astype(np.uint8), rule))
     return place
 

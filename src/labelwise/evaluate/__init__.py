@@ -149,6 +149,28 @@ def segmentation(confusion: Ints, classes: Sequence[str], n: int) -> MapScores:
     )
 
 
+def told(scores: MapScores) -> dict[str, Any]:
+    """A segmentation's figures as plain data, for a file: None where there is nothing to count.
+
+    ``confusion``: rows truth, columns prediction, of the classes that occur in either.
+    """
+    called = scores.confusion.sum(0)
+    seen: list[int] = np.flatnonzero((scores.support > 0) | (called > 0)).tolist()
+    names = [scores.classes[i] for i in seen]
+    each = [
+        {"name": name, "pixels": int(scores.support[i])}
+        | {figure: _known(getattr(scores, figure)[i]) for figure in ("iou", "recall", "precision")}
+        for i, name in enumerate(scores.classes)
+    ]
+    means = {name: _known(getattr(scores, name)) for name in ("miou", "pixel_accuracy", "class_accuracy")}
+    counts = scores.confusion[np.ix_(seen, seen)].tolist()
+    return {"n": scores.n, **means, "classes": each, "confusion": {"rows": names, "columns": names, "counts": counts}}
+
+
+def _known(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
 def _mean(values: Floats) -> float:
     """The mean of what is known; NaN if nothing is."""
     known = values[np.isfinite(values)]

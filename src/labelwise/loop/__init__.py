@@ -192,6 +192,8 @@ def _rounds(context: Context, limit: int | None, after_round: Callable[[], None]
     folder, store = context.config.folder, context.store
     pool = {s.id for s in store.samples("pool")}
     goals = context.config.budget.cumulative(_capacity(context), len(pool))
+    if store.setting("rounds") != str(len(goals)):
+        store.set_setting("rounds", str(len(goals)))  # for the page, which does not know what the pool holds
     images = context.parts.unit in ("image", "box")
     finished_here = 0
     for round, goal in enumerate(goals):
@@ -229,7 +231,10 @@ def _capacity(context: Context) -> int:
         return _boxes(context)
     ask = ask_of(context.config, unit)
     pixels = sum(s.size[0] * s.size[1] for s in pool)
-    return pixels if ask.by_pixels else pixels // max(1, min((ask.pixels(*s.size) for s in pool), default=1))
+    if ask.by_pixels:
+        return pixels
+    each = max(1, min((ask.pixels(*s.size) for s in pool), default=1))
+    return max(len(pool), pixels // each)  # a window may be larger than its image
 
 
 def _boxes(context: Context) -> int:

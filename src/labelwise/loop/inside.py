@@ -3,8 +3,8 @@ holds the maps of one batch and returns only what it chose."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from labelwise.loop.areas import Ask, Found, Item, affordable, find, means
 from labelwise.models import Model, Progress
 from labelwise.records import Prediction
 from labelwise.report.maps import write_score_map
+from labelwise.selection.pixels import evenly
 from labelwise.strategies import Recipe, Strategy, assemble
 
 
@@ -95,22 +96,64 @@ class ChooseInside:
 def choose(engine: Engine, work: ChooseInside, items: Sequence[Item], n: int, progress: Progress) -> list[Choice]:
     """What is chosen in the items, in their order: what each asks for, or the best of all that a budget of n pays for.
 
-    Exact, since no image gives more than it is asked for; equal scores go to the earlier image. Of what has come only
-    the best are held.
+    Exact, since no image gives more than it is asked for; equal scores go to the earlier image. What an image has no
+    room for is shared out over those that have. Of what has come only the best are held.
     """
+    if sum(item.n for item in items) <= n:
+        return _choose_evenly(engine, work, items, n, progress)
     held: list[Choice] = []
-    count, evenly = 0, sum(item.n for item in items) <= n
+    count = 0
+    for choice in _looked_through(engine, work, items, progress):
+        held.append(choice)
+        count += int(_costs(work.ask, choice).sum())
+        if count > 4 * n:
+            # One more than can be paid for is held: nothing below it may take its place.
+            held, count = _best(work.ask, held, n, more=1), n
+    return _best(work.ask, held, n)
+
+
+def _choose_evenly(
+    engine: Engine, work: ChooseInside, items: Sequence[Item], n: int, progress: Progress
+) -> list[Choice]:
+    """The same number in every image, as far as it has room (one that is void has none)."""
+    found = list(_looked_through(engine, work, items, progress))
+    shares = [item.n for item in items]
+    rooms = [int(_costs(work.ask, choice).sum()) for choice in found]
+    free = [i for i, (room, share) in enumerate(zip(rooms, shares, strict=True)) if room >= share]
+    left = n - sum(map(min, rooms, shares))
+    if 0 < len(free) < len(items):
+        # Asked for more, an image gives what it gave and goes on: it is looked at again once.
+        again = [replace(items[i], n=items[i].n + left) for i in free]
+        for i, choice in zip(free, _looked_through(engine, work, again, progress), strict=True):
+            found[i], rooms[i] = choice, int(_costs(work.ask, choice).sum())
+        shares = evenly(n, np.array(rooms)).tolist()
+    counts = [affordable(_costs(work.ask, choice), share) for choice, share in zip(found, shares, strict=True)]
+    if work.ask.by_pixels:
+        counts = _one_more(found, shares, counts, n)
+    return [take(choice, slice(count)) for choice, count in zip(found, counts, strict=True)]
+
+
+def _one_more(choices: Sequence[Choice], shares: Sequence[int], counts: Sequence[int], n: int) -> list[int]:
+    """How many regions of each image are taken where those that its share pays for are ``counts``.
+
+    What no share pays for alone, they pay together: images with the most left of theirs get one more region, and of
+    those alike the one that scores it highest, as long as the budget of n pixels pays for it.
+    """
+    found = list(counts)
+    spent = [int(c.pixels[:count].sum()) for c, count in zip(choices, counts, strict=True)]
+    left = n - sum(spent)
+    more = [i for i, c in enumerate(choices) if counts[i] < len(c.scores)]
+    for i in sorted(more, key=lambda i: (spent[i] - shares[i], -float(choices[i].scores[counts[i]]))):
+        cost = int(choices[i].pixels[counts[i]])
+        if cost <= left:
+            found[i], left = found[i] + 1, left - cost
+    return found
+
+
+def _looked_through(engine: Engine, work: ChooseInside, items: Sequence[Item], progress: Progress) -> Iterator[Choice]:
     for done, choice in enumerate(engine.map_batches(work, items, batch_size=work.model.batch_size), start=1):
-        if evenly:  # what each image may spend is its own
-            held.append(take(choice, slice(affordable(_costs(work.ask, choice), items[done - 1].n))))
-        else:
-            held.append(choice)
-            count += int(_costs(work.ask, choice).sum())
-            if count > 4 * n:
-                # One more than can be paid for is held: nothing below it may take its place.
-                held, count = _best(work.ask, held, n, more=1), n
+        yield choice
         progress(done, len(items), "images looked through")
-    return held if evenly else _best(work.ask, held, n)
 
 
 def _costs(ask: Ask, choice: Choice) -> NDArray[np.int32]:

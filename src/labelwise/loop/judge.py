@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwise import evaluate
-from labelwise.data.masks import target_mask
+from labelwise.data.amounts import amounts
+from labelwise.data.masks import class_counts, target_mask
 from labelwise.engine import Work
 from labelwise.evaluate.abstaining import abstention_curve, round_results
 from labelwise.loop.acquire import acquire
@@ -106,8 +107,30 @@ def _segmented(context: Context, checkpoint: Path, items: Sequence[Labelled], sp
         total += count
         context.progress(done, len(items), f"{split} images judged")
     scores = evaluate.segmentation(total, classes, len(items))
+    labelled = _labelled_inside(context)
+    if split == "test" or not any(s.target is not None for s in context.store.samples("test")):
+        by_class: Counter[str] = Counter()
+        for _, target in context.store.answered():
+            by_class.update(class_counts(target))
+        told = {"round": round, "split": split, "labelled": labelled, **evaluate.told(scores)}
+        write_results(context.folder(round), told, by_class)
     names = ("n", "miou", "pixel_accuracy", "class_accuracy", "classes", "iou", "recall", "precision", "support")
-    return {name: getattr(scores, name) for name in names} | {"confusion": _sparse(scores.confusion)}
+    figures = {name: getattr(scores, name) for name in names}
+    return figures | {"confusion": _sparse(scores.confusion), "labelled": labelled}
+
+
+def _labelled_inside(context: Context) -> dict[str, int]:
+    """Images, regions, valid pixels and clicks that were labelled for training so far."""
+    store, answers = context.store, context.store.annotations()
+    answered = [
+        (query, answer.target)
+        for query in store.queries()
+        if query.purpose == "train" and (answer := answers.get(query.id)) and answer.target is not None
+    ]
+    counted = {
+        id: sum(answer.effort.get("clicks", 0) for answer in given) for id, given in store.people.answers().items()
+    }
+    return amounts(answered, {id: clicks for id, clicks in counted.items() if clicks})
 
 
 def _detected(context: Context, checkpoint: Path, items: Sequence[Labelled], split: str, round: int) -> dict[str, Any]:

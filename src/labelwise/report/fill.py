@@ -143,7 +143,9 @@ def _round_view(result: RunResult, round: int) -> RoundView:
         picks=tuple(_pick(result, q) for q in result.queries.get(round, [])),
         maps=_maps(result, round),
         effort=result.effort(round),
-        amounts={unit: result.amount(round, unit) for unit in result.units[1:]},
+        amounts={unit: result.amount(round, unit) for unit in result.units[1:]}
+        | {name: n for name, n in scores.get("labelled", {}).items() if n and name != result.unit},
+        iou={c: v for c, v in zip(classes, scores.get("iou", []), strict=False) if np.isfinite(v)},
     )
 
 

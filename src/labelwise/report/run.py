@@ -32,7 +32,7 @@ def run_page(view: RunView, *, picture_bytes: int = thumbnails.BYTES_IN_ALL) -> 
         view=view,
         facts=_facts(view),
         metrics=_metrics(evaluated),
-        rows=[_row(r) for r in view.rounds],
+        rows=[_row(r, list(dict.fromkeys(unit for r in view.rounds for unit in r.amounts))) for r in view.rounds],
         efforts=_efforts(view),
         agreement=_agreement(view),
         boxes=view.task == "detect",
@@ -145,7 +145,7 @@ def _metrics(rounds: Sequence[RoundView]) -> list[str]:
     return [m for m in _all_metrics(rounds) if not m.endswith(("_low", "_high"))]
 
 
-def _row(view: RoundView) -> dict[str, Any]:
+def _row(view: RoundView, units: Sequence[str]) -> dict[str, Any]:
     answered = [p for p in view.picks if p.answer is not None and p.proposal is not None]
     right, of = sum(p.answer == p.proposal for p in answered), len(answered)
     if view.effort.proposed:  # of boxes each counts by itself
@@ -155,7 +155,7 @@ def _row(view: RoundView) -> dict[str, Any]:
         "labels": view.labels,
         "picks": len(view.picks),
         "right": f"{right} of {of}" if of else words.NOTHING,
-        "amounts": view.amounts,
+        "amounts": {unit: view.amounts.get(unit) for unit in units},
         "metrics": view.metrics,
         "seconds": words.duration(sum(view.seconds.values())) if view.seconds else words.NOTHING,
         "steps": view.seconds,
@@ -190,6 +190,7 @@ def _per_class(view: RunView, last: RoundView | None) -> list[dict[str, Any]]:
             "support": last.support.get(name, 0),
             "recall": words.percent(last.recall.get(name, math.nan)),
             "precision": words.percent(last.precision.get(name, math.nan)),
+            "iou": words.percent(last.iou.get(name, math.nan)),
         }
         for name in view.classes
     ]

@@ -65,7 +65,7 @@ class RoundView:
     prediction, in the order of ``RunView.classes``. ``class_counts`` are the labels so far by class; ``seconds`` by
     step. ``picks`` in rank order; ``abstention``: threshold, coverage and accuracy, of a classifier.
     ``maps`` of some images chosen in. ``effort``: what annotators did to what was proposed;
-    ``amounts``: the labels in further units.
+    ``amounts``: the labels in further units; ``iou`` by class, of masks.
     """
 
     round: int
@@ -82,6 +82,7 @@ class RoundView:
     amounts: Mapping[str, int] = field(default_factory=dict)
     precision: Mapping[str, float] = field(default_factory=dict)
     abstention: Sequence[Sequence[float]] = ()
+    iou: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

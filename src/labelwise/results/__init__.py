@@ -134,15 +134,17 @@ class RunResult:
         return [q.sample_id for q in self.queries.get(round, []) if q.purpose == "train"]
 
     def metrics_csv(self) -> str:
-        """One line a round: labels, figures, seconds of each step, and what its answers took."""
+        """One line a round: labels (of masks in each unit), figures, seconds of each step, what its answers took."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         both = self.units if len(self.units) > 1 else ()
-        columns = ["round", "labels", *both, "split", "n", *self.metrics, *_DEEDS]
+        inside = list(next(iter(self.evaluations[self.split].values()), {}).get("labelled", ()))
+        columns = ["round", "labels", *both, *inside, "split", "n", *self.metrics, *_DEEDS]
         writer.writerow([*columns, *(f"seconds_{s}" for s in STEPS), "seconds_people"])
         for round, scores in sorted(self.evaluations[self.split].items()):
             figures = [f"{scores[m]:.6f}" for m in self.metrics]
             amounts = [self.labels(round), *(self.amount(round, unit) for unit in both)]
+            amounts += [scores.get("labelled", {}).get(name, "") for name in inside]
             done = self.effort(round)
             seconds = [f"{self.seconds[round].get(s, 0):.3f}" for s in STEPS]
             people = f"{done.seconds:.1f}" if done.timed else ""  # empty where nobody measured them

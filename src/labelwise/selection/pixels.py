@@ -33,17 +33,19 @@ def pixel_pick(
 ) -> Places:
     """n pixels drawn at random from the ``share`` of an image's pixels with the highest scores.
 
-    ``share`` is of all pixels h w, as in PixelPick's code, rounded down; it becomes as many as n if that is more.
+    ``share`` is of all pixels h w, as in PixelPick's code, rounded down; for a larger n the next highest follow.
     Arguments otherwise, and errors, as for ``top_pixels``; the places come in the order drawn, and a larger n extends
-    the same draw while n is no more than the share. Shin et al. 2021, All you need are a few pixels: semantic
-    segmentation with PixelPick, section 3.
+    the same draw. Shin et al. 2021, All you need are a few pixels: semantic segmentation with PixelPick, section 3.
     """
     given, n = read_map(scores, free, name), check_number(n, "pixels")
     if not 0 < share <= 1:
         raise SelectionError(f"pixel_pick: expected a share above 0 and up to 1 (0.05 is 5 %), but found {share}")
-    positions = given.highest(max(n, int(share * given.scores.size)))
+    flat, positions = given.scores.reshape(-1), given.highest(int(share * given.scores.size))
     drawn = positions[rng.permutation(len(positions))[:n]]
-    return at_positions(drawn, given.scores.reshape(-1)[drawn], given.scores.shape[1])
+    if n > len(drawn):
+        more = np.setdiff1d(given.highest(n), positions, assume_unique=True)
+        drawn = np.concatenate([drawn, ranked(flat[more], more)])
+    return at_positions(drawn, flat[drawn], given.scores.shape[1])
 
 
 def draw(n: int, places: Places, rng: np.random.Generator) -> Places:

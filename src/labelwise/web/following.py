@@ -72,12 +72,18 @@ class Followed:
         left = sum(query.id not in said for query in store.queries(last, open_only=True))
         return {
             "round": last,
-            "rounds": len(self.served.config.budget.cumulative(max(1, store.split_sizes().get("pool", 1)))),
+            "rounds": self._rounds(),
             "steps": steps,
             "step": next((s for s in STEPS if s not in steps), None),
             "asked": len(asked),
             "open": left,
         }
+
+    def _rounds(self) -> int:
+        """How many rounds there will be: the loop knows it, which knows how many pixels or boxes the pool holds."""
+        store, budget = self.served.store, self.served.config.budget
+        told = store.setting("rounds")
+        return int(told) if told else len(budget.cumulative(max(1, store.split_sizes().get("pool", 1))))
 
     def figures(self, target: float | None = None) -> dict[str, Any]:
         """What the run's figures say, and what they let expect."""
