@@ -405,3 +405,9 @@ def test_a_full_standard_output() -> None:
 def test_a_narrow_or_plain_terminal(config: Path) -> None:
     found = shell("lw check c.yaml name=größe strategy=nö", PYTHONIOENCODING="ascii", LC_ALL="C")
     assert_one_line(found.returncode, found.stderr, "unknown strategy 'n")
+
+
+def test_it_is_also_a_module() -> None:
+    told = subprocess.run([sys.executable, "-m", "labelwise", "lst"], capture_output=True, text=True, timeout=120)
+    assert (told.returncode, told.stdout) == (2, "")
+    assert "Did you mean 'list'" in told.stderr

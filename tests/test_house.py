@@ -48,6 +48,7 @@ LAYERS = (
     ("api",),
     ("demo", "verbs"),
     ("cli",),
+    ("__main__",),
 )
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -161,6 +161,25 @@ def multi_task(config: Any) -> bool:
     return type_name((config.get("model") or {}).get("type", "")) == "MultiTaskSegmentor"
 
 
+def drops(model: Mapping[str, Any]) -> bool:
+    """True if a model's output depends on dropout; a decode head that says nothing of it drops some."""
+    parts = [model.get("backbone"), model.get("neck"), *({"dropout_ratio": 0.1, **head} for head in heads(model))]
+    return any(_drop_rate(part) for part in parts)
+
+
+def _drop_rate(part: Any) -> bool:
+    if isinstance(part, (list, tuple)):
+        return any(map(_drop_rate, part))
+    if not isinstance(part, Mapping):
+        return False
+    return any(
+        "drop" in str(key) and "path" not in str(key) and value > 0
+        if isinstance(value, (int, float))
+        else _drop_rate(value)
+        for key, value in part.items()
+    )
+
+
 def heads(model: Mapping[str, Any]) -> list[Any]:
     """The decode heads of a model, the last of a cascade at the end."""
     found = model.get("decode_head")

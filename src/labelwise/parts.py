@@ -199,6 +199,5 @@ def _check_needs(key: str, strategy: Strategy, provided: frozenset[str], who: st
     lacking = sorted(strategy.needs - provided)
     if lacking:
         given = ", ".join(sorted(provided)) or "nothing"
-        raise ConfigError(
-            f"{key} needs {', '.join(lacking)}, but {who} gives {given}: choose another {key} or another model"
-        )
+        other = "one with dropout above 0 and several passes" if "samples" in lacking else "another model"
+        raise ConfigError(f"{key} needs {', '.join(lacking)}, but {who} gives {given}: choose another {key} or {other}")

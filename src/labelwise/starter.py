@@ -110,7 +110,9 @@ _MEANINGS = {
 _OF_MASKS = {
     "images": "the folder of the pictures",
     "masks": "the folder of the masks",
-    "mask_suffix": "what masks have after the picture's name without extension",
+    "image_suffix": "the end of pictures' names that masks do not have",
+    "mask_suffix": "what masks have after the picture's name, less its extension or the suffix above",
+    "splits": "what the first folders are for: pool, test or unused",
     "classes": "what the values of masks from 0 on mean: rename them; 255 is void",
 }
 _FORMATS: dict[Task, str] = {
@@ -202,7 +204,7 @@ def _options(found: Guess) -> str:
 
 
 def _inline(value: object) -> str:
-    if isinstance(value, list):
+    if isinstance(value, list | dict):
         return yaml.safe_dump(value, allow_unicode=True, width=10**6, default_flow_style=True).strip()
     return _quoted(value) if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else str(value)
 
@@ -212,6 +214,8 @@ def _data(found: Guess) -> str:
 
 
 def _testing(found: Guess) -> str:
+    if "splits" in found.options:
+        return ""
     if found.tested:
         return "  # the data says which images are for testing; else: splits: {train: pool, val: test}\n"
     if found.labelled == found.images or found.task == "segment":

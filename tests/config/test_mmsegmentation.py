@@ -214,6 +214,26 @@ def test_a_value_that_cannot_be_read_is_named_as_it_was_given(mmseg_config: Writ
         loaded(mmseg_config(), "model.cfg_options.model.x=[(1")
 
 
+@pytest.mark.parametrize(
+    ("change", "several"),
+    [
+        ("", True),
+        ("model['decode_head'].pop('dropout_ratio')", True),
+        ("model['decode_head']['dropout_ratio'] = 0", False),
+        ("model['decode_head']['dropout_ratio'] = 0; model['auxiliary_head'] = dict(dropout_ratio=0.1)", False),
+        ("model['decode_head']['dropout_ratio'] = 0; model['backbone'].update(drop_path_rate=0.1)", False),
+        ("model['decode_head']['dropout_ratio'] = 0; model['backbone'].update(stem=dict(drop_rate=0.1))", True),
+    ],
+)
+def test_samples_are_offered_where_the_network_has_dropout(mmseg_config: Write, change: str, several: bool) -> None:
+    path = mmseg_config(change, "active_learning['heuristic'] = 'bald'")
+    if several:
+        assert "samples" in build(loaded(path)).model.provides
+    else:
+        with pytest.raises(ConfigError, match=r"samples.*dropout above 0"):
+            build(loaded(path))
+
+
 def test_a_slip_in_an_option_is_refused(mmseg_config: Write) -> None:
     with pytest.raises(ConfigError, match="did you mean 'model'"):
         loaded(mmseg_config(), "modle.decode_head.channels=4")

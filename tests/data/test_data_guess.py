@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,65 @@ def test_masks_with_other_names_and_without_names_of_classes(tmp_path: Path) -> 
     }
     assert (found.images, found.labelled) == (6, 5)
     assert found.facts[-1] == "the classes have no names: values up to 3 were found in 5 masks"
+
+
+def cityscapes(root: Path, *, secret: bool = True) -> Path:
+    """Pictures and masks that end differently, with several masks each, as Cityscapes has them."""
+    for split in ("train", "val", "test"):
+        for name in ("ulm/ulm_000000_000019", "ulm/ulm_000000_000020", "bonn/bonn_000001_000019"):
+            pictures(root, f"leftImg8bit/{split}/{name}_leftImg8bit.png")
+            folder = root / "gtFine" / split
+            values = {
+                "color": np.zeros((6, 8, 3), np.uint8),
+                "instanceIds": np.full((6, 8), 26001, np.uint16),
+                "labelIds": np.resize(np.array([7, 26, 33], np.uint8), (6, 8)),
+                "labelTrainIds": np.resize(np.array([0, 13, 18, 255], np.uint8), (6, 8)),
+            }
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            for kind, mask in values.items():
+                void = kind == "labelTrainIds" and split == "test" and secret
+                Image.fromarray(np.full_like(mask, 255) if void else mask).save(folder / f"{name}_gtFine_{kind}.png")
+            (folder / f"{name}_gtFine_polygons.json").write_text("{}")
+    return root
+
+
+def test_pictures_and_masks_that_end_differently(tmp_path: Path) -> None:
+    found = guess(cityscapes(tmp_path, secret=False))
+    assert found.format == "image_masks"
+    classes = [f"class {i}" for i in range(19)]
+    suffixes = {"image_suffix": "_leftImg8bit.png", "mask_suffix": "_gtFine_labelTrainIds.png"}
+    assert found.options == {"images": "leftImg8bit", "masks": "gtFine", **suffixes, "classes": classes}
+    assert "the data says: 3 pool, 3 test, 3 unused" in found.facts
+    assert (found.labelled, found.tested) == (9, True)
+
+
+@pytest.mark.parametrize("absent", [False, True])
+def test_a_test_whose_answers_are_secret_is_none(tmp_path: Path, absent: bool) -> None:
+    cityscapes(tmp_path)
+    if absent:
+        shutil.rmtree(tmp_path / "gtFine" / "test")
+    found = guess(tmp_path)
+    assert found.options["splits"] == {"train": "pool", "val": "test", "test": "unused"}
+    assert found.facts[-1] == "the pictures in test have no labels: those in val are the test"
+
+
+def test_masks_in_folders_called_after_their_splits(tmp_path: Path) -> None:
+    masked(tmp_path)
+    for split in ("train", "test"):
+        (tmp_path / "images" / split).rename(tmp_path / split)
+        (tmp_path / "masks" / split).rename(tmp_path / f"{split}annot")
+    found = guess(tmp_path)
+    assert (found.format, found.images) == ("image_masks", 3)
+    assert (found.options["images"], found.options["masks"]) == ("train", "trainannot")
+    assert found.facts[0].startswith("the folders test, train are splits: only train is used")
+
+
+def test_the_first_masks_of_class_indices_are_taken(tmp_path: Path) -> None:
+    masked(tmp_path)
+    for file in sorted((tmp_path / "masks").rglob("*.png")):
+        file.rename(file.with_name(f"{file.stem}_index.png"))
+        Image.new("RGB", (8, 6)).save(file)
+    assert guess(tmp_path).options["mask_suffix"] == "_index.png"
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,8 @@ def test_no_more_pixels_than_there_are(tmp_path: Path) -> None:
         ({"model": "frozen"}, "cannot segment"),
         ({"strategy": "margin", "budget": {"unit": "image"}}, "budget.per_image=true is for"),
         ({"task": "classify", "model": "frozen", "budget": {"unit": "pixel"}}, "needs task=segment"),
+        ({"strategy": "bald", "model": MODEL | {"dropout": 0}}, "needs samples, .*one with dropout above 0"),
+        ({"strategy": "bald", "model": MODEL | {"passes": 1}}, "several passes"),
     ],
 )
 def test_what_does_not_fit_together_is_refused_in_one_line(tmp_path: Path, changes: dict[str, Any], words: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,22 @@ def test_what_cannot_be_learnt_from_is_refused_in_one_line(tmp_path: Path, chang
     with pytest.raises(LabelwiseError, match=words) as caught:
         api.run(adapting(tmp_path, **changes))
     assert "\n" not in str(caught.value)
+
+
+def test_nothing_is_learnt_from_copies_of_test_images(tmp_path: Path) -> None:
+    config = adapting(tmp_path)
+    tested = api.run(config, rounds=1, report=False).test_ids
+    for id in tested:
+        for kind in ("images", "masks"):
+            shutil.copy(tmp_path / "data" / kind / id, tmp_path / "source" / kind / f"copy of {id}")
+    result = api.run(config | {"name": "again"}, rounds=1, report=False)
+    assert result.test_ids == tested
+    assert {p.id for p in result.problems} == {f"source/copy of {id}" for id in tested}
+    assert {p.code for p in result.problems} == {"source_of_test"}
+    for file in (tmp_path / "source" / "images").glob("0*.png"):
+        file.unlink()
+    with pytest.raises(LabelwiseError, match=r"found none that can be used; the first: .* which judges"):
+        api.run(config | {"name": "none"}, rounds=1, report=False)
 
 
 def test_other_classes_are_refused(tmp_path: Path) -> None:

@@ -155,6 +155,21 @@ def test_no_point_is_lost_however_small_the_network_sees_it(labelled: list[Label
     assert {(int(x), int(y)) for y, x in np.argwhere(mask != 255)} == places
 
 
+@pytest.mark.parametrize(
+    ("options", "several"),
+    [
+        ({}, True),
+        ({"dropout": 0.0}, False),
+        ({"passes": 1}, False),
+        ({"dropout": 0.0, "passes": 1, "sampling": "flips"}, True),
+        ({"dropout": 0.0, "sampling": "both"}, True),
+        ({"passes": 1, "sampling": "both"}, False),
+    ],
+)
+def test_samples_are_offered_where_passes_differ(options: dict[str, Any], several: bool, tmp_path: Path) -> None:
+    assert ("samples" in made(tmp_path, **options).provides) is several
+
+
 @pytest.mark.parametrize("size", [None, (64, 64), (24, 20)])
 @pytest.mark.parametrize("more", [(), tuple("abcdefgh")], ids=["few classes", "many"])
 def test_predictions_are_those_of_the_network_as_trained(

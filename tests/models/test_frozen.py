@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from labelwise import testing
 from labelwise.embedding import plain
 from labelwise.errors import DataError, ModelError
 from labelwise.models import Place, Plan
+from labelwise.models.finetune import Finetune
 from labelwise.models.frozen import Frozen
+from labelwise.models.metric import Metric
 from labelwise.records import Labelled
 
 ALL = frozenset({"probs", "samples", "embeddings"})
@@ -41,6 +44,17 @@ def prepared(folder, samples, name="run", told=None, **options):
 def fitted(model, samples, out, seed=1, classes=("blue", "red")):
     train = [Labelled(s, s.target) for s in samples[:20]]
     return model.fit(train, [], out=out, start=None, plan=Plan(classes, 0), seed=seed, progress=testing.quiet)
+
+
+@pytest.mark.parametrize("kind", [Frozen, partial(Metric, weights="none"), partial(Finetune, weights="none")])
+def test_samples_are_offered_where_passes_differ(kind):
+    assert "samples" in kind().provides
+    assert "samples" not in kind(passes=1).provides
+    assert "samples" not in kind(dropout=0.0).provides
+
+
+def test_neighbours_have_nothing_to_drop():
+    assert "samples" not in Frozen(head="knn").provides
 
 
 @pytest.mark.parametrize("kind", KINDS)

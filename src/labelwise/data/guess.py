@@ -125,6 +125,8 @@ def _pictures(path: Path) -> Guess:
         return _of_cameras(cameras) if cameras is not None else _pictures(inner)
     if not counts[""] and SPLIT_NAMES.issuperset(name.lower() for name in folders) and len(folders) > 1:
         return _splits(path, folders)
+    if not counts[""] and (pairs := _paired(folders)):
+        return _first_pair(path, pairs)
     beside = [name for name in folders if name.lower() in guess_masks.NAMES]
     if not counts[""] and beside and len(folders) == len(beside) + 1:
         return _beside(path, next(name for name in folders if name not in beside), beside)
@@ -136,8 +138,29 @@ def _pictures(path: Path) -> Guess:
 def _splits(path: Path, folders: list[str]) -> Guess:
     training = next((name for name in folders if name.lower().startswith("train")), folders[0])
     inner = _pictures(path / training)
-    fact = f"the folders {', '.join(folders)} are splits: only {training} is used, and a test split is drawn from it"
-    return replace(inner, facts=(fact, *inner.facts))
+    return replace(inner, facts=(_of_splits(folders, training), *inner.facts))
+
+
+def _of_splits(folders: list[str], used: str) -> str:
+    return f"the folders {', '.join(folders)} are splits: only {used} is used, and a test split is drawn from it"
+
+
+def _paired(folders: list[str]) -> dict[str, str]:
+    """Splits with a folder of masks each (train, trainannot, val, val_labels); empty unless all are such."""
+    pairs = {
+        name: other
+        for name in folders
+        for other in folders
+        if name.lower() in SPLIT_NAMES and other.startswith(name)
+        if other.removeprefix(name).strip("_-").lower() in guess_masks.NAMES
+    }
+    return pairs if set(folders) == {*pairs, *pairs.values()} else {}
+
+
+def _first_pair(path: Path, pairs: Mapping[str, str]) -> Guess:
+    training = next((name for name in pairs if name.lower().startswith("train")), next(iter(pairs)))
+    inner = _beside(path, training, [pairs[training]])
+    return replace(inner, facts=(_of_splits(list(pairs), training), *inner.facts))
 
 
 def _beside(path: Path, images: str, masks: list[str]) -> Guess:

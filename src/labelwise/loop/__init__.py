@@ -24,7 +24,7 @@ from labelwise.evaluate import METRICS
 from labelwise.loop.annotate import annotate
 from labelwise.loop.columns import check_columns
 from labelwise.loop.context import Context, last_checkpoint
-from labelwise.loop.intake import Intake, check_truth, summary, take_in, take_in_source
+from labelwise.loop.intake import check_truth, summary, take_in, take_in_source
 from labelwise.loop.judge import judge
 from labelwise.loop.query import query
 from labelwise.loop.query_inside import ask_of
@@ -163,8 +163,7 @@ def _set_up(config: Config, parts: Parts, store: Store, progress: Progress, tell
             check_truth(listing.samples, config.task)
         intake = take_in(config, listing, progress=progress)
         if parts.read_source is not None:
-            beside = take_in_source(config, parts.read_source(), intake.classes, progress=progress)
-            intake = Intake(intake.samples + beside.samples, intake.problems + beside.problems, intake.classes)
+            intake = take_in_source(config, parts.read_source(), intake, progress=progress)
         with store.transaction():
             store.add_samples(intake.samples)
             store.add_problems(intake.problems)

@@ -66,17 +66,30 @@ def take_in(config: Config, listing: Listing, *, progress: Progress) -> Intake:
     return Intake(_split(config, good), [*listing.problems, *bad, *copies, *settled, *notes], listing.classes)
 
 
-def take_in_source(config: Config, listing: Listing, classes: Sequence[str], *, progress: Progress) -> Intake:
-    """The labelled images of a source, ids below ``source/``. Raises DataError if it has none, or other classes."""
+def take_in_source(config: Config, listing: Listing, target: Intake, *, progress: Progress) -> Intake:
+    """What was taken in, and the labelled images of a source beside it, ids below ``source/``.
+
+    Copies of images that judge the models are left out (``source_of_test``). Raises DataError if no image is left, or
+    for other classes.
+    """
+    classes = target.classes
     if odd := [c for c in listing.classes if c not in classes]:
         raise DataError(f"source: expected classes of the pool ({', '.join(classes)}), found {odd[0]!r}; rename it")
     known = [replace(s, id=f"source/{s.id}") for s in listing.samples if s.target is not None and s.split != "unused"]
     good, bad = _scanned(config, listing, known, progress)
+    judging = {s.content: s.id for s, split in target.samples if split != "pool"}
+    copies = [
+        Problem(s.id, "source_of_test", f"{s.id}: the same file as {judging[s.content]}, which judges: left out")
+        for s in good
+        if s.content in judging
+    ]
+    bad, good = [*bad, *copies], [s for s in good if s.content not in judging]
     if not good:
         first = f"; the first: {problems[0].message}" if (problems := [*listing.problems, *bad]) else ""
         raise DataError(f"source: expected labelled images in {listing.root}, found none that can be used{first}")
     problems = [replace(p, id=p.id and f"source/{p.id}") for p in listing.problems]
-    return Intake([(s, "source") for s in good], [*problems, *bad], tuple(classes))
+    beside = [(s, "source") for s in good]
+    return Intake(target.samples + beside, [*target.problems, *problems, *bad], classes)
 
 
 def summary(intake: Intake) -> str:

@@ -100,6 +100,11 @@ def provided_by(model: Model) -> frozenset[str]:
     return model.provides | ({"flipped"} if mirrored else frozenset())
 
 
+def samples_of(passes: int, dropout: bool) -> frozenset[str]:
+    """ "samples" where MC-dropout tells passes apart: several of them, with something to drop."""
+    return frozenset({"samples"}) if passes > 1 and dropout else frozenset()
+
+
 def knows_already(model: Model) -> bool:
     """True if a model needs no labels: it says something before round 0."""
     return getattr(model, "needs_labels", True) is False

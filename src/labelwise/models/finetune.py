@@ -21,7 +21,7 @@ from labelwise.embedding.backbone import (
     read_pixels,
     to_input,
 )
-from labelwise.models import Place, Plan, Progress, Want
+from labelwise.models import Place, Plan, Progress, Want, samples_of
 from labelwise.models.training import EVAL_BATCH, Training, batches, load_weights
 from labelwise.records import Labelled, Prediction, Sample, Task
 
@@ -62,13 +62,17 @@ class Finetune:
     freeze_norm: bool | None = None
 
     tasks = frozenset[Task]({"classify"})
-    provides = frozenset({"probs", "samples", "embeddings"})
     batch_size = 256
 
     def __post_init__(self) -> None:
         self._place: Place | None = None
         self._loaded: tuple[Path, Any, list[str], float] | None = None
         self._bare: Any = None
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """Probabilities and embeddings; samples if anything is dropped."""
+        return frozenset({"probs", "embeddings"}) | samples_of(self.passes, self.dropout > 0)
 
     def __getstate__(self) -> dict[str, Any]:
         # Networks are loaded anew in each process.

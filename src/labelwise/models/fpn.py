@@ -16,7 +16,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from labelwise.embedding.backbone import NetworkSpec, Preprocessing, create_network, device, preprocessing_of
 from labelwise.embedding.backbone import read_pixels as read_prepared
 from labelwise.errors import ConfigError
-from labelwise.models import Place, Plan, Progress, Want
+from labelwise.models import Place, Plan, Progress, Want, samples_of
 from labelwise.models.folding import fold_norms
 from labelwise.models.pixelwise import PixelTraining, Pyramid, feature_map, padded
 from labelwise.models.training import load_weights
@@ -72,7 +72,6 @@ class Fpn:
     negative_below: Annotated[float, Field(gt=0, lt=1)] = 0.05
 
     tasks = frozenset[Task]({"segment"})
-    provides = frozenset({"probs", "samples", "embeddings"})
     adapts = True  # learns from a source
     validation = 0.0
     batch_size = 8
@@ -86,6 +85,13 @@ class Fpn:
             )
         self._place: Place | None = None
         self._loaded: tuple[Path, Any, list[str]] | None = None
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """Probabilities and embeddings; samples if passes differ."""
+        flips = self.sampling == "flips"
+        several = samples_of(2 if flips else self.passes, self.dropout > 0 or self.sampling != "dropout")
+        return frozenset({"probs", "embeddings"}) | several
 
     def __getstate__(self) -> dict[str, Any]:
         # Networks are loaded anew in each process.

@@ -18,7 +18,7 @@ from labelwise.embedding.backbone import NetworkSpec, create_network
 from labelwise.embedding.extractor import Extractor, fill, make_extractor
 from labelwise.embedding.plain import FEATURES
 from labelwise.embedding.table import Table
-from labelwise.models import Place, Plan, Progress, Want
+from labelwise.models import Place, Plan, Progress, Want, samples_of
 from labelwise.models.heads import Fitted, Head, Scaling, fit_calibrated, head_predictions, probabilities, read_fitted
 from labelwise.ownership import replace_text
 from labelwise.records import Labelled, Prediction, Sample, Task
@@ -63,8 +63,8 @@ class Frozen:
 
     @property
     def provides(self) -> frozenset[str]:
-        """Probabilities and embeddings; samples if the head can drop inputs."""
-        return frozenset({"probs", "embeddings"} | ({"samples"} if self._head.dropout else set()))
+        """Probabilities and embeddings; samples if the head drops inputs."""
+        return frozenset({"probs", "embeddings"}) | samples_of(self.passes, self._head.dropout and self.dropout > 0)
 
     def __getstate__(self) -> dict[str, Any]:
         # The network, the table and its lock belong to one process.

@@ -21,7 +21,7 @@ from labelwise.embedding.metric.losses import check_loss, make_objective
 from labelwise.embedding.metric.training import Course, Loader, train
 from labelwise.embedding.plain import FEATURES
 from labelwise.errors import ConfigError
-from labelwise.models import Place, Plan, Progress, Want
+from labelwise.models import Place, Plan, Progress, Want, samples_of
 from labelwise.models.embedded import Embedded
 from labelwise.models.frozen import Frozen
 from labelwise.models.heads import Fitted, Head, fit_calibrated, head_predictions, read_fitted, scaling_of
@@ -98,8 +98,8 @@ class Metric:
 
     @property
     def provides(self) -> frozenset[str]:
-        """Probabilities and embeddings; samples if the head can drop inputs."""
-        return frozenset({"probs", "embeddings"} | ({"samples"} if self._head.dropout else set()))
+        """Probabilities and embeddings; samples if the head drops inputs."""
+        return frozenset({"probs", "embeddings"}) | samples_of(self.passes, self._head.dropout and self.dropout > 0)
 
     def prepare(self, pool: Sequence[Sample], others: Sequence[Sample], *, place: Place, progress: Progress) -> None:
         """Compute the backbone's own features, which round 0 is chosen by, and note what the scaling is read from."""

@@ -17,7 +17,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from labelwise import mmlab
 from labelwise.data.images import read_ahead
 from labelwise.errors import ModelError, RunChanged
-from labelwise.models import Place, Plan, Progress, Want
+from labelwise.models import Place, Plan, Progress, Want, samples_of
 from labelwise.records import Labelled, Prediction, Sample, Task
 
 if TYPE_CHECKING:
@@ -81,9 +81,10 @@ class MMSeg:
 
     @cached_property
     def provides(self) -> frozenset[str]:
-        """Probabilities, stochastic passes, vectors and, from a network that learns it, reconstruction."""
-        all_have = frozenset({"probs", "samples", "embeddings"})
-        return all_have | {"reconstruction"} if mmlab.multi_task(self._read()) else all_have
+        """Probabilities, vectors and, from a network that has dropout or learns it, samples and reconstruction."""
+        config = self._read()
+        found = frozenset({"probs", "embeddings"}) | samples_of(self.passes, mmlab.drops(config.get("model") or {}))
+        return found | {"reconstruction"} if mmlab.multi_task(config) else found
 
     def __getstate__(self) -> dict[str, Any]:
         # Networks are loaded anew in each process.

@@ -111,7 +111,9 @@ class Predictor:
 
     def _samples(self, sample: Sample, data: Any, passes: int) -> NDArray[np.float32]:
         """Stochastic passes with dropout on; pass i has the same random numbers for every picture."""
-        drops = [m for m in self.network.modules() if isinstance(m, torch.nn.modules.dropout._DropoutNd) and m.p > 0]
+        parts = [part for name, part in self.network.named_children() if name != "auxiliary_head"]
+        modules = [module for part in parts for module in part.modules()]
+        drops = [m for m in modules if isinstance(m, torch.nn.modules.dropout._DropoutNd) and m.p > 0]
         if not drops:
             raise ModelError("the network has no dropout to draw samples with: set model.decode_head.dropout_ratio")
         found = []
