@@ -253,11 +253,11 @@ def answered_by_people(root: Path) -> Path:
         "model": {"name": "frozen", "backbone": "edges"}, "budget": {"initial": 30, "per_round": 20, "rounds": 12},
     }  # fmt: skip
     rng = np.random.default_rng(0)
-    for round in range(8):
+    for number in range(8):
         folder = api.run(plan, report=False, wait=False).folder
         with Store(folder / "run.db") as store:
             for i, query in enumerate(store.queries(open_only=True)):
-                if round == 7 and i == 7:
+                if number == 7 and i == 7:
                     return folder
                 target = Target((truth[Path(query.sample_id).name],))
                 seconds = round(float(rng.uniform(1, 4)), 1)

@@ -356,7 +356,8 @@ def test_a_very_thin_picture_is_seen(browser: Any, tmp_path: Path, size: tuple[i
     with opened(browser, run) as (ann,):
         ann.sees("00.png")
         red = """(() => {
-          const c = document.getElementById("stage"), all = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
+          const c = document.getElementById("stage");
+          const all = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
           let n = 0;
           for (let i = 0; i < all.length; i += 4) n += all[i] > 200 && all[i + 1] < 100 && all[i + 3] > 200;
           return n / Math.max(c.width, c.height);
