@@ -25,7 +25,8 @@ from common import finish, parser, write_table
 from labelwise import api
 from labelwise.curves import labels_saved
 from labelwise.errors import LabelwiseError
-from labelwise.results import Comparison, RunResult, compared, open_run
+from labelwise.results import RunResult, open_run
+from labelwise.results.comparison import Comparison, compared
 
 ARMS = ("random", "box_balanced", "class_balanced", "ppal")
 ROUNDS, BOXES, STEPS = 5, 300, 300

@@ -20,7 +20,7 @@ from typing import Any
 from common import finish, parser, write_table
 from labelwise import api
 from labelwise.curves import paired_difference
-from labelwise.results import Comparison
+from labelwise.results.comparison import Comparison
 
 SETS: dict[str, dict[str, Any]] = {
     "plankton": {"folder": "plankton/images", "test": 0.3, "C": 0.03},

@@ -1,20 +1,15 @@
-"""The configuration: every key, every way it can be wrong, budgets, paths and going there and back."""
+"""The configuration: every key, every way it can be wrong, files that are none, and going there and back."""
 
 from __future__ import annotations
 
-import json
 import pickle
-from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from labelwise import catalog
 from labelwise import config as configuration
-from labelwise.config import FREE_KEYS, Budget, Config, changed, differing_keys, dump, load, reading
+from labelwise.config import FREE_KEYS, Budget, Config, changed, differing_keys, dump, load
 from labelwise.errors import ConfigError
 
 BASE = {"name": "one", "data": {"format": "class_folders", "path": "/data"}}
@@ -245,150 +240,13 @@ def test_a_dictionary_that_is_given_stays_as_it_is():
     assert tree == {"name": "one", "data": {"format": "class_folders", "path": "data"}}
 
 
-# --- budget --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("budget", "pool", "goals"),
-    [
-        ({}, 1000, [50, 100, 150, 200, 250, 300, 350, 400, 450, 500]),
-        ({}, 120, [50, 100, 120]),
-        ({"initial": 5, "per_round": [1, 2, 3]}, 100, [5, 6, 8, 11]),
-        ({"initial": 5, "per_round": [1, 2], "rounds": 5}, 100, [5, 6, 8, 10, 12]),
-        ({"initial": 5, "per_round": [1, 2], "rounds": 2}, 100, [5, 6]),
-        ({"initial": 5, "per_round": 4, "total": 12}, 100, [5, 9, 12]),
-        ({"initial": 5, "per_round": 4, "total": 12, "rounds": 2}, 100, [5, 9]),
-        ({"initial": 50, "total": 12}, 100, [12]),
-        ({"initial": "2.5%", "per_round": "2.5%", "rounds": 4}, 1000, [25, 50, 75, 100]),
-        ({"initial": "1.5%", "per_round": "1.5%", "rounds": 4}, 100, [2, 3, 4, 6]),
-        ({"initial": "0.1%", "rounds": 1}, 10, [1]),
-        ({"initial": 10, "per_round": "0.1%", "total": 13}, 100, [10, 11, 12, 13]),
-        ({"initial": 1, "total": "0.1%"}, 100, [1]),
-        ({"initial": "100%"}, 7, [7]),
-    ],
-)
-def test_goals(budget, pool, goals):
-    assert Budget(**budget).cumulative(pool) == goals
-
-
-counts = st.integers(1, 60)
-percents = st.integers(1, 1000).map(lambda v: f"{v / 10}%")
-amounts = st.one_of(counts, percents)
-
-
-@given(
-    initial=amounts,
-    per_round=st.one_of(amounts, st.lists(amounts, min_size=1, max_size=4)),
-    rounds=st.one_of(st.none(), st.integers(1, 30)),
-    total=st.one_of(st.none(), amounts),
-    pool=st.integers(1, 300),
-)
-def test_goals_rise_strictly_and_never_pass_the_pool(initial, per_round, rounds, total, pool):
-    goals = Budget(initial=initial, per_round=per_round, rounds=rounds, total=total).cumulative(pool)
-    assert goals
-    assert all(a < b for a, b in zip([0, *goals], goals, strict=False))
-    assert goals[-1] <= pool
-    assert rounds is None or len(goals) <= rounds
-    if isinstance(total, int):
-        assert goals[-1] <= total
-        assert goals[-1] == min(total, pool) or rounds is not None or isinstance(per_round, list)
-
-
-@given(initial=counts, per_round=counts, rounds=st.integers(1, 9))
-def test_counts_are_met_exactly(initial, per_round, rounds):
-    expected = [initial + per_round * i for i in range(rounds)]
-    assert Budget(initial=initial, per_round=per_round, rounds=rounds).cumulative(10_000) == expected
-
-
-@given(percent=st.integers(1, 100), pool=st.integers(100, 1000))
-def test_shares_do_not_drift(percent, pool):
-    goals = Budget(initial=f"{percent}%", per_round=f"{percent}%", rounds=100).cumulative(pool)
-    assert all(abs(g - percent / 100 * pool * (i + 1)) <= 0.5 + 1e-6 for i, g in enumerate(goals[:-1]))
-    assert goals[-1] == pool or len(goals) == 100
-
-
-# --- files and paths -----------------------------------------------------------------------------
+# --- files ---------------------------------------------------------------------------------------
 
 
 def write(path, text):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return path
-
-
-YAML = "name: one\ndata: {format: class_folders, path: images}\nmodel: {name: frozen, weights: w.pth}\ncache: ../c\n"
-
-
-def test_paths_in_a_file_are_taken_from_its_folder_and_overrides_from_the_working_folder(tmp_path, monkeypatch):
-    file = write(tmp_path / "project" / "a.yaml", YAML)
-    here = tmp_path / "here"
-    here.mkdir()
-    monkeypatch.chdir(here)
-    found = load(file)
-    assert found.data.path == tmp_path / "project" / "images"
-    assert found.out == tmp_path / "project" / "runs"
-    assert found.cache.resolve() == tmp_path / "c"
-    assert found.model.options["weights"] == str(tmp_path / "project" / "w.pth")
-    other = load("../project/a.yaml", ["data.path=images", "out=runs", "model.weights=hub"])
-    assert (other.data.path, other.out) == (here / "images", here / "runs")
-    assert other.model.options["weights"] == "hub"
-    assert load(file, ["model.weights=none"]).model.options["weights"] == "none"
-    assert load(BASE).out == here / "runs"
-
-
-def test_files_that_options_name_are_taken_from_the_folder_of_the_file_too(tmp_path, monkeypatch):
-    folder = tmp_path / "project"
-    file = write(
-        folder / "a.yaml",
-        "name: one\ndata: {format: csv_table, path: a.csv, root: pictures}\ncache: c\n"
-        "model: {name: ultralytics, weights: yolo11n.yaml, settings: mine.toml}\n"
-        "proposals: {name: predictions, path: boxes.json, options: {annotations: all.json}}\n"
-        "annotator: {name: timelapse, root: survey}\n",
-    )
-    write(folder / "mine.toml", "epochs = 3")
-    monkeypatch.chdir(tmp_path)
-    found = load(file)
-    assert found.data.options["root"] == str(folder / "pictures")
-    assert found.model.options["settings"] == str(folder / "mine.toml")
-    assert found.proposals.options["path"] == str(folder / "boxes.json")
-    assert found.proposals.options["options"] == {"annotations": str(folder / "all.json")}
-    assert found.annotator.options["root"] == str(folder / "survey")
-
-
-@pytest.mark.parametrize("name", ["google/owlv2-base-patch16-ensemble", "PekingU/rtdetr_v2_r18vd", "yolo11n.yaml"])
-def test_weights_that_are_a_name_stay_it_unless_there_is_such_a_file(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for key in ("model", "proposals"):
-        file = write(tmp_path / "a.yaml", json.dumps(BASE | {key: {"name": "zero_shot", "weights": name}}))
-        for source in (file, json.loads(file.read_text())):
-            assert getattr(load(source, ["seed=1"]), key).options["weights"] == name
-    (tmp_path / name).mkdir(parents=True)
-    assert load(file).proposals.options["weights"] == str(tmp_path / name)
-
-
-@pytest.mark.parametrize("place", ["nets/mine.pt", "./owlv2", "~/owlv2", "a.safetensors"])
-def test_weights_that_say_where_are_a_place_even_if_nothing_lies_there(place, tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    file = write(tmp_path / "a.yaml", json.dumps(BASE | {"model": {"name": "zero_shot", "weights": place}}))
-    home = place.startswith("~")
-    expected = tmp_path / "home" / "owlv2" if home else tmp_path / place
-    assert Path(load(file).model.options["weights"]) == expected
-
-
-RELATIVE_TO_THE_DATA = {"data.images", "data.labels"}
-
-
-@pytest.mark.parametrize("kind", ["data", "model", "annotator"])
-def test_every_option_of_the_catalogue_that_is_a_path_is_known_as_one(kind):
-    for name in catalog.TABLES[kind]:
-        for option, parameter in catalog.option_types(catalog.resolve(kind, name)).items():
-            if "Path" in str(parameter.annotation):
-                assert f"{kind}.{option}" in {*reading.PATH_KEYS, *RELATIVE_TO_THE_DATA}, f"{name} of {kind}"
-
-
-def test_a_home_folder_is_found(monkeypatch):
-    monkeypatch.setenv("HOME", "/home/somebody")
-    assert load(BASE, ["data.path=~/images"]).data.path == Path("/home/somebody/images")
 
 
 @pytest.mark.parametrize(
@@ -425,16 +283,6 @@ def test_a_binary_file_a_folder_and_nothing_at_all(tmp_path):
         with pytest.raises(ConfigError, match=said) as error:
             load(path)
         assert "\n" not in str(error.value)
-
-
-def test_a_runs_folder_means_its_configuration_wherever_it_lies_now(tmp_path):
-    found = load({**BASE, "name": "sweep/one"}, {"out": str(tmp_path / "runs")})
-    write(found.folder / "config.yaml", dump(found))
-    assert load(found.folder) == found
-    (tmp_path / "runs").rename(tmp_path / "moved")
-    moved = load(tmp_path / "moved" / "sweep" / "one")
-    assert moved.folder == tmp_path / "moved" / "sweep" / "one"
-    assert differing_keys(found, moved) == []
 
 
 # --- there and back ------------------------------------------------------------------------------

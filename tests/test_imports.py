@@ -17,19 +17,19 @@ ROOT = Path(labelwise.__file__).parent
 KEPT_IN = {
     "timm": {"embedding", "models"},
     "torch": {"scoring", "units", "embedding", "models", "engine", "selection"},
-    "torchvision": {"embedding", "models"},
-    "sklearn": {"selection", "models", "data", "embedding", "evaluate", "curves"},
+    "torchvision": {"models"},
+    "sklearn": {"selection", "models", "data", "embedding"},
     "plotly": {"report", "web"},
     "skimage": {"selection"},
     "jinja2": {"report", "web", "starter"},
     "fastapi": {"web"},
     "typer": {"cli", "verbs"},
-    "yaml": {"config", "data", "starter", "loop", "results", "api", "report", "demo", "tables", "cli", "models"},
+    "yaml": {"config", "data", "starter", "loop", "models"},
     "transformers": {"models"},
     "ultralytics": {"models"},
     "cvat_sdk": {"annotators"},
     "pickle": {"engine", "testing"},
-    "PIL": {"data", "embedding", "models", "report", "web", "testing", "demo"},
+    "PIL": {"data", "embedding", "models", "report", "web", "testing"},
 }
 
 

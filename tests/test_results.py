@@ -17,7 +17,8 @@ from labelwise.config import Config, Data
 from labelwise.data.digits import make_scenes
 from labelwise.errors import RunError
 from labelwise.records import Annotation, Query, Target
-from labelwise.results import RunResult, compared, open_run, run_folders
+from labelwise.results import RunResult, open_run
+from labelwise.results.comparison import compared, run_folders
 from labelwise.store import Store
 
 

@@ -13,7 +13,8 @@ import pytest
 from labelwise import api, tables
 from labelwise.data.digits import make_scenes
 from labelwise.errors import ConfigError
-from labelwise.results import Comparison, RunResult
+from labelwise.results import RunResult
+from labelwise.results.comparison import Comparison
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from itertools import combinations
 
 import numpy as np
 
+from labelwise.boxes import overlaps
 from labelwise.data.masks import read_mask, void_of
-from labelwise.evaluate.boxes import ious
 from labelwise.evaluate.effort import match
 from labelwise.records import Target
 
@@ -143,7 +143,7 @@ def _box_overlap(first: Target, second: Target) -> float:
     pairs = [(i, j) for i, j in match(first, second) if first.classes[i] == second.classes[j]]
     every = len(first.geometry) + len(second.geometry) - len(pairs)
     one, other = np.asarray(first.geometry, float), np.asarray(second.geometry, float)
-    shared = sum(float(ious(one[i : i + 1], other[j : j + 1])[0, 0]) for i, j in pairs)
+    shared = sum(float(overlaps(one[i], other[j])) for i, j in pairs)
     return shared / every if every else 1.0
 
 

@@ -23,7 +23,8 @@ from labelwise.parts import build
 from labelwise.progress import ProgressFile
 from labelwise.records import UNITS, Problem, Unit
 from labelwise.report.fill import compare_report, run_report
-from labelwise.results import COMMON, Comparison, RunResult, compared, open_run, run_folders
+from labelwise.results import RunResult, open_run
+from labelwise.results.comparison import COMMON, Comparison, compared, run_folders
 
 Tell = Callable[[str], None]
 Source = str | Path | Mapping[str, Any]

@@ -13,8 +13,8 @@ from typing import Any
 
 from labelwise import catalog, presets, strategies
 from labelwise.annotators import Annotator
+from labelwise.cache import default_cache
 from labelwise.config import Config, StrategyConfig
-from labelwise.embedding.table import default_cache
 from labelwise.engine import Engine
 from labelwise.errors import ConfigError, ModelError
 from labelwise.models import Model, knows_already, provided_by

@@ -22,7 +22,8 @@ from labelwise.records import left_out
 from labelwise.report import words
 from labelwise.report.outlook import sentences
 from labelwise.report.statements import saving
-from labelwise.results import Comparison, RunResult
+from labelwise.results import RunResult
+from labelwise.results.comparison import Comparison
 from labelwise.store import STEPS
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ pytest.importorskip("cvat_sdk")
 from fake_cvat import TOKEN, FakeCvat, Fault, mask_points
 
 from labelwise.annotators import Desk
-from labelwise.annotators.cvat import NOTES, Cvat, asking, link
-from labelwise.annotators.cvat.asking import How, frame_name, label_names, plans
+from labelwise.annotators.cvat import NOTES, Cvat, link, proposals, tasks
+from labelwise.annotators.cvat.projects import label_names
+from labelwise.annotators.cvat.tasks import How, frame_name, plans
 from labelwise.data.masks import read_mask, write_mask
 from labelwise.errors import ConfigError, ServerAway, ServerError
 from labelwise.records import Sample, Target
@@ -34,7 +35,7 @@ def server(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CVAT_ACCESS_TOKEN", TOKEN)
     monkeypatch.setattr("labelwise.annotators.remote.Patience.__init__.__defaults__", (6, 0.001, 0.01, 90.0))
-    monkeypatch.setattr(asking, "LOOK", 0.001)
+    monkeypatch.setattr(tasks, "LOOK", 0.001)
     fake = FakeCvat()
     yield fake
     fake.close()
@@ -375,8 +376,8 @@ def test_an_assignee(server, samples, tmp_path):
 
 def test_images_go_in_bounded_parts_and_proposals_too(server, samples, tmp_path, monkeypatch):
     sizes = [s.path.stat().st_size for s in samples]
-    monkeypatch.setattr(asking, "BATCH", max(sizes))
-    monkeypatch.setattr(asking, "SHAPES", 5)
+    monkeypatch.setattr(tasks, "BATCH", max(sizes))
+    monkeypatch.setattr(proposals, "SHAPES", 5)
     queries = proposed(samples, *[[i, i, i + 5, i + 5] for i in range(2)])
     Cvat(url=server.url).submit(queries, desk_of(samples, tmp_path))
     forms = [b for b in server.bodies if b"client_files" in b]

@@ -23,7 +23,7 @@ pytest.importorskip("cvat_sdk")
 from fake_cvat import TOKEN, FakeCvat, Fault
 
 from labelwise import api
-from labelwise.annotators.cvat import asking
+from labelwise.annotators.cvat import tasks
 from labelwise.data import coco
 from labelwise.errors import ConfigError, RunError
 from labelwise.results import RunResult, open_run
@@ -37,7 +37,7 @@ def server(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CVAT_ACCESS_TOKEN", TOKEN)
     monkeypatch.setattr("labelwise.annotators.remote.Patience.__init__.__defaults__", (6, 0.001, 0.01, 90.0))
-    monkeypatch.setattr(asking, "LOOK", 0.001)
+    monkeypatch.setattr(tasks, "LOOK", 0.001)
     fake = FakeCvat()
     yield fake
     fake.close()

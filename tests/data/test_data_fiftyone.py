@@ -81,7 +81,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def fo(database: str) -> Any:
-    from labelwise.data.fiftyone import framework
+    from labelwise.data.fiftyone_database import framework
 
     return framework()
 

@@ -1,11 +1,10 @@
-"""Tests of data/images.py: a verdict for every bad input, pixels as shown, and bounded reading ahead."""
+"""Tests of data/images.py: a verdict for every bad input, and pixels as shown."""
 
 from __future__ import annotations
 
 import io
-import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from labelwise.data import images
-from labelwise.data.images import UnreadableImage, decode_image, inspect_image, open_image, read_ahead
+from labelwise.data.images import UnreadableImage, decode_image, inspect_image, open_image
 
 FIRST = "first_frame: the others are not used"
 TURNED = "rotated: as the EXIF tag asks"
@@ -178,7 +177,7 @@ def test_other_failures_are_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise ValueError("odd\nthing")
 
-    monkeypatch.setattr(images, "_to_rgb", fail)
+    monkeypatch.setattr(images, "to_rgb", fail)
     with pytest.raises(UnreadableImage, match="odd thing") as caught:
         decode_image(_bytes(Image.new("L", (2, 2)), "PNG"), name="x\ny")
     assert caught.value.code == "broken"
@@ -223,55 +222,6 @@ def test_odd_names_open(bad_inputs: Path) -> None:
     files = sorted((bad_inputs / "names").iterdir())
     assert len(files) == 19
     assert all(open_image(file)[0].size == (160, 120) for file in files)
-
-
-def test_read_ahead_keeps_order_and_window() -> None:
-    started = 0
-    lock = threading.Lock()
-
-    def load(item: int) -> int:
-        nonlocal started
-        with lock:
-            started += 1
-        return item * item
-
-    results = read_ahead(range(50), load, threads=3, window=5)
-    for taken, result in enumerate(results, start=1):
-        assert result == (taken - 1) ** 2
-        assert started <= taken + 5
-    assert started == 50
-
-
-def test_read_ahead_closes_early() -> None:
-    drawn: list[int] = []
-
-    def items() -> Iterator[int]:
-        for item in range(1000):
-            drawn.append(item)
-            yield item
-
-    results = read_ahead(items(), lambda item: item, threads=2, window=4)
-    assert next(results) == 0
-    results.close()  # type: ignore[attr-defined]
-    assert len(drawn) == 4
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("labelwise-read")]
-
-
-def test_read_ahead_passes_errors_on_and_stops() -> None:
-    def load(item: int) -> int:
-        if item == 3:
-            raise ValueError("three")
-        return item
-
-    results = read_ahead(range(100), load, threads=2, window=4)
-    assert [next(results) for _ in range(3)] == [0, 1, 2]
-    with pytest.raises(ValueError, match="three"):
-        next(results)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("labelwise-read")]
-
-
-def test_read_ahead_of_nothing() -> None:
-    assert list(read_ahead([], lambda item: item, threads=1, window=1)) == []
 
 
 def _bytes(picture: Image.Image, format: str, **options: object) -> bytes:

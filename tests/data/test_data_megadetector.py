@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from camera_trap_files import detection, megadetector, picture
-from labelwise.data.megadetector import is_megadetector, load, read
+from labelwise.data.megadetector import read
 from labelwise.errors import DataError
 
 
@@ -171,17 +171,6 @@ def test_the_threshold_of_the_file_is_used(folder):
     assert [sample.crop is None for sample in read(file, threshold=0.3).samples] == [False, False]
 
 
-@pytest.mark.parametrize("version", ["1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6", 1.5, None])
-def test_every_version_is_read(folder, version):
-    entry = {"file": "A/1.jpg", "detections": [detection(0.9)]}
-    if version in ("1.0", "1.1", "1.2"):
-        entry["max_detection_conf"] = 0.9
-    info = {} if version is None else {"format_version": version}
-    found = load(megadetector(folder / "md.json", [entry], info=info))
-    assert found.version == ("" if version is None else str(version))
-    assert len(found.entries[0].found) == 1
-
-
 def test_classifications_and_times_are_kept(folder):
     entry = {
         "file": "A/1.jpg",
@@ -250,15 +239,3 @@ def test_options_that_cannot_be_are_refused(folder, options, words):
     file = megadetector(folder / "md.json", [("A/1.jpg", [detection(0.9)])])
     with pytest.raises(DataError, match=words):
         read(file, **options)
-
-
-def test_a_file_is_known_by_its_content(folder):
-    assert is_megadetector(megadetector(folder / "md.json", [("A/1.jpg", [])]))
-    many = [(f"A/{i}.jpg", [detection(0.5)]) for i in range(3000)]
-    content = json.loads(megadetector(folder / "md.json", many).read_text())
-    turned = {"images": content["images"], "detection_categories": {}, "info": {}}
-    (folder / "turned.json").write_text(json.dumps(turned))
-    assert is_megadetector(folder / "turned.json")
-    (folder / "coco.json").write_text('{"images": [], "annotations": [], "categories": []}')
-    assert not is_megadetector(folder / "coco.json")
-    assert not is_megadetector(folder / "absent.json")

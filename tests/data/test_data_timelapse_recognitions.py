@@ -10,7 +10,8 @@ from contextlib import closing
 import pytest
 
 from camera_trap_files import picture
-from labelwise.data.megadetector import load, read
+from labelwise.data.megadetector import read
+from labelwise.data.megadetector_results import load
 from labelwise.data.timelapse_recognitions import has_recognitions
 from labelwise.errors import DataError
 from timelapse_files import write_data, write_recognitions, write_template

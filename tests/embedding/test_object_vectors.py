@@ -10,12 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from labelwise import selection
 from labelwise.embedding import objects as module
 from labelwise.embedding.extractor import plain_extractor
-from labelwise.embedding.objects import Crop, ObjectArrays, embed_objects, from_predictions
+from labelwise.embedding.objects import Crop, embed_objects
 from labelwise.errors import DataError, ModelError
-from labelwise.records import Prediction, Sample
+from labelwise.records import Sample
 from labelwise.testing import make_images
 
 EXTRACTOR = plain_extractor("pixels", size=4, interpolation=None)
@@ -159,24 +158,3 @@ def test_padding_is_a_share_of_the_box_and_square_keeps_the_aspect():
     assert Crop(0).around((10, 10, 30, 20), (100, 100)) == (10, 10, 30, 20)
     assert Crop(0.1, square=True).around((10, 10, 30, 20), (100, 100)) == (8, 3, 32, 27)
     assert Crop(0.1, square=True).around((0, 0, 20, 10), (100, 100)) == (0, 0, 22, 17)
-
-
-def test_a_models_own_vectors():
-    one = Prediction("a", np.array([[0.9, 0.1], [0.2, 0.8]]), embedding=np.eye(2, 3), boxes=np.ones((2, 4)))
-    none = Prediction("b", np.empty((0, 2)), embedding=np.empty((0, 3)), boxes=np.empty((0, 4)))
-    found = from_predictions([none, one, none])
-    assert found.owners.tolist() == [1, 1]
-    assert found.object_labels.tolist() == [0, 1]
-    assert found.object_scores.tolist() == [0.9, 0.8]
-    assert found.objects.tolist() == np.eye(2, 3).tolist()
-    assert set(found.words()) == {"owners", "objects", "object_labels", "object_scores"}
-    picks = selection.object_k_center(3, np.arange(3), np.array([], int), found.objects, found.owners)
-    assert picks.rows.tolist() == [1, 0, 2]
-    assert set(from_predictions([dataclasses.replace(one, embedding=None, probs=None)]).words()) == {"owners"}
-    assert from_predictions([]).owners.tolist() == []
-    assert isinstance(found, ObjectArrays)
-    for wrong in ({"embedding": np.ones(3)}, {"embedding": np.ones((1, 3))}):
-        with pytest.raises(ModelError, match=r"embedding of a of shape \(2, 3\), one row per box"):
-            from_predictions([dataclasses.replace(one, **wrong)])
-    with pytest.raises(ModelError, match="embedding of c"):
-        from_predictions([one, dataclasses.replace(one, id="c", embedding=None)])

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelwise.evaluate.effort import MATCH, SAME, Effort, effort, ious, match, total
+from labelwise.evaluate.effort import MATCH, SAME, Effort, effort, match, total
 from labelwise.records import Target
 
 
@@ -85,11 +85,6 @@ def plain_iou(one: list[float], two: list[float]) -> float:
 @given(targets(), targets())
 def test_the_matching_is_the_best_of_all(before: Target, after: Target) -> None:
     """Most boxes left as they were, then the highest sum of overlaps: found by trying every way."""
-    assert np.allclose(
-        ious(before.geometry, after.geometry),
-        [[plain_iou(a, b) for b in after.geometry.tolist()] for a in before.geometry.tolist()]
-        or np.zeros((0, len(after.classes))),
-    )
 
     def worth(i: int, j: int) -> tuple[int, float]:
         one, two = before.geometry[i], after.geometry[j]

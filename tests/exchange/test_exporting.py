@@ -169,7 +169,7 @@ class Boxes:
 
 def test_predictions_of_boxes(asked_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from labelwise.engine.local import Local
-    from labelwise.exchange import exporting
+    from labelwise.exchange import trained
     from labelwise.parts import Parts
 
     run = asked_run("detect")
@@ -178,7 +178,7 @@ def test_predictions_of_boxes(asked_run: MakeRun, tmp_path: Path, monkeypatch: p
         store.finish_step(0, "train", 0.0)
         store.add_annotations([Annotation("000-00000", Target((), np.zeros((0, 4))))])
     parts = Parts(None, Boxes(), None, None, None, Local())  # type: ignore[arg-type]
-    monkeypatch.setattr(exporting, "build", lambda config: parts)
+    monkeypatch.setattr(trained, "build", lambda config: parts)
     done = export(run, tmp_path / "p", format="coco", what="predictions")
     assert (done.images, done.labels) == (4, {"cat": 4})
     assert "confidences are not written; csv holds them" in done.notes

@@ -15,7 +15,8 @@ import labelwise
 from labelwise import testing
 from labelwise.config import load
 from labelwise.errors import ConfigError, ModelError, RunError
-from labelwise.exchange.exporting import export, predicted
+from labelwise.exchange.exporting import export
+from labelwise.exchange.trained import predicted
 from labelwise.ownership import owned
 from labelwise.store import Store
 

@@ -60,7 +60,7 @@ def test_labels_made_wrong_are_found(tmp_path: Path, model: str, monkeypatch: py
         store.add_annotations(Annotation(id, Target((name,)), "ann") for id, name in names.items())
     api.run(plan, report=False)
     with Store(folder / "run.db") as store:
-        found = store.people.suspects()
+        found = store.second_looks.suspects()
     assert {s.query_id for s in found} <= wrong
     assert 0 < len(found) <= len(wrong)
     assert all((s.given, s.suggested) == (names[s.query_id], right[s.query_id]) for s in found)
@@ -78,4 +78,4 @@ def test_none_are_looked_for_where_the_answers_are_simulated(tmp_path: Path) -> 
         "out": str(tmp_path / "runs"), "cache": str(tmp_path / "cache"),
     }  # fmt: skip
     with Store(api.run(plan, report=False).folder / "run.db") as store:
-        assert store.people.suspects() == []
+        assert store.second_looks.suspects() == []

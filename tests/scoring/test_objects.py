@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from labelwise import testing
 from labelwise.errors import SelectionError
 from labelwise.scoring import keypoint_uncertainty, missed_objects, object_frequency, objectness_least_confidence
-from labelwise.scoring.objects import overlaps
 
 rng = np.random.default_rng
 
@@ -62,12 +61,6 @@ def test_a_shown_box_explains_a_faint_one_on_it():
     confidences = np.array([0.9, 0.4, 0.3, 0.35, 0.01])
     np.testing.assert_array_equal(missed_objects(boxes, confidences), [0, 0, 0, 0.35, 0])
     np.testing.assert_array_equal(missed_objects(boxes, confidences, shown=0.2), np.zeros(5))
-
-
-def test_overlaps_equal_plain_ones():
-    boxes = np.concatenate([some(8)[0], [[1, 1, 1, 1]]])
-    found = overlaps(torch.from_numpy(boxes), torch.from_numpy(boxes)).numpy()
-    np.testing.assert_allclose(found, [[iou(a, b) for b in boxes] for a in boxes], atol=1e-12)
 
 
 def test_object_frequency_adds_up_to_lightlys_counts():

@@ -178,7 +178,7 @@ def test_halves_never_rule_out_what_could_be_nearest(seed, width, scale, offset)
     own, low = products.squared - products.error(products.squared, products.lost), np.empty(40, np.float32)
     for i in range(300):
         limit = np.float32(np.median(true[i]))
-        count = halves.possible(product[i], products.rounding, own[i], products.squared[:40], limit, low)
+        count = halves.possible(product[i], own[i], products.squared[:40], limit, low)
         assert (low <= true[i]).all()
         assert count == (low <= limit).sum() >= 20
 

@@ -15,7 +15,7 @@ from PIL import Image
 from labelwise.data.masks import read_mask
 from labelwise.records import Annotation, Query, Sample, Target
 from labelwise.store import Store
-from labelwise.store.people import Suspect
+from labelwise.store.second_looks import Suspect
 
 CHROMIUM = Path("/usr/bin/chromium")
 SIZE = (64, 48)
@@ -462,7 +462,7 @@ def test_labels_looked_at_again(browser: Any, tmp_path: Path) -> None:
         for i in (6, 7):
             store.add_queries([Query(f"000-{i:05d}", 0, i, f"{i:02d}.png")])
             store.add_annotations([Annotation(f"000-{i:05d}", Target(("cat",)), "Ben")])
-        store.people.set_suspects(
+        store.second_looks.set_suspects(
             Suspect(f"{i:02d}.png", f"000-{i:05d}", 0, "cat", LONG if i == 6 else "dog", 0.1, "by others")
             for i in (7, 6)
         )
@@ -486,7 +486,7 @@ def test_labels_looked_at_again(browser: Any, tmp_path: Path) -> None:
         ann.keys("1")
         ann.sees("01.png")
     with Store(run / "run.db") as store:
-        assert [(c.query_id, c.new.classes[0]) for c in store.people.checks()] == [
+        assert [(c.query_id, c.new.classes[0]) for c in store.second_looks.checks()] == [
             ("000-00007", "dog"),
             ("000-00006", "cat"),
         ]

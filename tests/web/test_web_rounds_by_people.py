@@ -109,9 +109,9 @@ def test_classes_with_one_added_and_labels_looked_at_again(plan: dict[str, Any])
     assert result.annotations[doubted].target == Target(("red",))
     assert result.effort(0).timed == 18
     with Store(folder / "run.db") as store:
-        (check,) = store.people.checks()
+        (check,) = store.second_looks.checks()
         assert (check.old, check.new, check.round) == (Target(("blue",)), Target(("red",)), 1)
-        assert wrong not in {s.sample_id for s in store.people.suspects()}
+        assert wrong not in {s.sample_id for s in store.second_looks.suspects()}
 
 
 def test_a_round_that_is_closed_early_goes_on(plan: dict[str, Any]) -> None:

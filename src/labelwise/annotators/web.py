@@ -57,7 +57,7 @@ class Web:
         if not open_queries or not place.is_file():
             return []
         with Store(place) as store:
-            closed = store.people.is_closed(open_queries[0].round)
+            closed = store.is_round_closed(open_queries[0].round)
             found = store.people.take(
                 [q.id for q in open_queries],
                 lambda counts: closed or all(count >= self.needed(id) for id, count in counts.items()),

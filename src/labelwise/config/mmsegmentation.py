@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from labelwise import catalog, mmlab
+from labelwise import mmlab
+from labelwise.config.heuristic import strategy
 from labelwise.config.mm_old import logging_options, refuse_old_keys
+from labelwise.config.mm_values import branch, truth, whole
 from labelwise.config.workflow import round_lengths
 from labelwise.errors import ConfigError
 
@@ -42,8 +44,8 @@ def translated(path: Path, options: Mapping[str, Any]) -> tuple[Tree, list[str]]
     the key, for what is missing or cannot be used.
     """
     config, added, notes = _loaded(path, options)
-    runner = _branch(config.get("runner"), f"{path}: runner", RUNNER)
-    active = _branch(config["active_learning"], f"{path}: active_learning", ACTIVE)
+    runner = branch(config.get("runner"), f"{path}: runner", RUNNER)
+    active = branch(config["active_learning"], f"{path}: active_learning", ACTIVE)
     mode, rounds = _runner(config, runner, f"{path}: runner")
     lengths = None
     if config.get("workflow") is not None:
@@ -72,11 +74,11 @@ def translated(path: Path, options: Mapping[str, Any]) -> tuple[Tree, list[str]]
     if adapting:
         tree["source"] = {**tree["data"], "part": "source"}
         tree["data"] = {**tree["data"], "part": "target"}
-    settings = _branch(active.get("settings"), f"{path}: active_learning.settings", MODES)
-    own = _branch(settings.get(mode), f"{path}: active_learning.settings.{mode}", SETTINGS[mode])
+    settings = branch(active.get("settings"), f"{path}: active_learning.settings", MODES)
+    own = branch(settings.get(mode), f"{path}: active_learning.settings.{mode}", SETTINGS[mode])
     where = f"{path}: active_learning.settings.{mode}"
     tree["budget"] |= _budget(own, mode, where, notes, adapting)
-    tree["strategy"] = _strategy(config, active, own, mode, path)
+    tree["strategy"] = strategy(config, active, own, mode, path)
     if mode != "image":
         tree["cold_start"] = {"name": "random", "evenly": tree["strategy"]["evenly"]}
     tree |= _pictures(active, f"{path}: active_learning.visualize")
@@ -120,15 +122,6 @@ def _require_new_keys(config: Any, path: Path) -> None:
             )
 
 
-def _branch(value: Any, where: str, known: Iterable[str]) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{where}: expected dict({', '.join(f'{k}=...' for k in known)}), found {value!r}")
-    for key in value:
-        if key not in known:
-            raise ConfigError(f"{where}.{key} is unknown: {catalog.suggest(str(key), known)}")
-    return dict(value)
-
-
 def _runner(config: Any, runner: Mapping[str, Any], where: str) -> tuple[str, int | None]:
     kind = mmlab.type_name(runner.get("type", ""))
     if kind not in RUNNERS:
@@ -147,9 +140,7 @@ def _runner(config: Any, runner: Mapping[str, Any], where: str) -> tuple[str, in
     if mode not in MODES:
         raise ConfigError(f"{where}.sample_mode: expected {', '.join(MODES)}, found {mode!r}")
     rounds = runner.get("sample_rounds")
-    if rounds is not None and (not isinstance(rounds, int) or isinstance(rounds, bool) or rounds < 1):
-        raise ConfigError(f"{where}.sample_rounds: expected a number above 0, found {rounds!r}")
-    return str(mode), rounds
+    return str(mode), None if rounds is None else whole(rounds, f"{where}.sample_rounds")
 
 
 def _ignored(config: Any) -> list[str]:
@@ -177,9 +168,7 @@ def _multi_task(config: Any, work: Path, path: Path) -> Tree:
         value = config.get(key)
         if value in (None, False):
             continue
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise ConfigError(f"{path}: {key}: expected a number, found {value!r}")
-        if value:
+        if whole(value, f"{path}: {key}", least=0, expected="a number"):
             tree[option] = value
     if "validate_every" in tree and not (config.get("val_dataloader") or config.get("test_dataloader")):
         raise ConfigError(f"{path}: multitask_validation_iter needs val_dataloader, found none")
@@ -187,17 +176,12 @@ def _multi_task(config: Any, work: Path, path: Path) -> Tree:
 
 
 def _start(active: Mapping[str, Any], where: str) -> str:
-    reset = active.get("reset_each_round", True)
-    if not isinstance(reset, bool):
-        raise ConfigError(f"{where}: expected True or False, found {reset!r}")
-    return "scratch" if reset else "continue"
+    return "scratch" if truth(active.get("reset_each_round", True), where) else "continue"
 
 
 def _adapting(config: Any, path: Path) -> bool:
     """True if a labelled source is learnt from beside the pool."""
-    free = config.get("source_free", True)
-    if not isinstance(free, bool):
-        raise ConfigError(f"{path}: source_free: expected True or False, found {free!r}")
+    free = truth(config.get("source_free", True), f"{path}: source_free")
     if not free and not mmlab.several_datasets(config["train_dataloader"].get("dataset")):
         raise ConfigError(
             f"{path}: source_free=False: expected train_dataloader.dataset=[source, target] (or a ConcatDataset), "
@@ -220,9 +204,7 @@ def _budget(own: Mapping[str, Any], mode: str, where: str, notes: list[str], ada
         amounts.append(_amount(own[key], f"{where}.{key}"))
     if mode != "region":
         return {"initial": amounts[0], "per_round": amounts[1]}
-    radius = own.get("radius", 1)
-    if not isinstance(radius, int) or isinstance(radius, bool) or radius < 1:
-        raise ConfigError(f"{where}.radius: expected a number above 0, found {radius!r}")
+    radius = whole(own.get("radius", 1), f"{where}.radius")
     side = 2 * radius + 1
     windows = [max(min(a, 1), a // side**2) if isinstance(a, int) else a for a in amounts]
     notes.append(f"settings.region counts pixels: {windows[1]} windows of {side} x {side} pixels are asked a round")
@@ -234,94 +216,18 @@ def _amount(value: Any, where: str) -> int | str:
         return value
     if isinstance(value, float) and value == int(value):
         value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"{where}: expected a number above 0, of the whole dataset, found {value!r}")
-    return value
-
-
-def _strategy(config: Any, active: Mapping[str, Any], own: Mapping[str, Any], mode: str, path: Path) -> Tree:
-    where = f"{path}: active_learning"
-    tree: Tree = {"select": "top"}
-    score = _score(config, active, where)
-    if score is None:
-        tree["select"] = "random"
-    else:
-        tree["score"] = score
-    if mode == "image":
-        return tree | ({"reduce": "mean"} if score is not None else {})
-    evenly = own.get("sample_evenly", True)
-    if not isinstance(evenly, bool):
-        raise ConfigError(f"{where}.settings.{mode}.sample_evenly: expected True or False, found {evenly!r}")
-    tree["evenly"] = evenly
-    threshold = own.get("sample_threshold", False)
-    if threshold is False or threshold is None:
-        return tree
-    key = f"{where}.settings.{mode}.sample_threshold"
-    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 < threshold <= 100:
-        raise ConfigError(f"{key}: expected a percentage above 0 and up to 100, or False, found {threshold!r}")
-    if mode == "region":
-        raise ConfigError(f"{key}: it draws single pixels; leave it out for regions")
-    return tree | {"select": "random", "share": threshold / 100}
-
-
-def _score(config: Any, active: Mapping[str, Any], where: str) -> Any:
-    """The score a heuristic means, or None for chance."""
-    name, given = active.get("heuristic"), active.get("heuristic_cfg")
-    known = ("random", "entropy", "margin", "ripu", "mps")
-    scores = [s for s in catalog.TABLES["score"] if s not in known]
-    if name == "mps" and not mmlab.multi_task(config):
-        raise ConfigError(
-            f"{where}.heuristic: 'mps' needs a model that reconstructs, model.type='MultiTaskSegmentor', found "
-            f"{config['model'].get('type')!r}"
-        )
-    if name not in known and name not in scores and ":" not in str(name):
-        raise ConfigError(f"{where}.heuristic: unknown {name!r}: {catalog.suggest(str(name), [*known, *scores])}")
-    if given and name in ("random", "entropy", "margin"):
-        raise ConfigError(f"{where}.heuristic_cfg is for 'ripu' and 'mps', found heuristic={name!r}: leave it out")
-    if name == "random":
-        return None
-    if name not in ("ripu", "mps"):
-        return {"name": name, **(given or {})} if given else name
-    keys = ("k", "use_entropy", "categories", *(("crop_size",) if name == "mps" else ()))
-    options = _branch(given or {}, f"{where}.heuristic_cfg", keys)
-    window, size = options.get("crop_size"), config["model"].get("backbone", {}).get("img_size")
-    if window is not None and _sides(window) != _sides(size):
-        raise ConfigError(f"{where}.heuristic_cfg.crop_size: expected model.backbone.img_size={size}, found {window!r}")
-    classes = mmlab.heads(config["model"])[-1].get("num_classes")
-    if options.get("categories", classes) != classes:
-        raise ConfigError(
-            f"{where}.heuristic_cfg.categories: expected model.decode_head.num_classes={classes}, found "
-            f"{options['categories']!r}"
-        )
-    radius, entropy = options.get("k", 1), options.get("use_entropy", True)
-    if not isinstance(radius, int) or isinstance(radius, bool) or radius < 1:
-        raise ConfigError(f"{where}.heuristic_cfg.k: expected a number above 0, found {radius!r}")
-    if not isinstance(entropy, bool):
-        raise ConfigError(f"{where}.heuristic_cfg.use_entropy: expected True or False, found {entropy!r}")
-    if name == "mps":
-        return {"name": "mps_ripu", "radius": radius} if entropy else "mps"
-    return {"name": "ripu" if entropy else "labelwise.scoring.regions:region_impurity", "radius": radius}
-
-
-def _sides(size: Any) -> tuple[Any, ...]:
-    """A size as (height, width): one number means a square."""
-    return tuple(size) if isinstance(size, (list, tuple)) else (size, size)
+    return whole(value, where, expected="a number above 0, of the whole dataset")
 
 
 def _pictures(active: Mapping[str, Any], where: str) -> Tree:
     if active.get("visualize") is None:
         return {}
-    given = _branch(active["visualize"], where, ("size", "overlay", "dir"))
+    given = branch(active["visualize"], where, ("size", "overlay", "dir"))
     tree: Tree = {}
     if "size" in given:
-        size = given["size"]
-        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-            raise ConfigError(f"{where}.size: expected a number of pictures, found {size!r}")
-        tree["pictures"] = size
+        tree["pictures"] = whole(given["size"], f"{where}.size", least=0, expected="a number of pictures")
     if "overlay" in given:
-        if not isinstance(given["overlay"], bool):
-            raise ConfigError(f"{where}.overlay: expected True or False, found {given['overlay']!r}")
-        tree["pictures_style"] = "over" if given["overlay"] else "beside"
+        tree["pictures_style"] = "over" if truth(given["overlay"], f"{where}.overlay") else "beside"
     if given.get("dir") is not None:
         tree["pictures_folder"] = str(Path(str(given["dir"])).absolute())
     return tree

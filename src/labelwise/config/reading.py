@@ -1,8 +1,7 @@
-"""Reading a configuration from YAML, a run's folder or a dictionary, with overrides; and comparing two."""
+"""Reading a configuration from YAML, a run's folder or a dictionary, with overrides; and writing one."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,55 +10,11 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from labelwise.catalog import suggest
+from labelwise.config.paths import resolve_paths, stay_in
 from labelwise.config.tree import Config
 from labelwise.errors import ConfigError
 
-# Values under these keys are paths: relative ones are taken from the folder of the file that holds them. What other
-# options name lies relative to the data.
-PATH_KEYS = (
-    *(f"{part}.{key}" for part in ("data", "source") for key in ("path", "root", "converted")),
-    *(f"{part}.{key}" for part in ("model", "proposals") for key in ("weights", "config", "path", "settings")),
-    *(f"{part}.options.{key}" for part in ("model", "proposals") for key in ("annotations", "names")),  # of predictions
-    "model.reconstructions",
-    "proposals.reconstructions",
-    "annotator.root",
-    "annotator.document_root",
-    "out",
-    "cache",
-    "pictures_folder",
-)
-_WEIGHT_FILES = {".bin", ".ckpt", ".h5", ".npz", ".onnx", ".pt", ".pth", ".safetensors"}
 CFG_OPTIONS = "model.cfg_options."  # before the keys of mmengine's own configuration
-# What may change between two calls of `run` without changing any pick.
-FREE_KEYS = frozenset(
-    {
-        "advice",
-        "engine",
-        "budget.rounds",
-        "budget.total",
-        "annotator.blank",
-        "annotator.counts",
-        "annotator.document_root",
-        "annotator.images",
-        "annotator.images_url",
-        "annotator.new_classes",
-        "annotator.open",
-        "annotator.patience",
-        "annotator.poll",
-        "annotator.port",
-        "annotator.stage",
-        "annotator.timeout",
-        "annotator.url",
-        "cache",
-        "data.write_back",
-        "name",
-        "out",
-        "pictures_folder",
-        "pictures_style",
-        "threshold",
-    }
-    | {"threads"}
-)
 
 
 def load(source: str | Path | Mapping[str, Any], overrides: Iterable[str] | Mapping[str, Any] = ()) -> Config:
@@ -74,17 +29,17 @@ def load(source: str | Path | Mapping[str, Any], overrides: Iterable[str] | Mapp
         origin = str(source)
     elif isinstance(source, Mapping):
         tree, origin = _copy(source), "the configuration"
-        _resolve_paths(tree, Path.cwd())
+        resolve_paths(tree, Path.cwd())
     else:
         path = config_path(Path(source))
         tree, origin = _read_yaml(path), str(path)
-        _resolve_paths(tree, path.resolve().parent)
+        resolve_paths(tree, path.resolve().parent)
         if Path(source).is_dir():
-            _stay(tree, path.resolve().parent)
+            stay_in(tree, path.resolve().parent)
     changes = overrides if isinstance(overrides, Mapping) else dict(parse_override(text) for text in overrides)
     for key, value in changes.items():
         _set(tree, key, value)
-        _resolve_paths(tree, Path.cwd())
+        resolve_paths(tree, Path.cwd())
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
@@ -172,14 +127,6 @@ def dump(config: Config) -> str:
     )
 
 
-def differing_keys(old: Config, new: Config) -> list[str]:
-    """Dotted keys whose values differ and matter for the picks, each with both values."""
-    before, after = (_flatten(c.model_dump(mode="json")) for c in (old, new))
-    changed = sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
-    relevant = [k for k in changed if not any(k == free or k.startswith(free + ".") for free in FREE_KEYS)]
-    return [f"{k}: {before.get(k)!r} -> {after.get(k)!r}" for k in relevant]
-
-
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -228,53 +175,8 @@ def _keys(tree: Mapping[Any, Any]) -> Iterable[Any]:
             yield from _keys(value)
 
 
-def _stay(tree: dict[str, Any], folder: Path) -> None:
-    """A run's folder knows where it lies: it may have been moved or renamed since its configuration was written."""
-    own = Path(str(tree.get("name", ""))).parts
-    if own and folder.parts[-len(own) :] == own:
-        tree["out"] = str(folder.parents[len(own) - 1])
-    elif (folder / "run.db").is_file():
-        tree["out"], tree["name"] = str(folder.parent), folder.name
-
-
 def _copy(tree: Mapping[str, Any]) -> dict[str, Any]:
     return {k: _copy(v) if isinstance(v, Mapping) else v for k, v in tree.items()}
-
-
-def _resolve_paths(tree: dict[str, Any], base: Path) -> None:
-    for key in PATH_KEYS:
-        *branches, leaf = key.split(".")
-        parent: Any = tree
-        for branch in branches:
-            parent = parent.get(branch) if isinstance(parent, dict) else None
-        value = parent.get(leaf) if isinstance(parent, dict) else None
-        if isinstance(parent, dict) and isinstance(value, str | Path) and str(value) not in ("", "hub", "none"):
-            place = base / Path(value).expanduser()
-            if leaf not in ("weights", "settings") or place.exists() or _says_where(str(value)):
-                parent[leaf] = str(place)
-    tree.setdefault("out", str(base / "runs"))
-    _resolve_plugins(tree, base)
-
-
-def _says_where(value: str) -> bool:
-    """True for what is a place even if nothing lies there; other words name a network of a hub or a library."""
-    return value.startswith((".", "~")) or Path(value).suffix in _WEIGHT_FILES
-
-
-def _resolve_plugins(tree: dict[str, Any], base: Path) -> None:
-    """Plug-ins named by a relative file, such as ``./mine.py:score``, are found from any working folder."""
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            _resolve_plugins(value, base)
-        elif isinstance(value, str) and re.fullmatch(r"\.{1,2}/.+\.py:\w+", value):
-            tree[key] = str(base / value)
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat.update(_flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
-    return flat
 
 
 def _one_line(error: ValidationError) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from labelwise.config.mm_values import whole
 from labelwise.errors import ConfigError
 
 WORDS = ("train", "val", "query")
@@ -72,8 +73,7 @@ def _steps(part: Any, where: str) -> list[tuple[str, int]]:
     for name, count in steps:
         if name not in WORDS:
             raise ConfigError(f"{where}: expected train, val or query, found {name!r}")
-        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            raise ConfigError(f"{where}: expected a number above 0 for {name!r}, found {count!r}")
+        whole(count, where, expected=f"a number above 0 for {name!r}")
     names = [name for name, _ in steps]
     if len(set(names)) < len(names):
         raise ConfigError(f"{where}: expected each step once in a round, found {part!r}; write a tuple for each round")

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
-import importlib.util
 import os
-import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from labelwise.cache import default_cache
 from labelwise.catalog import suggest
+from labelwise.data.fiftyone_database import open_dataset, open_view
 from labelwise.data.images import header_size
 from labelwise.data.listing import Listing, group_rule, make_listing, shown, ungrouped
 from labelwise.data.masks import empty_mask, write_mask
 from labelwise.data.roles import Split, named_split, roles_of
 from labelwise.data.true_boxes import Others, TrueBoxes, class_names
-from labelwise.errors import ConfigError, DataError
+from labelwise.errors import DataError
 from labelwise.records import Problem, Sample, Target
 
-INSTALL = "pip install 'labelwise[fiftyone]'"
 _SPLITS = ("train", "val", "test")
 
 
@@ -56,56 +55,13 @@ def read(
     DataError without database, dataset, field or image, ConfigError without FiftyOne.
     """
     found = open_dataset(dataset or Path(path).name)
-    samples: Any = found if view is None else _view(found, view)
+    samples: Any = found if view is None else open_view(found, view)
     rows = _Rows(samples, found, field, split_field, group_field)
     kind = rows.kind
     names = class_names(classes) or _classes(found, field, kind)
     if kind == "Detections":
-        listing = _detections(rows, names, splits, group, others)
-    else:
-        listing = _others(rows, names, splits, group, others, converted or _cache())
-    return listing
-
-
-def framework() -> Any:
-    """The module fiftyone. Raises ConfigError, with how to install it, where it is missing or finds no database."""
-    if importlib.util.find_spec("fiftyone") is None:
-        raise ConfigError(f"FiftyOne datasets need the package fiftyone, found none installed: {INSTALL}")
-    os.environ.setdefault("FIFTYONE_DO_NOT_TRACK", "true")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return importlib.import_module("fiftyone")
-        except Exception as error:
-            raise _no_database(error) from None
-
-
-def open_dataset(name: str, *, create: bool = False) -> Any:
-    """A dataset by name, or a new persistent one with ``create``. Raises DataError if there is none, or no database."""
-    fo = framework()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            known = fo.list_datasets()
-            if name in known:
-                return fo.load_dataset(name)
-            if create:
-                return fo.Dataset(name, persistent=True)
-    except Exception as error:
-        raise _no_database(error) from None
-    raise DataError(f"FiftyOne has no dataset {name!r}: {suggest(name, known) if known else 'it holds none'}")
-
-
-def _no_database(error: Exception) -> DataError:
-    what = " ".join(str(error).split())[:200] or type(error).__name__
-    return DataError(f"cannot open FiftyOne's database: {what}; start it, or set FIFTYONE_DATABASE_URI")
-
-
-def _view(dataset: Any, name: str) -> Any:
-    known = dataset.list_saved_views()
-    if name not in known:
-        raise DataError(f"data.view: {dataset.name} has no saved view {name!r}: {suggest(name, known) or 'none'}")
-    return dataset.load_saved_view(name)
+        return _detections(rows, names, splits, group, others)
+    return _others(rows, names, splits, group, others, converted or default_cache() / "fiftyone")
 
 
 class _Rows:
@@ -208,13 +164,14 @@ def _detections(
     roles, kept = _roles(rows, splits), _files(rows, boxes)
     labels, places = rows.values("detections.label"), rows.values("detections.bounding_box")
     for i in kept:
-        if labels[i] is None or not boxes.begin(rows.ids[i], header_size(Path(rows.paths[i])), roles[i]):
+        size = None if labels[i] is None else header_size(Path(rows.paths[i]))
+        if labels[i] is None or not boxes.begin(rows.ids[i], size, roles[i]):
             continue
-        size = header_size(Path(rows.paths[i])) or (0, 0)
+        wide, high = size or (0, 0)
         for label, place in zip(labels[i], places[i] or [], strict=True):
             try:
                 x, y, w, h = (float(v) for v in place)
-                corners = [x * size[0], y * size[1], (x + w) * size[0], (y + h) * size[1]]
+                corners = [x * wide, y * high, (x + w) * wide, (y + h) * high]
                 boxes.add(rows.ids[i], str(label), corners)
             except (TypeError, ValueError) as error:
                 boxes.spoil(rows.ids[i], f"a box of {label!r}: {error}")
@@ -230,8 +187,6 @@ def _detections(
 
 def _placed(sample: Sample, rows: _Rows, roles: Sequence[Split | None], at: Mapping[str, int]) -> Sample:
     """The sample with what the dataset says of its group and split, also where it is unlabelled."""
-    from dataclasses import replace
-
     row = at[sample.id]
     group = sample.group if rows.groups is None else rows.groups[row]
     return replace(sample, group=group, split=roles[row])
@@ -320,10 +275,3 @@ def _mask(file: str | None, array: Any, values: Sequence[int], folder: Path) -> 
             mask[array == value] = index
         write_mask(place, mask)
     return place
-
-
-def _cache() -> Path:
-    if own := os.environ.get("LABELWISE_CACHE"):
-        return Path(own) / "fiftyone"
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
-    return Path(base) / "labelwise" / "fiftyone"

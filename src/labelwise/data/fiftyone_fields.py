@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labelwise.data.fiftyone import framework, open_dataset
+from labelwise.data.fiftyone_database import framework, open_dataset
 from labelwise.errors import DataError
 from labelwise.records import Sample, Target
 

@@ -11,6 +11,7 @@ from typing import Any
 from labelwise.data import camtrap_dp, coco_camera_traps, images_folder, megadetector, timelapse_dataset
 from labelwise.data.images import read_bytes, taken
 from labelwise.data.listing import Listing, list_images
+from labelwise.data.megadetector_results import is_megadetector
 from labelwise.data.observed import EMPTY
 from labelwise.data.sequences import MINUTES, looks_made_by_camera
 from labelwise.data.timelapse import is_database, is_timelapse_csv, read_rows, read_template
@@ -52,7 +53,7 @@ def _of_file(path: Path) -> CameraTraps | None:
         return _made("camtrap_dp", path, {})
     if kind == ".json" and coco_camera_traps.is_coco_camera_traps(path):
         return _made("coco_camera_traps", path, {})
-    if kind == ".json" and megadetector.is_megadetector(path):
+    if kind == ".json" and is_megadetector(path):
         return _detections(path)
     if kind == ".ddb" and has_recognitions(path):
         return _detections(path)
@@ -65,7 +66,7 @@ def _of_folder(path: Path) -> CameraTraps | None:
     if camtrap_dp.is_camtrap_dp(path):
         return _made("camtrap_dp", path, {})
     files = sorted(path.glob("*.json"))
-    if found := [file for file in files if megadetector.is_megadetector(file)]:
+    if found := [file for file in files if is_megadetector(file)]:
         return _detections(_one(path, found, "file of MegaDetector"))
     files += sorted(path.glob("annotations/*.json"))
     if found := [file for file in files if coco_camera_traps.is_coco_camera_traps(file)]:

@@ -1,4 +1,4 @@
-"""Reading one picture knowingly: RGB pixels as shown, or a named verdict; and reading many ahead in threads."""
+"""Reading a picture knowingly: RGB pixels as shown, or a named verdict."""
 
 from __future__ import annotations
 
@@ -8,23 +8,17 @@ import stat
 import struct
 import threading
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
 
-import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from labelwise.data.listing import shown
+from labelwise.data.rgb import to_rgb
 from labelwise.data.times import exif_time
 from labelwise.errors import DataError
-
-A = TypeVar("A")
-B = TypeVar("B")
 
 MAX_PIXELS = 100_000_000  # width x height that is still decoded: 300 MB as RGB
 MAX_BYTES = 2**30  # a larger file is no picture that anyone labels, and would be held in memory whole
@@ -79,7 +73,7 @@ def decode_image(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> tup
     """Do what ``open_image`` does with the bytes of a file."""
     with _opened(data, name, max_pixels) as picture:
         notes, turn = _load(picture)
-        pixels, more = _to_rgb(picture)
+        pixels, more = to_rgb(picture)
         if turn in _TURNS:
             pixels = pixels.transpose(_TURNS[turn])
         pixels.info = {}  # else the EXIF tag stays and the next reader turns the picture once more
@@ -94,7 +88,7 @@ def small_image(path: Path | str, side: int, *, name: str = "", max_pixels: int 
         if picture.format == "JPEG":
             picture.draft(None, (side, side))
         _, turn = _load(picture)
-        pixels, _ = _to_rgb(picture)
+        pixels, _ = to_rgb(picture)
         pixels.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
         if turn in _TURNS:
             pixels = pixels.transpose(_TURNS[turn])
@@ -112,7 +106,7 @@ def inspect_image(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> tu
         notes, turn = _load(picture, draft=picture.format == "JPEG")
         if picture.format != "JPEG":
             size = picture.size  # TIFF is turned while it is loaded
-            notes += _to_rgb(picture)[1]
+            notes += to_rgb(picture)[1]
         elif picture.mode == "CMYK":
             notes.append("cmyk: converted without colour profile")
         return (size[::-1] if turn >= 5 else size), "; ".join(notes)
@@ -156,29 +150,6 @@ def read_bytes(path: Path | str, *, name: str = "") -> bytes:
         raise _verdict("not_permitted", name, "a readable file", "no permission", "change its permissions") from None
     except (OSError, ValueError) as error:
         raise _verdict("broken", name, "a readable file", _line(error), "copy it again") from None
-
-
-def read_ahead(items: Iterable[A], load: Callable[[A], B], *, threads: int, window: int) -> Iterator[B]:
-    """Yield ``load(item)`` in the order of ``items``, working ahead in threads.
-
-    Never more than ``window`` results or calls are waiting. When the consumer stops early, or ``load`` or ``items``
-    raises, calls not yet begun are dropped and running ones are waited for. ``items`` is drawn from in the consumer's
-    thread.
-    """
-    assert threads >= 1, threads
-    assert window >= 1, window
-    waiting: deque[Future[B]] = deque()
-    with ThreadPoolExecutor(threads, thread_name_prefix="labelwise-read") as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(load, item))
-                if len(waiting) >= window:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
 
 
 @contextmanager
@@ -281,37 +252,6 @@ def _orientation(picture: Image.Image) -> int:
     except Exception:  # a damaged EXIF block says nothing about the pixels
         return 1
     return value if isinstance(value, int) and value in _TURNS else 1
-
-
-def _to_rgb(picture: Image.Image) -> tuple[Image.Image, list[str]]:
-    if picture.mode.startswith("I"):
-        return _stretch(picture), ["16bit: scaled from its own minimum..maximum"]
-    if picture.mode == "F":
-        return _stretch(picture), ["float: scaled from its own minimum..maximum"]
-    if picture.mode == "CMYK":
-        return picture.convert("RGB"), ["cmyk: converted without colour profile"]
-    if picture.has_transparency_data:
-        return _on_white(picture.convert("RGBA"))
-    return picture.convert("RGB"), []
-
-
-def _stretch(picture: Image.Image) -> Image.Image:
-    values = np.asarray(picture).astype(np.float64)
-    finite = np.isfinite(values)
-    low, high = (values[finite].min(), values[finite].max()) if finite.any() else (0.0, 0.0)
-    values = np.where(finite, values, low)
-    grey = (values - low) * (255.0 / (high - low)) if high > low else np.zeros_like(values)
-    return Image.fromarray(np.round(grey).astype(np.uint8)).convert("RGB")
-
-
-def _on_white(picture: Image.Image) -> tuple[Image.Image, list[str]]:
-    alpha = picture.getchannel("A")
-    lowest, _ = alpha.getextrema()
-    if lowest == 255:
-        return picture.convert("RGB"), []
-    white = Image.new("RGB", picture.size, "white")
-    white.paste(picture, mask=alpha)
-    return white, ["alpha: laid on white"]
 
 
 def _verdict(code: str, name: str, expected: str, found: str, what_to_do: str) -> UnreadableImage:

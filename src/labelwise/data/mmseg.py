@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from labelwise import mmlab
+from labelwise.cache import default_cache
 from labelwise.data.listing import Listing, group_rule, make_listing, ungrouped
 from labelwise.data.masks import write_mask
 from labelwise.errors import DataError
@@ -41,7 +42,7 @@ def read(
     DataError for no images or no classes.
     """
     config = mmlab.load_config(path, cfg_options)
-    folder = Path(converted) if converted else _cache()
+    folder = Path(converted) if converted else default_cache() / "mmseg"
     if part != "all":
         _keep(config, part, path)
     pool = _images(config, ("train_dataloader",), path)
@@ -170,10 +171,3 @@ def _mapped(values: NDArray[np.uint8], rule: tuple[bool, list[tuple[int, int]], 
     table = final[table]
     table[table == ignore] = VOID
     return table[values].astype(np.uint8)
-
-
-def _cache() -> Path:
-    if own := os.environ.get("LABELWISE_CACHE"):
-        return Path(own) / "mmseg"
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
-    return Path(base) / "labelwise" / "mmseg"

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from labelwise.data.ahead import read_ahead
 from labelwise.data.crops import content_of, pixel_box, squared
-from labelwise.data.images import MAX_PIXELS, UnreadableImage, inspect_image, read_ahead, read_bytes, taken
+from labelwise.data.images import MAX_PIXELS, UnreadableImage, inspect_image, read_bytes, taken
 from labelwise.data.listing import Camera, shown
 from labelwise.data.masks import read_mask
 from labelwise.errors import DataError

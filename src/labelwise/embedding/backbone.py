@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from labelwise.data.ahead import read_ahead
 from labelwise.data.crops import open_sample
-from labelwise.data.images import read_ahead
 from labelwise.errors import DataError, ModelError
 from labelwise.records import Sample
 

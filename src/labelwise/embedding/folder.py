@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from labelwise.cache import default_cache
 from labelwise.data.images_folder import read
 from labelwise.data.listing import Listing
 from labelwise.data.scan import scan
@@ -20,7 +21,7 @@ from labelwise.embedding.extractor import Extractor, fill, network_extractor, pl
 from labelwise.embedding.files import check_writable, write_vectors
 from labelwise.embedding.selfsup.settings import Settings, make_settings
 from labelwise.embedding.selfsup.training import train_backbone
-from labelwise.embedding.table import Table, default_cache
+from labelwise.embedding.table import Table
 from labelwise.errors import ConfigError, DataError
 from labelwise.records import Problem, Sample
 

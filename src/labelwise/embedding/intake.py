@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from labelwise.data.ahead import read_ahead
 from labelwise.data.crops import content_of, cropped
-from labelwise.data.images import UnreadableImage, decode_image, read_ahead, read_bytes
+from labelwise.data.images import UnreadableImage, decode_image, read_bytes
 from labelwise.data.scan import digest_of
 from labelwise.embedding.backbone import Pixels
 from labelwise.embedding.extractor import BATCH, Extractor, Vectors

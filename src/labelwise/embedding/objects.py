@@ -1,9 +1,9 @@
-"""Vectors of objects: boxes cut out of their images and put through an extractor, computed once; or a model's own."""
+"""Vectors of objects: boxes cut out of their images and put through an extractor, computed once."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from labelwise.data.images import open_image, read_ahead
+from labelwise.data.ahead import read_ahead
+from labelwise.data.images import open_image
 from labelwise.embedding.backbone import Pixels
 from labelwise.embedding.extractor import BATCH, Extractor, Vectors
 from labelwise.embedding.table import KEY_BYTES, Table
 from labelwise.errors import DataError, ModelError
-from labelwise.records import Floats, Prediction, Sample
+from labelwise.records import Floats, Sample
 
 Rows = NDArray[np.int64]
 _PLACES = 10  # a box is known by its corners to a tenth of a pixel
@@ -46,65 +47,6 @@ class Crop:
         left, right = _span(x - width / 2, x + width / 2, size[0])
         top, bottom = _span(y - height / 2, y + height / 2, size[1])
         return left, top, right, bottom
-
-
-@dataclass(frozen=True, eq=False)
-class ObjectArrays:
-    """Objects of several images as the selections take them, image after image.
-
-    ``objects`` ``(M, d)`` float32, ``owners`` ``(M,)`` rows, ``object_labels`` ``(M,)`` class numbers (-1: not known),
-    ``object_scores`` ``(M,)`` confidences. None where there is none.
-    """
-
-    owners: Rows
-    objects: Vectors | None = None
-    object_labels: Rows | None = None
-    object_scores: Floats | None = None
-
-    def words(self) -> dict[str, NDArray[np.generic]]:
-        """What there is, by the words of the selections' vocabulary."""
-        given = {
-            "owners": self.owners,
-            "objects": self.objects,
-            "object_labels": self.object_labels,
-            "object_scores": self.object_scores,
-        }
-        return {name: values for name, values in given.items() if values is not None}
-
-
-def from_predictions(predictions: Iterable[Prediction]) -> ObjectArrays:
-    """The objects of detections ``boxes`` ``(N, 4)``, one image after the other; the row is the prediction's place.
-
-    Vectors are each prediction's ``embedding`` ``(N, d)``, classes and confidences the best of ``probs`` ``(N, C)``.
-    Raises ModelError, naming the image, if the three do not have one entry per box.
-    """
-    found = list(predictions)
-    counts = np.array([0 if p.boxes is None else len(p.boxes) for p in found], dtype=np.int64)
-    some = [p for p, count in zip(found, counts, strict=True) if count]
-    vectors = _per_box(some, "embedding")
-    probs = _per_box(some, "probs")
-    return ObjectArrays(
-        np.arange(len(found)).repeat(counts),
-        None if vectors is None else vectors.astype(np.float32),
-        None if probs is None else probs.argmax(axis=1).astype(np.int64),
-        None if probs is None else probs.max(axis=1, initial=0.0),
-    )
-
-
-def _per_box(predictions: Sequence[Prediction], field: str) -> Floats | None:
-    """A field of all predictions as one array, one row per box; None if they do not have it."""
-    values = [getattr(p, field) for p in predictions]
-    if not values or all(v is None for v in values):
-        return None
-    for prediction, value in zip(predictions, values, strict=True):
-        boxes = 0 if prediction.boxes is None else len(prediction.boxes)
-        if value is None or value.ndim != 2 or value.shape[0] != boxes or value.shape[1] != values[0].shape[-1]:
-            shape = "none" if value is None else value.shape
-            raise ModelError(
-                f"expected {field} of {prediction.id} of shape ({boxes}, {values[0].shape[-1]}), one row per box, "
-                f"but found {shape}"
-            )
-    return np.concatenate(values)
 
 
 def object_table(extractor: Extractor, crop: Crop, cache: Path) -> Table:

@@ -22,17 +22,7 @@ from numpy.typing import NDArray
 from labelwise.errors import DataError
 
 KEY_BYTES = 16
-
-
 _FILES = {"float32": "vectors.f32", "float16": "vectors.f16"}
-
-
-def default_cache() -> Path:
-    """Where tables lie unless a folder is named: $LABELWISE_CACHE, or the user's cache folder."""
-    if own := os.environ.get("LABELWISE_CACHE"):
-        return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
-    return Path(base) / "labelwise"
 
 
 class Table:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from labelwise.errors import DataError, ModelError
 from labelwise.evaluate.boxes import BoxScores as BoxScores
 from labelwise.evaluate.boxes import detection as detection
-from labelwise.evaluate.boxes import ious as ious
 from labelwise.records import Floats, Task
 
 # The figures that make a learning curve, in the order they are shown; the first is what arms are compared by.

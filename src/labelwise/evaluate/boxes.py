@@ -153,13 +153,3 @@ def _mean(values: Floats) -> float:
     """The mean of what is known; NaN if nothing is."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else float("nan")
-
-
-def ious(one: NDArray[Any], two: NDArray[Any]) -> NDArray[np.float64]:
-    """Intersection over union of boxes ``(n, 4)`` and ``(m, 4)``, x0, y0, x1, y1: ``(n, m)``; 0 for empty ones."""
-    one, two = np.asarray(one, np.float64), np.asarray(two, np.float64)
-    low, high = np.maximum(one[:, None, :2], two[None, :, :2]), np.minimum(one[:, None, 2:], two[None, :, 2:])
-    shared = (high - low).clip(0).prod(axis=-1)
-    areas = [(b[:, 2:] - b[:, :2]).clip(0).prod(axis=-1) for b in (one, two)]
-    union = areas[0][:, None] + areas[1][None] - shared
-    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwise.evaluate.boxes import ious
+from labelwise.boxes import overlaps
 from labelwise.records import Target
 
 SAME = 0.5  # pixels by which a corner may differ in a box that was left as it was
@@ -116,7 +116,7 @@ def _boxes(proposal: Target, answer: Target, alike: float) -> Effort:
     moved = renamed = accepted = 0
     overlap = 0.0
     for i, j in pairs:
-        shared = float(ious(before[i : i + 1], after[j : j + 1])[0, 0])
+        shared = float(overlaps(before[i], after[j]))
         elsewhere = bool((abs(before[i] - after[j]) > SAME).any()) and not (alike < 1 and shared >= alike)
         other = proposal.classes[i] != answer.classes[j]
         moved, renamed, accepted = moved + elsewhere, renamed + other, accepted + (not elsewhere and not other)
@@ -133,10 +133,10 @@ def match(proposal: Target, answer: Target) -> list[tuple[int, int]]:
         return []
     same_place = (abs(before[:, None] - after[None]) <= SAME).all(axis=-1)
     same_class = np.array(proposal.classes)[:, None] == np.array(answer.classes)[None]
-    overlaps = ious(before, after)
+    shared = overlaps(before[:, None], after[None])
     # Left as it was is worth more than any sum of overlaps; the same class decides between equals.
-    worth = overlaps + 1e-6 * same_class + (same_place & same_class) * (2.0 + min(len(before), len(after)))
-    worth[(overlaps < MATCH) & ~same_place] = 0.0
+    worth = shared + 1e-6 * same_class + (same_place & same_class) * (2.0 + min(len(before), len(after)))
+    worth[(shared < MATCH) & ~same_place] = 0.0
     from scipy.optimize import linear_sum_assignment
 
     rows, columns = linear_sum_assignment(worth, maximize=True)

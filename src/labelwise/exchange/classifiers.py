@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from labelwise import config as configuration
 from labelwise.embedding.backbone import Preprocessing
 from labelwise.errors import ConfigError, ModelError, RunError
-from labelwise.exchange.exporting import model_of
 from labelwise.exchange.onnx_export import crops_of
+from labelwise.exchange.trained import model_of
 from labelwise.models.entry import METADATA, Entry, Pixels
 from labelwise.parts import build
 from labelwise.store import Store
@@ -103,7 +103,7 @@ def _of_run(folder: Path) -> Classifier:
     if config.task != "classify":
         raise ConfigError(f"{folder}: expected a run that classifies, found task={config.task}")
     with Store(folder / "run.db", read_only=True) as store:
-        round, checkpoint = model_of(config, store, None)
+        round, checkpoint = model_of(config, store)
         used = store.has_crops()
     whole = whole_of(build(config).model, config.model.name, checkpoint)
     digest = hashlib.sha256()

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
+from typing import Literal
 
 from labelwise import catalog
 from labelwise import config as configuration
@@ -19,16 +15,14 @@ from labelwise.config import Config
 from labelwise.data import class_folders, image_masks, label_tables
 from labelwise.data.box_writing import Images
 from labelwise.data.crops import written_id
-from labelwise.data.guess import guess
-from labelwise.data.masks import class_counts, empty_mask, merged, write_mask
-from labelwise.data.roles import Split
+from labelwise.data.masks import class_counts
 from labelwise.errors import ConfigError, RunError
-from labelwise.evaluate.abstaining import UNKNOWN, answered
+from labelwise.exchange.contents import Content, labelled, of_dataset, predictions
 from labelwise.exchange.publishing import PREFIX, publish
-from labelwise.models import Place, Progress
+from labelwise.exchange.trained import model_of, predicted, proposed
+from labelwise.models import Progress
 from labelwise.ownership import replace_text
-from labelwise.parts import Parts, build, cache_folder, threads_of
-from labelwise.records import Prediction, Sample, Target, Task
+from labelwise.records import Sample, Target, Task
 from labelwise.results import open_run
 from labelwise.store import Store
 
@@ -58,17 +52,6 @@ class Exported:
     images: int
     labels: Mapping[str, int]
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Content:
-    """What is to be written."""
-
-    task: Task
-    samples: Sequence[Sample]
-    classes: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-    confidences: Mapping[str, Sequence[float]] | None = None
 
 
 def export(
@@ -105,7 +88,7 @@ def export(
     if not run:
         if what != "labels":
             raise RunError(f"no run in {source}: a dataset has labels only, found --what {what}")
-        content = _dataset(source, source_format)
+        content = of_dataset(source, source_format)
         _check_format(format, content.task)
         return _written(content, place, format, images)
     config = configuration.load(source)
@@ -114,7 +97,7 @@ def export(
         if what == "queries":
             return _queries(config, store, place, format, images)
         if what == "predictions":
-            with _predictions(config, store, confidence, progress) as content:
+            with predictions(config, store, confidence, progress) as content:
                 return _written(content, place, format, images)
         return _written(labelled(config, store), place, format, images)
 
@@ -152,7 +135,7 @@ def _check_format(format: str, task: Task) -> None:
         raise ConfigError(f"format {format!r} is not for the task {task}: {catalog.suggest(format, known)}")
 
 
-def _written(content: _Content, place: Path, format: str, images: Images | None) -> Exported:
+def _written(content: Content, place: Path, format: str, images: Images | None) -> Exported:
     how = images or ("leave" if format == "csv" else "copy")
     samples = content.samples
     if how != "leave":  # crops become pictures of their own
@@ -176,49 +159,6 @@ def _exported(place: Path, format: str, samples: Sequence[Sample], notes: Iterab
     return Exported(place, format, len(samples), dict(counts), tuple(notes))
 
 
-def _dataset(source: Path, format: str | None) -> _Content:
-    """A dataset as its reader gives it; what the reader left out is counted."""
-    path, options = source, {}
-    if format is None:
-        found = guess(source)
-        path, format, options = found.path, found.format, {} if found.cameras else dict(found.options)
-    listing = catalog.resolve("data", format)(path, **options)
-    codes = Counter(problem.code for problem in listing.problems)
-    first = {problem.code: problem.message for problem in reversed(listing.problems)}
-    notes = tuple(f"read with {code}: {count:,}, e.g. {first[code]}" for code, count in sorted(codes.items()))
-    return _Content(_task_of(listing.samples), listing.samples, listing.classes, notes)
-
-
-def _task_of(samples: Sequence[Sample]) -> Task:
-    target = next((s.target for s in samples if s.target is not None), None)
-    if target is None or (target.geometry is None and target.mask is None):
-        return "classify"
-    return "detect" if target.geometry is not None and target.geometry.shape[1] == 4 else "segment"
-
-
-def labelled(config: Config, store: Store) -> _Content:
-    """All that is labelled: the answers of people (the audit sample is for testing), and the test split's truth."""
-    by_id = {sample.id: sample for sample in store.samples()}
-    samples = []
-    splits: tuple[tuple[str, Split], ...] = (("train", "pool"), ("audit", "test"))
-    for purpose, split in splits:
-        answers: dict[str, list[Target]] = {}
-        for id, target in store.answered(purpose):
-            answers.setdefault(id, []).append(target)
-        samples += [replace(by_id[id], target=merged(targets), split=split) for id, targets in answers.items()]
-    samples += [replace(sample, split="test") for sample in store.samples("test") if sample.target is not None]
-    if not samples:
-        raise RunError(f"{store.path.parent}: nothing is labelled yet; answer some queries first")
-    return _Content(config.task, samples, _classes(store, samples))
-
-
-def _classes(store: Store, samples: Iterable[Sample]) -> tuple[str, ...]:
-    """The run's classes, and those of answers that its round has not taken over yet."""
-    new = {name for sample in samples if sample.target is not None for name in sample.target.classes}
-    known = store.classes()
-    return (*known, *sorted(new - set(known)))
-
-
 def _queries(config: Config, store: Store, place: Path, format: str, images: Images | None) -> Exported:
     queries, classes = store.queries(open_only=True), store.classes()
     if not queries:
@@ -238,93 +178,4 @@ def _queries(config: Config, store: Store, place: Path, format: str, images: Ima
     samples = samples_to_fill(queries, by_id)
     if config.task == "classify":
         samples = [replace(sample, target=q.proposal) for sample, q in zip(samples, queries, strict=True)]
-    return _written(_Content(config.task, samples, classes), place, format, images)
-
-
-@contextmanager
-def _predictions(config: Config, store: Store, confidence: float, progress: Progress) -> Iterator[_Content]:
-    """What the last model says about the images of the pool that nobody labelled; masks lie in a folder for a while."""
-    samples = unlabelled(store)
-    classes = store.classes()
-    confidences: dict[str, Sequence[float]] = {}
-    told = []
-    with tempfile.TemporaryDirectory(prefix="labelwise-") as folder:
-        for done, (sample, prediction) in enumerate(predicted(config, store, samples, progress), start=1):
-            target, sure = proposed(config.task, prediction, classes, confidence, Path(folder) / f"{done}.png")
-            if config.task == "classify" and not answered(np.array([sure]), config.threshold)[0]:
-                target = Target((UNKNOWN,))
-            told.append(replace(sample, target=target, split=None))
-            confidences[sample.id] = sure
-        if config.threshold > 0:
-            classes = tuple(dict.fromkeys((*classes, UNKNOWN)))
-        yield _Content(config.task, told, classes, (), None if config.task == "segment" else confidences)
-
-
-def unlabelled(store: Store) -> list[Sample]:
-    """The images of the pool without an answer."""
-    known = {id for id, _ in store.answered()}
-    return [sample for sample in store.samples("pool") if sample.id not in known]
-
-
-def last_model(config: Config, store: Store) -> tuple[int, Path]:
-    """The last round that trained a model, and its checkpoint. Raises RunError if there is none."""
-    return model_of(config, store, None)
-
-
-def model_of(config: Config, store: Store, round: int | None) -> tuple[int, Path]:
-    """A round that trained a model, the last one if none is named, and its checkpoint. Raises RunError if there is
-    none."""
-    trained = [step.round for step in store.steps() if step.name == "train"]
-    for number in sorted(trained, reverse=True):
-        path = config.folder / "rounds" / f"{number:03d}" / "checkpoint"
-        if round in (None, number) and path.exists():
-            return number, path
-    if round is None:
-        raise RunError(f"{config.folder}: no model is trained yet: finish a round first")
-    raise RunError(
-        f"{config.folder}: round {round} has no model; rounds with one: {', '.join(map(str, sorted(trained)))}"
-    )
-
-
-def predicted(
-    config: Config, store: Store, samples: Sequence[Sample], progress: Progress
-) -> Iterator[tuple[Sample, Prediction]]:
-    """What the last round's model says about each of the samples, in their order."""
-    _, checkpoint = last_model(config, store)
-    parts: Parts = build(config)
-    place = Place(config.folder / "model", cache_folder(config), threads_of(config), parts.engine)
-    try:
-        parts.model.prepare(
-            store.samples("pool"), [*store.samples("test"), *store.samples("audit")], place=place, progress=progress
-        )
-        want = frozenset({"boxes"}) if config.task == "detect" else frozenset({"probs"})
-        size = max(1, parts.model.batch_size)
-        for start in range(0, len(samples), size):
-            batch = samples[start : start + size]
-            yield from zip(batch, parts.model.predict(checkpoint, batch, want=want), strict=True)
-            progress(start + len(batch), len(samples), "images predicted")
-    finally:
-        parts.engine.close()
-
-
-def proposed(
-    task: Task, prediction: Prediction, classes: tuple[str, ...], confidence: float, mask: Path
-) -> tuple[Target, list[float]]:
-    """A prediction as a target, and how sure the model is of each class or box; ``mask`` is where a map is written."""
-    if task == "detect":
-        assert prediction.boxes is not None
-        assert prediction.labels is not None
-        assert prediction.confidences is not None
-        keep = np.flatnonzero(prediction.confidences >= confidence)
-        keep = keep[np.argsort(-prediction.confidences[keep], kind="stable")]
-        names = tuple(classes[int(i)] for i in prediction.labels[keep])
-        return Target(names, prediction.boxes[keep].astype(float)), prediction.confidences[keep].tolist()
-    probs: Any = prediction.probs
-    assert probs is not None, prediction.id
-    if task == "classify":
-        best = int(probs.argmax())
-        return Target((classes[best],)), [float(probs[best])]
-    values = empty_mask(probs.shape[0], probs.shape[1], len(classes))
-    values[:] = probs.argmax(axis=-1)
-    write_mask(mask, values)
-    return Target(classes, mask=mask), []
+    return _written(Content(config.task, samples, classes), place, format, images)

@@ -17,9 +17,9 @@ from labelwise.data.crops import box_of, file_of
 from labelwise.data.megadetector_writing import CATEGORIES, EMPTY, About
 from labelwise.errors import ConfigError
 from labelwise.evaluate.abstaining import checked_threshold
-from labelwise.exchange.exporting import last_model, predicted
 from labelwise.exchange.predicting import TOP, Predicted, check_place, predict_images
 from labelwise.exchange.told import Thing, Told, write_told
+from labelwise.exchange.trained import model_of, predicted
 from labelwise.models import Progress
 from labelwise.records import Prediction, Sample, left_out
 from labelwise.results import RunResult, open_run
@@ -86,7 +86,7 @@ def finish_pool(
     counts: dict[str, int] = {}
     with Store(config.folder / "run.db", read_only=True) as store:
         said = human_labels(result, store.answered_at())
-        round, _ = last_model(config, store)
+        round, _ = model_of(config, store)
         name = f"{config.name}, round {round}"
         every = [s for split in ("pool", "test", "audit") for s in store.samples(split)]
         samples = sorted(every, key=lambda s: (file_of(s), s.id))

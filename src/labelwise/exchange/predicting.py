@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from labelwise.data import megadetector
+from labelwise.data.ahead import read_ahead
 from labelwise.data.crops import cropped, squared, widened
-from labelwise.data.images import decode_image, read_ahead, read_bytes, taken
+from labelwise.data.images import decode_image, read_bytes, taken
 from labelwise.data.listing import checked_folder, list_images, shown
+from labelwise.data.megadetector_results import ANIMAL, Found, folder_for, load
 from labelwise.data.megadetector_writing import CATEGORIES, EMPTY, About
 from labelwise.errors import ConfigError, DataError, RunError
 from labelwise.evaluate.abstaining import checked_threshold
@@ -51,7 +52,7 @@ class _File:
 
     id: str
     path: Path
-    found: tuple[megadetector.Found, ...] | None = None
+    found: tuple[Found, ...] | None = None
     failure: str = ""
     taken: str | None = None  # as the detector's file says
 
@@ -159,9 +160,8 @@ def _files(root: Path, detections: Path | None, least: float | None) -> tuple[li
     if detections is None:
         found, problems = list_images(root)
         return [_File(id, path) for id, path in found], 0.0, [p.message for p in problems]
-    results = megadetector.load(detections)
-    low = least if least is not None else results.threshold if results.threshold is not None else megadetector.THRESHOLD
-    folder = megadetector.folder_for(root, results)
+    results = load(detections)
+    folder, low = folder_for(root, results), results.least(least)
     files = []
     for entry in results.entries:
         id = folder.join(entry.file)
@@ -198,7 +198,7 @@ def _read(classifier: Classifier, file: _File, least: float) -> _Read:
         boxes = [
             (number, box.box)
             for number, box in enumerate(file.found)
-            if box.category == megadetector.ANIMAL and box.confidence >= least
+            if box.category == ANIMAL and box.confidence >= least
         ]
         if not boxes:
             return _Read(file, {}, "", file.taken or taken(file.path))
@@ -238,7 +238,7 @@ def _told(classifier: Classifier, waiting: Sequence[_Read]) -> Iterator[Told]:
         yield Told(file.id, file.path, tuple(things), taken=moment)
 
 
-def _thing(classifier: Classifier, id: str, box: megadetector.Found | None, row: Any) -> Thing:
+def _thing(classifier: Classifier, id: str, box: Found | None, row: Any) -> Thing:
     classes = classifier.classes
     if row is None:
         assert box is not None, id

@@ -15,7 +15,8 @@ from labelwise.data.masks import merged
 from labelwise.errors import ConfigError, LabelwiseError
 from labelwise.reasons import sentence
 from labelwise.records import Target
-from labelwise.results import RunResult, kept_candidates, open_run
+from labelwise.results import RunResult, open_run
+from labelwise.results.candidates import kept_candidates
 
 PREFIX = "labelwise"
 Progress = Callable[[int, int, str], None]

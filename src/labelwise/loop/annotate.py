@@ -20,13 +20,13 @@ def annotate(context: Context, round: int, goal: int) -> str:
         waiting = (_one_by_one if boxes and context.parts.annotator.simulated else _ask)(context, round, goal)
         if waiting:
             return waiting
-        if not boxes or store.spent() >= goal or store.people.is_closed(round) or not ask_more(context, round, goal):
+        if not boxes or store.spent() >= goal or store.is_round_closed(round) or not ask_more(context, round, goal):
             break
     if boxes:
         forget(context, round)
     with store.transaction():
         # Once a round, so that the class axis does not depend on how often it was asked whether people are done.
-        store.people.apply_checks(round)
+        store.second_looks.apply(round)
         used = _answered_classes(store, round)
         # Classes that people named on the page come first, in their order up to the last one used: so each keeps the
         # key it has had so far.
@@ -85,5 +85,5 @@ def _desk(context: Context) -> Desk:
 def _answered_classes(store: Store, round: int) -> set[str]:
     found = store.annotations()
     targets = [found[q.id].target for q in store.queries(round) if q.id in found]
-    targets += [check.new for check in store.people.checks() if check.round == round]
+    targets += [check.new for check in store.second_looks.checks() if check.round == round]
     return {name for target in targets if target is not None for name in target.classes}

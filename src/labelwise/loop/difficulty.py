@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwise.evaluate import ious
+from labelwise.boxes import overlaps
 from labelwise.loop.context import Context, labelled_images
 from labelwise.loop.train import set_apart
 from labelwise.records import Labelled, Prediction, Sample
@@ -62,7 +62,8 @@ def class_quality(
         labels = np.array([index[name] for name in target.classes])
         best = np.zeros(len(labels))
         if p.boxes is not None and len(p.boxes):
-            quality = _probability(p, labels, len(classes)) ** XI * ious(target.geometry, p.boxes) ** (1 - XI)
+            overlap = overlaps(target.geometry[:, None].astype(float), p.boxes[None].astype(float))
+            quality = _probability(p, labels, len(classes)) ** XI * overlap ** (1 - XI)
             best = quality.max(axis=1)
         total += np.bincount(labels, best, minlength=len(classes))
         count += np.bincount(labels, minlength=len(classes))

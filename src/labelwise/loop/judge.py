@@ -45,7 +45,7 @@ def judge(context: Context, round: int, goal: int) -> str:
     doubted = find_suspects(context, round, checkpoint) if checkpoint is not None else None
     with store.transaction():
         if doubted is not None:
-            store.people.set_suspects(doubted)
+            store.second_looks.set_suspects(doubted)
         for split, scores in found.items():
             store.add_evaluation(round, split, scores)
         store.finish_step(round, "evaluate", time.perf_counter() - began)

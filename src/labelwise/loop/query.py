@@ -18,7 +18,7 @@ from labelwise.loop.detecting import forget, look, proposals
 from labelwise.loop.query_inside import choose_inside
 from labelwise.loop.ready import first_proposals, known_checkpoint
 from labelwise.records import UNITS, Annotation, Query, Sample, Target, Unit
-from labelwise.results import CANDIDATES
+from labelwise.results.candidates import CANDIDATES
 from labelwise.selection.compose import Inputs
 from labelwise.strategies import Strategy
 

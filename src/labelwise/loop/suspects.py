@@ -16,7 +16,7 @@ from labelwise.loop.acquire import acquire
 from labelwise.loop.context import Context, labelled_images
 from labelwise.loop.train import set_apart
 from labelwise.records import Labelled
-from labelwise.store.people import Suspect
+from labelwise.store.second_looks import Suspect
 
 FOLDS = 5
 _LEAST = 10  # labelled images: with fewer nothing is sure

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-from labelwise.data.images import open_image, read_ahead
+from labelwise.data.ahead import read_ahead
+from labelwise.data.images import open_image
 from labelwise.embedding.backbone import device
 from labelwise.errors import ModelError
 from labelwise.models import Progress

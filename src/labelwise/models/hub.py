@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from labelwise.data.images import open_image, read_ahead
+from labelwise.data.ahead import read_ahead
+from labelwise.data.images import open_image
 from labelwise.embedding.backbone import hub_answers
 from labelwise.errors import ConfigError, DataError, ModelError
 from labelwise.records import Sample

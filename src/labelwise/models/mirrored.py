@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from labelwise.boxes import overlaps
 from labelwise.data.images import open_image
-from labelwise.evaluate import ious
 from labelwise.models import Model, Want
 from labelwise.records import Prediction, Sample
 
@@ -43,7 +43,7 @@ def matched(prediction: Prediction, mirrored: Prediction, width: int) -> NDArray
     rows = np.zeros((len(boxes), 5 + _held(prediction.probs).shape[-1]), np.float32)
     if not len(boxes) or not len(back):
         return rows
-    overlap = ious(boxes, back)
+    overlap = overlaps(boxes[:, None].astype(float), back[None].astype(float))
     best = overlap.argmax(axis=1)
     at = overlap[np.arange(len(boxes)), best] > 0
     found = np.concatenate([back, sure[:, None], probs], axis=1)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from labelwise.data.images import open_image, read_ahead
+from labelwise.data.ahead import read_ahead
+from labelwise.data.images import open_image
 from labelwise.data.masks import Mask, empty_mask, target_mask, void_of
 from labelwise.embedding.backbone import Preprocessing, device, save_tensors, to_input
 from labelwise.errors import ModelError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,14 +32,6 @@ class Whole:
         with torch.inference_mode():
             found: Tensor = self.network(torch.from_numpy(np.stack(pixels)))[0]
         return np.asarray(found.numpy())
-
-
-class Wholes(Protocol):
-    """A model that can be exported."""
-
-    def whole(self, checkpoint: Path) -> Whole:
-        """A checkpoint as one network."""
-        ...
 
 
 def whole_of(model: Model, name: str, checkpoint: Path) -> Whole:

@@ -11,11 +11,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from labelwise import picking
+from labelwise.cache import default_cache
 from labelwise.catalog import option_types, resolve, split_spec
 from labelwise.data.listing import Listing
 from labelwise.data.matching import match_names, unknown_names
 from labelwise.data.name_lists import Row, read_names
-from labelwise.embedding.table import default_cache
 from labelwise.errors import ConfigError, DataError, SelectionError
 from labelwise.picking import predicted
 from labelwise.picking.pool import Pool, folder_pool, list_folder, vectors_pool

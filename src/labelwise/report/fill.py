@@ -20,7 +20,8 @@ from labelwise.report.compare import compare_page
 from labelwise.report.maps import CHOSEN, map_folder
 from labelwise.report.run import run_page
 from labelwise.report.views import BoxesView, CompareView, MapView, PickView, RoundView, RunView
-from labelwise.results import Comparison, RunResult
+from labelwise.results import RunResult
+from labelwise.results.comparison import Comparison
 from labelwise.store import SETUP
 
 _JUDGED = {"classify": "images", "segment": "pixels", "detect": "boxes"}

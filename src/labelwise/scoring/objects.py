@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from labelwise.boxes import overlaps
 from labelwise.errors import SelectionError
 from labelwise.scoring.uncertainty import on_arrays
 
@@ -69,8 +70,9 @@ def missed_objects(
     if not len(near):
         return counted
     near = near[_surest_first(boxes[near], confidences[near])]
-    clear = ~(overlaps(boxes[near], boxes[confidences >= shown]) >= iou).any(1)
-    same = (overlaps(boxes[near], boxes[near]) >= iou).cpu().numpy()
+    faint, bright = boxes[near], boxes[confidences >= shown]
+    clear = ~(overlaps(faint[:, None], bright[None]) >= iou).any(1)
+    same = (overlaps(faint[:, None], faint[None]) >= iou).cpu().numpy()
     alive = clear.cpu().numpy()
     for i in range(len(near)):
         if alive[i]:
@@ -78,15 +80,6 @@ def missed_objects(
     kept = near[torch.from_numpy(alive).to(near.device)]
     counted[kept] = confidences[kept]
     return counted
-
-
-def overlaps(one: Tensor, two: Tensor) -> Tensor:
-    """Intersection over union of boxes ``(N, 4)`` and ``(M, 4)``: ``(N, M)`` in 0 to 1, 0 where both are empty."""
-    corner, far = torch.maximum(one[:, None, :2], two[None, :, :2]), torch.minimum(one[:, None, 2:], two[None, :, 2:])
-    shared = (far - corner).clamp(min=0).prod(-1)
-    areas = [(b[:, 2:] - b[:, :2]).clamp(min=0).prod(-1) for b in (one, two)]
-    union = areas[0][:, None] + areas[1][None] - shared
-    return torch.where(union > 0, shared / union.clamp(min=torch.finfo(union.dtype).tiny), torch.zeros_like(union))
 
 
 def _surest_first(boxes: Tensor, confidences: Tensor) -> Tensor:

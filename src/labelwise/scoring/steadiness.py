@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from labelwise.boxes import overlaps
 from labelwise.errors import SelectionError
 from labelwise.scoring.uncertainty import on_arrays
 
@@ -29,7 +30,7 @@ def consistency(
         raise SelectionError(
             f"consistency: expected flipped of shape (N, {5 + class_probs.shape[-1]}), but found {tuple(flipped.shape)}"
         )
-    steadiness = _paired_overlap(boxes, flipped[:, :4])
+    steadiness = overlaps(boxes, flipped[:, :4])
     found = (1 - divergence(class_probs, flipped[:, 5:])) * (confidences + flipped[:, 4]) / 2
     nothing = (flipped == 0).all(dim=-1)
     steadiness = torch.where(nothing, torch.zeros_like(steadiness), steadiness + found)
@@ -44,11 +45,3 @@ def divergence(one: Tensor, two: Tensor) -> Tensor:
     parts = [torch.special.xlogy(rows, rows) - torch.special.xlogy(rows, middle) for rows in (p, q)]
     total: Tensor = parts[0] + parts[1]
     return (total.sum(dim=-1) / 2).clamp(min=0)
-
-
-def _paired_overlap(one: Tensor, two: Tensor) -> Tensor:
-    """Intersection over union of boxes ``(N, 4)`` and those at the same place of ``(N, 4)``."""
-    sides = (torch.minimum(one[:, 2:], two[:, 2:]) - torch.maximum(one[:, :2], two[:, :2])).clamp(min=0)
-    shared = sides.prod(dim=-1)
-    union = sum((b[:, 2:] - b[:, :2]).clamp(min=0).prod(dim=-1) for b in (one, two)) - shared
-    return torch.where(union > 0, shared / union.clamp(min=torch.finfo(one.dtype).tiny), torch.zeros_like(shared))

@@ -21,7 +21,6 @@ from labelwise.selection.picks import Rows, Vectors
 
 _ON_GPU = 128  # columns of a product
 _LOADING = 5e12  # multiplications that are worth the seconds that loading torch takes
-_ROUNDED = np.float32(2.02 * 2.0**-8)  # what rounding a product to bfloat16 takes from twice the product
 
 State = tuple[Any, ...]
 
@@ -50,7 +49,6 @@ class Halves:
         room = _padded(room, SIDE)
         self.bits = np.zeros((room, _padded(sample.shape[1])), np.uint16)
         self.squared, self.lost = np.full(room, np.inf, np.float32), np.empty(room, np.float32)
-        self.rounding = _ROUNDED if device == "cuda" else np.float32(0)
         self.sample = self.rounded(sample)[1:]
 
     def add(self, centres: Vectors) -> None:
@@ -67,11 +65,11 @@ class Halves:
         return bits, squared, lost
 
     def typical_error(self) -> float:
-        """About the most that is lost of a squared distance, beside the rounding of the product."""
+        """About the most that is lost of a squared distance."""
         return float(self.error(*self.sample).max())
 
     def error(self, squared: Vectors, lost: Vectors) -> Vectors:
-        """What is lost of each point's squared distances before the product is rounded, a little too much."""
+        """What is lost of each point's squared distances, a little too much."""
         found: Vectors = _error(np.sqrt(squared) * np.float32(1.001), lost, *self.limits())
         return found
 
@@ -111,7 +109,7 @@ class Halves:
             rows = np.flatnonzero(bound[:entered] >= limit[:entered])
             if len(rows):
                 _meet_product(  # type: ignore[call-arg]
-                    _on_gpu(bits[rows], self.bits[part]), self.rounding, points, rows, own, centres[part],
+                    _on_gpu(bits[rows], self.bits[part]), points, rows, own, centres[part],
                     self.squared[part], part.start, limit, *state, margin,
                 )  # fmt: skip
 
@@ -223,15 +221,15 @@ def _look(
 
 
 @_any_order
-def possible(product: Any, rounding: Any, own: Any, centres: Any, limit: Any, low: Any) -> Any:
+def possible(product: Any, own: Any, centres: Any, limit: Any, low: Any) -> Any:
     """How many squared distances of one point may be at the limit or below, and in ``low`` what each is at least.
 
-    ``product`` is the point's row of products, off by at most ``rounding`` / 2 of their size; ``own`` its squared
-    length less its error, ``centres`` the squared lengths of the centres.
+    ``product`` is the point's row of products, ``own`` its squared length less its error, ``centres`` the squared
+    lengths of the centres.
     """
     count = np.int32(0)
     for j in range(product.shape[0]):
-        least = own + centres[j] - np.float32(2) * product[j] - abs(product[j]) * rounding
+        least = own + centres[j] - np.float32(2) * product[j]
         low[j] = least
         count = np.int32(count + np.int32(not least > limit))
     return count
@@ -239,7 +237,7 @@ def possible(product: Any, rounding: Any, own: Any, centres: Any, limit: Any, lo
 
 @_compiled
 def _meet_product(
-    product: Any, rounding: Any, points: Any, rows: Any, own: Any, centres: Any, squared: Any, first: int, limit: Any,
+    product: Any, points: Any, rows: Any, own: Any, centres: Any, squared: Any, first: int, limit: Any,
     bound: Any, seen: Any, near: Any, second: Any, margin: float,
 ) -> None:  # fmt: skip
     count = product.shape[1]
@@ -249,7 +247,7 @@ def _meet_product(
         if bound[i] < limit[i] or seen[i] >= first + count:
             continue
         done = first + count
-        if possible(product[u], rounding, own[i], squared, bound[i], low):
+        if possible(product[u], own[i], squared, bound[i], low):
             for j in range(max(0, seen[i] - first), count):
                 if not low[j] > bound[i]:
                     found = _rounded(points[i], centres[j])

@@ -54,7 +54,7 @@ class _Halved:
         self.halves = halves.Halves(vectors[rows[:: max(1, len(rows) // 1024)]], len(rows), device)
         for part in chunks(len(rows), _POINTS):
             self.halves.add(vectors[rows[part]])
-        self.squared, self.rounding = self.halves.squared, self.halves.rounding
+        self.squared = self.halves.squared
         self.error = self.halves.error(self.halves.squared, self.halves.lost)
 
     def of(self, part: slice, others: slice) -> Vectors:
@@ -64,8 +64,6 @@ class _Halved:
 
 class _Plain:
     """Products in float32: on every processor."""
-
-    rounding = np.float32(0)
 
     def __init__(self, vectors: Vectors, rows: Rows) -> None:
         self.centred = vectors[rows]
@@ -93,7 +91,7 @@ def _search(
     error, own = products.error[part], products.squared[part] - products.error[part]
     for others in chunks(len(rows), _OTHERS):
         _meet(
-            products.of(part, others), products.rounding, own, error, products.squared[others],
+            products.of(part, others), own, error, products.squared[others],
             part.start, others.start, vectors, rows, *state,
         )  # fmt: skip
     for u in range(size):
@@ -102,7 +100,7 @@ def _search(
 
 @_compiled
 def _meet(
-    product: Any, rounding: Any, own: Any, error: Any, others: Any, first: int, first_other: int,
+    product: Any, own: Any, error: Any, others: Any, first: int, first_other: int,
     vectors: Any, rows: Any, most: Any, waiting: Any, lows: Any, count: Any, nearest: Any, squared: Any,
 ) -> None:  # fmt: skip
     """Look through the products of some rows with others.
@@ -114,12 +112,12 @@ def _meet(
     low = np.empty(width, np.float32)
     for u in range(product.shape[0]):
         limit = _limit(u, most, squared)
-        if not halves.possible(product[u], rounding, own[u], others, limit, low):
+        if not halves.possible(product[u], own[u], others, limit, low):
             continue
         for j in range(width):
             if low[j] > limit or first_other + j == first + u:
                 continue
-            high = low[j] + np.float32(2.001) * (error[u] + abs(product[u, j]) * rounding)
+            high = low[j] + np.float32(2.001) * error[u]
             if high < most[u, k - 1]:
                 at = k - 1
                 while at > 0 and most[u, at - 1] > high:

@@ -1,1 +1,1 @@
-"""What a verb of the command line does where that is more than one call: from its words to what is said and written."""
+"""The verbs of the command line: the words of each, what it calls, and what is said and written of that."""

@@ -8,11 +8,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from labelwise.verbs.options import AsJson, Quiet
 from labelwise.verbs.progress import progress_of
 
 _SHOWN = 20  # lines told in full
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="say nothing but errors")]
-AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object")]
 
 
 def export(

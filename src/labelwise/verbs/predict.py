@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from labelwise.verbs.options import AsJson, Quiet
 from labelwise.verbs.progress import progress_of
 
 _SHOWN = 20  # lines told in full
@@ -33,8 +34,8 @@ def predict(
         float | None, typer.Option(min=0, max=1, help="below it a class is told as unknown [default: the model's]")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="that read images [default: all cores]")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="say nothing but errors")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Classify a folder of images, MegaDetector's crops, or all that is left of a run."""
     from labelwise.exchange.finishing import predict as write

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from labelwise.data.masks import class_counts, merged
 from labelwise.records import Annotation, Query, Sample, Target
-from labelwise.results import Candidates
+from labelwise.results.candidates import Candidates
 
 MISSING = -1  # of a named value; a missing number is NaN
 MOST_VALUES = 20_000  # a text with more different values tells images apart, not kinds of them

@@ -13,7 +13,7 @@ from labelwise.errors import DataError
 from labelwise.reasons import sentence
 from labelwise.records import Query, Sample, Target
 from labelwise.report.maps import map_folder
-from labelwise.results import kept_candidates
+from labelwise.results.candidates import kept_candidates
 from labelwise.web.explored import Explored
 from labelwise.web.served import Served
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from labelwise.catalog import suggest
 from labelwise.errors import DataError, LabelwiseError
-from labelwise.results import kept_candidates
+from labelwise.results.candidates import kept_candidates
 from labelwise.web.columns import Column, Known, run_columns, sample_columns
 from labelwise.web.layouts import Layouts
 from labelwise.web.served import Served, ServedFolder

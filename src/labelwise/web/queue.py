@@ -62,12 +62,12 @@ class Queue:
             "answered": done,
             "mine": people.answered_by(annotator),
             "others": {who: n for who, n in sorted(held.items()) if who != annotator},
-            "closed": round is not None and people.is_closed(round),
+            "closed": round is not None and store.is_round_closed(round),
             "by_page": self.by_page,
             "asks": self.served.config.annotator.name,
             "run": store.setting("state"),
             "message": store.setting("message"),
-            "suspects": len(people.suspects()),
+            "suspects": len(store.second_looks.suspects()),
         }
 
     def lease(self, annotator: str, count: int) -> list[Json]:
@@ -147,7 +147,7 @@ class Queue:
             gone = [q.id for q in unanswered if q.purpose == "train"]
             if self.by_page:
                 store.withdraw(gone)
-                store.people.close(queries[0].round)
+                store.close_round(queries[0].round)
             else:  # the run asks elsewhere: the answers given here are handed in beside those
                 gone = []
                 cost = self.served.config.budget.cost
@@ -164,7 +164,7 @@ class Queue:
 
     def suspects(self) -> Json:
         """Labels that may be wrong and were not looked at again, and the second looks that wait."""
-        people = self.served.store.people
+        looks = self.served.store.second_looks
         found = [
             {
                 "query": s.query_id,
@@ -175,11 +175,11 @@ class Queue:
                 "round": s.round,
                 "how": s.how,
             }
-            for s in people.suspects()
+            for s in looks.suspects()
         ]
         waiting = [
             {"query": c.query_id, "old": _said(c.old), "new": _said(c.new), "annotator": c.annotator}
-            for c in people.checks()
+            for c in looks.checks()
             if c.round is None
         ]
         return {"suspects": found, "waiting": waiting, "classes": self.classes()}
@@ -190,11 +190,11 @@ class Queue:
             raise DataError(f"unknown class {name!r}: {catalog.suggest(name, self.classes())}; or add it")
         if self.served.config.task != "classify":
             raise DataError("expected task=classify: classes of whole images are checked again, nothing else")
-        return self.served.store.people.check(id, None if name is None else Target((name,)), annotator, seconds)
+        return self.served.store.second_looks.check(id, None if name is None else Target((name,)), annotator, seconds)
 
     def uncheck(self, id: str) -> bool:
         """Take back a second look that waits; False where there is none."""
-        return self.served.store.people.uncheck(id)
+        return self.served.store.second_looks.uncheck(id)
 
     def _query(self, id: str) -> Query | None:
         found = self.served.store.queries(ids=[id])

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from labelwise import config as configuration
+from labelwise.cache import default_cache
 from labelwise.config import Config
 from labelwise.data import images_folder
-from labelwise.embedding.table import default_cache
 from labelwise.errors import DataError, RunError
 from labelwise.ownership import replace_text
 from labelwise.records import Sample

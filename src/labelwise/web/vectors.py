@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwise.data.images import header_size, read_ahead
+from labelwise.cache import default_cache
+from labelwise.data.ahead import read_ahead
+from labelwise.data.images import header_size
 from labelwise.embedding.files import read_vectors
-from labelwise.embedding.table import Table, default_cache
+from labelwise.embedding.table import Table
 from labelwise.errors import ConfigError, DataError, LabelwiseError
 from labelwise.models import texts
 from labelwise.models.frozen import VECTORS

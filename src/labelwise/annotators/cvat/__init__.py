@@ -12,7 +12,11 @@ from pydantic import Field
 
 from labelwise.annotators import Desk
 from labelwise.annotators.answers import Blank
-from labelwise.annotators.cvat.asking import (
+from labelwise.annotators.cvat.collecting import Rules, Seen, Stage, collected
+from labelwise.annotators.cvat.link import URL, Link, check_installed
+from labelwise.annotators.cvat.projects import project_with
+from labelwise.annotators.cvat.proposals import propose
+from labelwise.annotators.cvat.tasks import (
     How,
     Images,
     Plan,
@@ -21,12 +25,8 @@ from labelwise.annotators.cvat.asking import (
     frames_of,
     make_task,
     plans,
-    project_with,
-    propose,
     tasks_of,
 )
-from labelwise.annotators.cvat.collecting import Rules, Seen, Stage, collected
-from labelwise.annotators.cvat.link import URL, Link, check_installed
 from labelwise.annotators.remote import Patience, checked_url, credential, read_notes, write_notes
 from labelwise.errors import ConfigError, ServerError
 from labelwise.records import Annotation, Query

@@ -12,8 +12,9 @@ from typing import Any, Literal
 from labelwise.annotators import Desk
 from labelwise.annotators.answer_formats import HALF, SKIP_TAG
 from labelwise.annotators.answers import Answers, Blank, read_answers, told
-from labelwise.annotators.cvat.asking import How, frame_name, frames_of, label_names, labels_of
-from labelwise.annotators.cvat.link import Link
+from labelwise.annotators.cvat.link import Link, text_of
+from labelwise.annotators.cvat.projects import label_names, labels_of
+from labelwise.annotators.cvat.tasks import How, frame_name, frames_of
 from labelwise.annotators.found import Asked
 from labelwise.data.cvat_shapes import OTHERS, element_of
 from labelwise.data.predictions.joining import listed
@@ -173,7 +174,7 @@ def _jobs(link: Link, task: int, images: int) -> list[dict[str, Any]]:
             f"CVAT at {link.url}: task #{task}, which asks {images:,} open images, is gone; remove cvat.json in the "
             "round's folder and run again to ask them anew"
         )
-    return [job for job in jobs if _text(job.get("type") or "annotation") == "annotation"]
+    return [job for job in jobs if text_of(job.get("type") or "annotation") == "annotation"]
 
 
 def _lost(link: Link, task: int, id: str) -> ServerError:
@@ -185,9 +186,9 @@ def _lost(link: Link, task: int, id: str) -> ServerError:
 
 def _is_done(job: Mapping[str, Any], stage: Stage) -> bool:
     """Completed, at this stage or a later one."""
-    found = _text(job.get("stage") or "annotation")
+    found = text_of(job.get("stage") or "annotation")
     far = _STAGES.index(found) if found in _STAGES else 0
-    return _text(job.get("state")) == "completed" and far >= _STAGES.index(stage)
+    return text_of(job.get("state")) == "completed" and far >= _STAGES.index(stage)
 
 
 def _content(link: Link, job: Mapping[str, Any], seen: Seen) -> Mapping[str, Any]:
@@ -214,7 +215,7 @@ def _fill(entry: ET.Element, number: int, content: Mapping[str, Any], task: str,
     for tag in content.get("tags") or ():
         if tag["frame"] == number:
             label = names.get(tag["label_id"], f"label {tag['label_id']}")
-            ET.SubElement(entry, "tag", {"label": label, "source": _text(tag.get("source") or "manual")})
+            ET.SubElement(entry, "tag", {"label": label, "source": text_of(tag.get("source") or "manual")})
             if task != "classify" and label != SKIP_TAG:
                 lines.append(f"{entry.get('name')}: the tag {label!r} was not read: the task asks for shapes")
     shapes = [shape for shape in content.get("shapes") or () if shape["frame"] == number]
@@ -228,14 +229,10 @@ def _fill(entry: ET.Element, number: int, content: Mapping[str, Any], task: str,
         label = names.get(shape["label_id"], f"label {shape['label_id']}")
         if task == "classify":
             lines.append(
-                f"{entry.get('name')}: a {_text(shape['type'])} {label!r} was not read: the task asks for tags"
+                f"{entry.get('name')}: a {text_of(shape['type'])} {label!r} was not read: the task asks for tags"
             )
             continue
         try:
-            entry.append(element_of({**shape, "type": _text(shape["type"])}, label))
+            entry.append(element_of({**shape, "type": text_of(shape["type"])}, label))
         except ValueError:
             entry.append(ET.Element(OTHERS[0], {"label": label}))
-
-
-def _text(value: Any) -> str:
-    return str(value.get("value") if isinstance(value, Mapping) else value)

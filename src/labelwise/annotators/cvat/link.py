@@ -144,6 +144,11 @@ class Link:
         self._client = client
 
 
+def text_of(value: Any) -> str:
+    """A kind or state of CVAT's, which is a text, or in older servers a mapping with one."""
+    return str(value.get("value") if isinstance(value, Mapping) else value)
+
+
 def _bound(rest: Any, seconds: float) -> None:
     """Give every request of the SDK a time limit, also those that it makes without one."""
     plain = rest.request

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from labelwise.data.images import open_image, read_ahead
+from labelwise.data.ahead import read_ahead
+from labelwise.data.images import open_image
 from labelwise.embedding.backbone import Preprocessing, device
 from labelwise.errors import ModelError
 from labelwise.models import Plan, Progress

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from labelwise import mmlab
-from labelwise.data.images import read_ahead
+from labelwise.data.ahead import read_ahead
 from labelwise.errors import ModelError, RunChanged
 from labelwise.models import Place, Plan, Progress, Want, samples_of
 from labelwise.records import Labelled, Prediction, Sample, Task

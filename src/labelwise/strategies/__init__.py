@@ -1,25 +1,22 @@
-"""Strategies: a recipe of what to score, what is asked, what to select and under which rules, made ready to run."""
+"""Strategies: recipes of what to score, what is asked, what to select and under which rules, made ready to run."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
 from labelwise import catalog
 from labelwise.errors import ConfigError, SelectionError
 from labelwise.records import UNITS, Prediction, Unit
-from labelwise.scoring.images import Empty, Scored, element_scores, image_score, rescaled, scored
-from labelwise.selection.compose import OBJECT_WORDS, SCORE_VOCABULARY, Selector, bind, checked, name_of, needs, wrap
-from labelwise.selection.conditions import Condition, condition, threshold
-from labelwise.selection.picks import Picks
+from labelwise.scoring.images import Scored, element_scores, image_score, rescaled, scored
+from labelwise.selection.compose import OBJECT_WORDS, SCORE_VOCABULARY, Selector
 from labelwise.selection.terms import Part
-from labelwise.selection.wrappers import apart, balanced, empty_quota, per_group, per_value, shortlist
-
-Spec = str | Mapping[str, Any]  # "name", or {"name": ..., option: value, ...}
+from labelwise.strategies.functions import conditions, reducer, resolved, rules, scorer, selector
+from labelwise.strategies.recipe import Recipe as Recipe
+from labelwise.strategies.recipe import check_numbers
 
 # what a model must provide for a word of the vocabulary
 _PROVIDED = {
@@ -37,48 +34,6 @@ _PROVIDED = {
 _INSIDE = frozenset(
     ("n", "candidates", "labelled", "labels", "scores", "probs", "embeddings", "groups", "metadata", "rng", "engine")
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """A strategy in words: score x unit x reduce x select, and the rules around the selection.
-
-    ``score`` and ``select`` are a catalogue name, an import path, or a mapping with ``name`` and options.
-    ``shortlist`` lets only that many times n of the best-scored candidates reach the selection; ``balance`` shares n
-    over the predicted classes; ``per_group`` is the most picks of one group in a round; ``per`` the same for values of
-    metadata, by name, such as ``{sequence: 1}``; ``near_duplicates`` the least cosine distance between picks;
-    ``threshold`` conditions that every candidate must meet, such as ``score >= 0.5``. None (or False) leaves a rule
-    out. They apply in this order, from the inside out.
-
-    ``reduce`` makes one score of those of an image's boxes or pixels, each times its class's weight in
-    ``class_weights`` (by name, 1 if not named; "difficulty": a run weighs classes by how hard the model finds them on
-    labelled images, elsewhere all count 1). ``rescale`` then maps the scores of the pool to (lowest, highest).
-    ``empty`` says what an image without detection is worth: ``lowest`` 0, ``highest`` or ``mean`` that of the others,
-    or ``quota``: ``empty_share`` of the picks are such images, drawn as ``empty_by`` says (at random, or by their
-    missed-object score). An image is empty if no box has a confidence of ``shown`` or more.
-    """
-
-    select: Spec = "top"
-    score: Spec | None = None
-    unit: Unit | None = None
-    reduce: Spec | None = None
-    class_weights: Mapping[str, float] | Literal["difficulty"] | None = None
-    rescale: tuple[float, float] | None = None
-    empty: Empty = "mean"
-    empty_share: float = 0.1
-    empty_by: Literal["random", "missed"] = "random"
-    shown: float = 0.0
-    shortlist: float | None = None
-    balance: bool = False
-    per_group: int | None = None
-    per: Mapping[str, int] | None = None
-    near_duplicates: float | None = None
-    share: float | None = None
-    apart: int | None = None
-    evenly: bool = True
-    threshold: str | Sequence[str] = ()
-    paper: str = ""
-    summary: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -199,15 +154,15 @@ class Strategy:
     def compares(self) -> bool:
         """True if pixels or regions are chosen by looking at those of the whole pool, not image by image."""
         chosen = catalog.split_spec(self.recipe.select)[0]
-        return chosen not in ("top", "random") or bool(_rules(self.recipe))
+        return chosen not in ("top", "random") or bool(rules(self.recipe))
 
     @property
     def columns(self) -> frozenset[str]:
         """The names of metadata that its rules and the parts of its selection ask for."""
-        options = [value for value in _resolve("select", self.recipe.select)[1].values() if isinstance(value, tuple)]
+        options = [value for value in resolved("select", self.recipe.select)[1].values() if isinstance(value, tuple)]
         parts = {part.column for value in options for part in value if isinstance(part, Part)}
-        conditions = {condition.column for condition in _conditions(self.recipe)}
-        return frozenset({*(self.recipe.per or ()), *(parts - {None}), *(conditions - {"score"})})
+        met = {condition.column for condition in conditions(self.recipe)}
+        return frozenset({*(self.recipe.per or ()), *(parts - {None}), *(met - {"score"})})
 
     def _reduced(self, values: Any) -> Any:
         assert self._reduce is not None
@@ -227,113 +182,27 @@ def assemble(recipe: Recipe, given: Collection[str] = ()) -> Strategy:
     ``given`` names selection inputs that come from elsewhere (``pick`` may be given scores).
     Raises ConfigError for an unknown name, option or parameter, and if scores are needed but nothing gives them.
     """
-    _check_numbers(recipe)
-    select, uses = _selector(recipe)
+    check_numbers(recipe)
+    select, uses = selector(recipe)
     if "scores" in uses and recipe.score is None and "scores" not in given:
         raise ConfigError(
             f"strategy: {_who_needs_scores(recipe)} needs scores; set strategy.score, for example to margin"
         )
     if recipe.score is None:
         return Strategy(recipe, _provided(uses), uses, select)
-    score, score_needs = _scorer(recipe.score)
+    score, score_needs = scorer(recipe.score)
     if score_needs & OBJECT_WORDS and recipe.reduce is None:
         raise ConfigError(
             f"strategy: score {catalog.split_spec(recipe.score)[0]!r} gives one number per object; set strategy.reduce "
             f"to one of {', '.join(catalog.TABLES['reduce'])}"
         )
-    reduce = None if recipe.reduce is None else _reducer(recipe.reduce)
+    reduce = None if recipe.reduce is None else reducer(recipe.reduce)
     return Strategy(recipe, _provided(uses | score_needs), uses, select, score, score_needs, reduce)
 
 
 def _provided(words: Collection[str]) -> frozenset[str]:
     """What a model must provide for these words of the vocabulary."""
     return frozenset(_PROVIDED[word] for word in words if word in _PROVIDED)
-
-
-def _selector(recipe: Recipe) -> tuple[Selector, frozenset[str]]:
-    function, options = _resolve("select", recipe.select)
-    selector, uses = bind(function, options), needs(function, options=options)
-    for wrapper, options in _rules(recipe):
-        selector, uses = wrap(wrapper, selector, options), uses | needs(wrapper, options=options)
-    return selector, uses
-
-
-def _rules(recipe: Recipe) -> list[tuple[Callable[..., Picks], dict[str, Any]]]:
-    """The wrappers a recipe asks for, from the inside out: hard rules outermost, so that they hold for the whole."""
-    rules: list[tuple[Callable[..., Picks], dict[str, Any]]] = []
-    if recipe.shortlist is not None:
-        rules.append((shortlist, {"factor": recipe.shortlist}))
-    if recipe.balance:
-        rules.append((balanced, {}))
-    if recipe.empty == "quota":
-        rules.append((empty_quota, {"share": recipe.empty_share, "by": recipe.empty_by}))
-    if recipe.per_group is not None:
-        rules.append((per_group, {"cap": recipe.per_group}))
-    if recipe.per:
-        rules.append((per_value, {"caps": dict(recipe.per)}))
-    # Outside of the caps: asked again, a cap costs little, while distances would all be computed anew.
-    if recipe.near_duplicates is not None:
-        rules.append((apart, {"distance": recipe.near_duplicates}))
-    if recipe.threshold:
-        rules.append((threshold, {"conditions": _conditions(recipe)}))
-    return rules
-
-
-def _conditions(recipe: Recipe) -> tuple[Condition, ...]:
-    texts = [recipe.threshold] if isinstance(recipe.threshold, str) else recipe.threshold
-    return tuple(condition(text) for text in texts)
-
-
-def _check_numbers(recipe: Recipe) -> None:
-    """Refuse what no image can be scored by."""
-    for name, value in (("empty_share", recipe.empty_share), ("shown", recipe.shown)):
-        if not 0 <= value <= 1:
-            raise ConfigError(f"strategy.{name}: expected a number from 0 to 1, but found {value}")
-    if recipe.empty not in get_args(Empty):
-        raise ConfigError(f"strategy.empty: expected {', '.join(get_args(Empty))}, but found {recipe.empty!r}")
-    if recipe.rescale is not None and not -math.inf < recipe.rescale[0] <= recipe.rescale[1] < math.inf:
-        raise ConfigError(f"strategy.rescale: expected lowest and highest in this order, but found {recipe.rescale}")
-    if isinstance(recipe.class_weights, str) and recipe.class_weights != "difficulty":
-        raise ConfigError(
-            f"strategy.class_weights: expected weights by name, or difficulty, but found {recipe.class_weights!r}"
-        )
-    for name, cap in (recipe.per or {}).items():
-        if cap < 1:
-            raise ConfigError(f"strategy.per.{name}: expected a cap of 1 or more, but found {cap}")
-    named = {} if isinstance(recipe.class_weights, str) else recipe.class_weights or {}
-    for name, value in named.items():
-        if not 0 <= value < math.inf:
-            raise ConfigError(f"strategy.class_weights.{name}: expected a weight of 0 or more, but found {value}")
-
-
-def _reducer(spec: Spec) -> Callable[..., Any]:
-    function, options = _resolve("reduce", spec)
-    if needs(function, ("values",)) != {"values"}:
-        raise ConfigError(f"reduce {name_of(function)}: expected a parameter named values, found none")
-    options = checked(function, options, ("values",))
-    return lambda values: function(values, **options)
-
-
-def _scorer(spec: Spec) -> tuple[Callable[..., Any], frozenset[str]]:
-    function, options = _resolve("score", spec)
-    names = needs(function, SCORE_VOCABULARY)
-    if not names:
-        raise ConfigError(
-            f"score {name_of(function)}: expected a parameter named {' or '.join(SCORE_VOCABULARY)}, found none"
-        )
-    options = checked(function, options, SCORE_VOCABULARY)
-    return lambda **arrays: function(**arrays, **options), names
-
-
-def _resolve(kind: str, spec: Spec) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """The function a spec names and its options, each of the type its parameter says."""
-    if not isinstance(spec, str) and "name" not in spec:
-        raise ConfigError(
-            f"strategy.{kind}: expected a name, or a mapping with 'name' and options, but found {dict(spec)!r}"
-        )
-    name, options = catalog.split_spec(spec)
-    function = catalog.resolve(kind, name)
-    return function, catalog.checked_options(f"strategy.{kind}", function, options)
 
 
 def _who_needs_scores(recipe: Recipe) -> str:
