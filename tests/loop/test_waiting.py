@@ -79,8 +79,10 @@ def nap(seconds: float) -> None:
 def test_without_waiting_a_run_returns_after_one_look(plan):
     for wait in (None, False):
         LOOKS.clear()
-        assert api.run(plan, report=False, wait=wait).state == "waiting"
+        told: list[str] = []
+        assert api.run(plan, report=False, wait=wait, tell=told.append).state == "waiting"
         assert LOOKS == ["look"]
+        assert ("2 of 5 are answered" if wait is None else "4 of 5 are answered") in told
 
 
 def test_a_run_that_waits_ends_as_one_that_was_run_again_and_again(plan):
@@ -95,7 +97,7 @@ def test_a_run_that_waits_ends_as_one_that_was_run_again_and_again(plan):
         (4, 5, "answers of round 0"),
         (5, 5, "answers of round 0"),
     ]
-    assert sum("waiting for 3 annotations of round 0: wait a little" in line for line in told) == 1
+    assert told.count("waiting for 3 annotations of round 0: wait a little; 2 of 5 are answered") == 1
     again = {**plan, "name": "again"}
     while api.run(again, report=False).state == "waiting":
         pass

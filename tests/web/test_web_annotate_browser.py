@@ -47,6 +47,7 @@ def make_run(
     query: Callable[[str, int, Sample], Query] = asked,
     count: int = 6,
     classes: tuple[str, ...] = CLASSES,
+    size: tuple[int, int] = SIZE,
 ) -> Path:
     """A run that asks ``count`` noisy images on the page; two more were labelled before."""
     images, run = folder / "images", folder / "runs" / "r"
@@ -55,9 +56,9 @@ def make_run(
     rng = np.random.default_rng(0)
     samples = []
     for i in range(count + 2):
-        pixels = rng.integers(60, 120, (SIZE[1], SIZE[0], 3), dtype=np.uint8)
+        pixels = rng.integers(60, 120, (size[1], size[0], 3), dtype=np.uint8)
         Image.fromarray(pixels).save(images / f"{i:02d}.png")
-        samples.append(Sample(f"{i:02d}.png", images / f"{i:02d}.png", content=str(i), size=SIZE))
+        samples.append(Sample(f"{i:02d}.png", images / f"{i:02d}.png", content=str(i), size=size))
     tree = {"name": "r", "task": task, "out": str(run.parent), "data": {"format": "x", "path": str(images)}}
     (run / "config.yaml").write_text(yaml.safe_dump({**tree, "annotator": "web"}), encoding="utf-8")
     with Store(run / "run.db") as store, store.transaction():
@@ -323,6 +324,46 @@ def test_a_box_keeps_an_area_whatever_the_keys_do(browser: Any, tmp_path: Path) 
         ann.sees("01.png")
         ann.saved()
     assert answers(run)["000-00000"].geometry.tolist() == [[5, 5, 6, 6]]
+
+
+def test_a_box_by_keys_alone(browser: Any, tmp_path: Path) -> None:
+    run = make_run(tmp_path, "detect", lambda id, rank, s: Query(id, 0, rank, s.id, "box"))
+    with opened(browser, run) as (ann,):
+        ann.sees("00.png")
+        ann.keys("?")
+        assert "begin a box" in ann.page.locator("dialog[open]").inner_text()
+        ann.keys("Escape", ".", "Enter")
+        assert "no class" in ann.page.locator("#said").inner_text()
+        ann.keys("2", "ArrowLeft", "Alt+Shift+ArrowDown", "Enter")
+        ann.sees("01.png")
+        # Of a part that is seen the middle of that part; taken back like any other.
+        ann.keys(".", "Control+z", *["PageUp"] * 12, ".", "1", "Enter")
+        ann.sees("02.png")
+        ann.saved()
+    first, second = answers(run)["000-00000"], answers(run)["000-00001"]
+    # A quarter of 64 x 48 in its middle, one to the left, ten higher.
+    assert (first.classes, first.geometry.tolist()) == (("dog",), [[23, 18, 39, 40]])
+    assert second.classes == ("cat",)
+    ((x0, y0, x1, y1),) = second.geometry.tolist()
+    assert 1 <= x1 - x0 < 4
+    assert 1 <= y1 - y0 < 4
+
+
+@pytest.mark.parametrize("size", [(4000, 1), (1, 4000)])
+def test_a_very_thin_picture_is_seen(browser: Any, tmp_path: Path, size: tuple[int, int]) -> None:
+    run = make_run(tmp_path, "classify", size=size)
+    Image.new("RGB", size, (250, 40, 40)).save(tmp_path / "images" / "00.png")
+    with opened(browser, run) as (ann,):
+        ann.sees("00.png")
+        red = """(() => {
+          const c = document.getElementById("stage");
+          const all = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
+          let n = 0;
+          for (let i = 0; i < all.length; i += 4) n += all[i] > 200 && all[i + 1] < 100 && all[i + 3] > 200;
+          return n / Math.max(c.width, c.height);
+        })()"""
+        ann.page.wait_for_timeout(300)
+        assert ann.page.evaluate(red) > 2
 
 
 def test_pixels_one_key_each(browser: Any, tmp_path: Path) -> None:

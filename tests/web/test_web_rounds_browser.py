@@ -149,6 +149,21 @@ def test_the_report_opens_and_draws(browser: Any, judged_run: Path) -> None:
     assert said == []
 
 
+@pytest.mark.parametrize("state", ["finished", "waiting"])
+def test_a_page_that_closes_at_the_end_of_the_run(browser: Any, judged_run: Path, state: str) -> None:
+    with Store(judged_run / "run.db") as store:
+        store.set_setting("state", state)
+    with serving(judged_run, port=0) as address:
+        page = new_page(browser, [])
+        page.goto(f"{address}rounds")
+        page.wait_for_selector(".chart")
+    wrong = "true" if state == "waiting" else "false"
+    said = "the server does not answer" if state == "waiting" else "the run has finished and closed its page"
+    until(page, f"document.getElementById('said').textContent.includes('{said}')")
+    assert page.evaluate("String(document.getElementById('said').classList.contains('wrong'))") == wrong
+    page.close()
+
+
 def test_what_the_page_forbids(browser: Any, judged_run: Path) -> None:
     said: list[str] = []
     with serving(judged_run, port=0) as address:

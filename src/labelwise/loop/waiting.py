@@ -8,6 +8,7 @@ from collections.abc import Callable
 from labelwise.annotators import Annotator
 from labelwise.errors import ConfigError, ServerAway
 from labelwise.loop.context import Context
+from labelwise.store import Store
 
 PAUSE = 30.0  # seconds between two looks, where neither the caller nor the annotator says it
 Wait = bool | float | None
@@ -49,6 +50,8 @@ def until_answered(
             if pause is None:
                 raise
             waiting = str(error)
+        if pause is None and waiting and (found := _answered(context.store, round)):
+            context.tell(found)
         if pause is None or not waiting:
             break
         if waiting != said:
@@ -64,10 +67,23 @@ def until_answered(
 def _say(context: Context, round: int, waiting: str) -> None:
     """Write down what is waited for, tell it once, and show how much is answered."""
     store = context.store
-    asked, left = len(store.queries(round)), len(store.queries(round, open_only=True))
+    asked, left = _counts(store, round)
     with store.transaction():
         store.set_setting("state", "waiting" if waiting else "unfinished")
         store.set_setting("message", waiting or "at work, or interrupted: run it again to resume")
     if waiting:
-        context.tell(waiting)
+        context.tell("; ".join(filter(None, (waiting, _answered(store, round)))))
     context.progress(asked - left, asked, f"answers of round {round}")
+
+
+def _counts(store: Store, round: int) -> tuple[int, int]:
+    """How many questions of a round there are, and how many nobody has answered; answers on the page count at once."""
+    said = store.people.answer_counts()
+    left = sum(query.id not in said for query in store.queries(round, open_only=True))
+    return len(store.queries(round)), left
+
+
+def _answered(store: Store, round: int) -> str:
+    """How many are answered already, which is of interest where a run is begun again; nothing if none is."""
+    asked, left = _counts(store, round)
+    return f"{asked - left} of {asked} are answered" if left < asked else ""

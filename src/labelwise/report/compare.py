@@ -77,7 +77,8 @@ def _row(
     except DataError as error:
         return {**row, "sentence": f"{arm} cannot be compared with {name}: {error}"}
     saved = _shown(saved, metric)
-    row["saved"] = {"needed": words.whole(saved.needed), "ratio": statements.ratio(saved.ratio)}
+    most = "≤ " if saved.at_start and math.isfinite(saved.needed) else ""
+    row["saved"] = {"needed": most + words.whole(saved.needed), "ratio": most + statements.ratio(saved.ratio)}
     row["saved"]["range"] = statements.ratio_range(saved)
     row["difference"] = statements.end_difference(metric, difference)
     row["sentence"] = statements.saving(arm, name, metric, saved, unit)

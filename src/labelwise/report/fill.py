@@ -114,14 +114,14 @@ def _counts(result: RunResult) -> dict[str, int]:
     answers = result.annotations.values()
     counts = {
         "pool": result.split_sizes.get("pool", 0),
-        "labelled": result.labels(max(result.rounds, default=0)),
+        f"labelled {result.unit}": result.labels(max(result.rounds, default=0)),
         "source": result.split_sizes.get("source", 0),
         "test": result.split_sizes.get("test", 0),
         "audit": result.split_sizes.get("audit", 0),
         "skipped": sum(a.skipped for a in answers),
         "left out": left_out(result.problems, result.samples).total(),
     }
-    return {name: count for name, count in counts.items() if count or name in ("pool", "labelled")}
+    return {name: count for name, count in counts.items() if count or name == "pool" or name.startswith("labelled")}
 
 
 def _round_view(result: RunResult, round: int) -> RoundView:
@@ -139,7 +139,7 @@ def _round_view(result: RunResult, round: int) -> RoundView:
         confusion=_confusion(scores, len(result.classes)) if "confusion" in scores else None,
         abstention=scores.get("abstention", ()),
         class_counts=dict(result.class_counts(round)),
-        seconds=result.seconds.get(round, {}) | (result.seconds.get(SETUP, {}) if round == 0 else {}),
+        seconds=(result.seconds.get(SETUP, {}) if round == 0 else {}) | result.seconds.get(round, {}),
         picks=tuple(_pick(result, q) for q in result.queries.get(round, [])),
         maps=_maps(result, round),
         effort=result.effort(round),

@@ -111,7 +111,7 @@ def discovery_chart(discovery: Discovery) -> Figure | None:
         return None
     labels, classes = discovery.curve()
     told = {"hovertemplate": "%{x:,} images: %{y:.1f} classes<extra></extra>", "mode": "lines"}
-    below = {"title": {"text": "answered images, at random among those answered"}, "rangemode": "tozero"}
+    below = {"title": {"text": "answered images"}, "rangemode": "tozero"}
     left = {"title": {"text": "classes found"}, "rangemode": "tozero", "automargin": True}
     curve = figures.line([float(n) for n in labels], classes.tolist(), "classes", "@2", **told)
     return figures.figure([curve], 300, xaxis=below, yaxis=left)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from labelwise.evaluate import METRICS
-from labelwise.records import Problem
+from labelwise.records import Problem, Task
 from labelwise.report import figures, thumbnails, words
 from labelwise.report.outlook import discovery_chart, forecast_traces, sentences
 from labelwise.report.pages import render
@@ -31,7 +31,7 @@ def run_page(view: RunView, *, picture_bytes: int = thumbnails.BYTES_IN_ALL) -> 
         "run.html",
         view=view,
         facts=_facts(view),
-        metrics=_metrics(evaluated),
+        metrics=_metrics(evaluated, view.task),
         rows=[_row(r, list(dict.fromkeys(unit for r in view.rounds for unit in r.amounts))) for r in view.rounds],
         efforts=_efforts(view),
         agreement=_agreement(view),
@@ -51,17 +51,18 @@ def run_page(view: RunView, *, picture_bytes: int = thumbnails.BYTES_IN_ALL) -> 
 def _charts(view: RunView, evaluated: Sequence[RoundView], last: RoundView | None) -> dict[str, figures.Figure]:
     charts: dict[str, figures.Figure] = {}
     if evaluated:
-        series = {m: [_finite(r.metrics.get(m)) for r in evaluated] for m in _all_metrics(evaluated)}
-        beyond = forecast_traces(view.outlook) if view.outlook else ()
+        series = {m: [_finite(r.metrics.get(m)) for r in evaluated] for m in _all_metrics(evaluated, view.task)}
+        beyond = forecast_traces(view.outlook) if view.outlook and view.outlook.metric == next(iter(series)) else ()
         charts["curve"] = figures.learning_curve([r.labels for r in evaluated], series, view.unit, beyond)
     if view.outlook and view.outlook.discovery and (found := discovery_chart(view.outlook.discovery)):
         charts["discovery"] = found
     if last and last.confusion is not None and np.asarray(last.confusion).size:
         charts["confusion"] = figures.confusion_map(np.asarray(last.confusion), view.classes)
-    counted_in = view.judged if view.task == "detect" else view.unit
     counted = next((r for r in reversed(view.rounds) if r.class_counts), None)
     if counted:
-        charts["balance"] = figures.class_balance({c: counted.class_counts.get(c, 0) for c in view.classes}, counted_in)
+        charts["balance"] = figures.class_balance(
+            {c: counted.class_counts.get(c, 0) for c in view.classes}, view.judged
+        )
     if last and last.recall and last.class_counts:
         charts["recall"] = figures.recall_by_labels(
             last.recall, last.class_counts, last.support, (view.figure, view.judged)
@@ -77,7 +78,7 @@ def _charts(view: RunView, evaluated: Sequence[RoundView], last: RoundView | Non
 def _facts(view: RunView) -> list[dict[str, str]]:
     """The key numbers at the top: a name, a value, a remark."""
     evaluated = [r for r in view.rounds if r.metrics]
-    labels = view.rounds[-1].labels if view.rounds else view.counts.get("labelled", 0)
+    labels = view.rounds[-1].labels if view.rounds else 0
     total = view.counts.get("pool", 0)
     of_pool = total if view.unit == "images" else 0
     share = f"{labels / total:.1%} of {total:,} in the pool".replace("%", " %") if of_pool else ""
@@ -137,12 +138,14 @@ def _efforts(view: RunView) -> list[dict[str, str]]:
     return rows
 
 
-def _all_metrics(rounds: Sequence[RoundView]) -> list[str]:
-    return list(dict.fromkeys(metric for r in rounds for metric in r.metrics))
+def _all_metrics(rounds: Sequence[RoundView], task: Task) -> list[str]:
+    """The metrics of all rounds, the one that the forecast is about first."""
+    known = list(dict.fromkeys(metric for r in rounds for metric in r.metrics))
+    return [m for m in METRICS[task] if m in known] + [m for m in known if m not in METRICS[task]]
 
 
-def _metrics(rounds: Sequence[RoundView]) -> list[str]:
-    return [m for m in _all_metrics(rounds) if not m.endswith(("_low", "_high"))]
+def _metrics(rounds: Sequence[RoundView], task: Task) -> list[str]:
+    return [m for m in _all_metrics(rounds, task) if not m.endswith(("_low", "_high"))]
 
 
 def _row(view: RoundView, units: Sequence[str]) -> dict[str, Any]:
@@ -228,6 +231,7 @@ def _picks(rounds: Sequence[RoundView], picture_bytes: int, drawn: int) -> list[
             "cards": [_card(p, next(pictures)) for p in picks],
             "maps": _maps(r),
             "boxes": boxes,
+            "judged": any(p.proposal is not None and p.answer is not None and p.boxes is None for p in r.picks),
         }
         for r, picks in zip(chosen, shown, strict=True)
     ]

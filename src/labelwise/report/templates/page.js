@@ -59,30 +59,44 @@
   }
 
   // A confusion matrix: rows and columns in the order chosen, coloured by the share of the row
+  // that many characters of a name
+  const cut = (name, limit) => ([...name].length > limit ? [...name].slice(0, limit - 1).join("") + "…" : name);
+
+  // a name as plotly shows it literally
+  const literal = (name) => name.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+
+  // a count in four characters
+  const brief = (n) => (n < 10000 ? String(n) : n < 1e6 ? `${Math.round(n / 1e3)}k` : `${(n / 1e6).toPrecision(2)}M`);
+
   function matrix(spec, order, colours, width) {
-    const { counts, names, ticks } = spec.matrix;
-    const few = order.length <= 12, named = order.length <= 45;
+    const { counts, names } = spec.matrix, size = order.length > 25 ? 10 : 12;
+    // names take less than half of a narrow page, and are there only if a cell is as high as a line
+    const ticks = spec.matrix.ticks.map((t) => cut(t, Math.max(4, Math.floor((0.45 * width - 42) / (size * 0.58)))));
+    const longest = Math.max(...ticks.map((t) => t.length));
+    const room = (left) => Math.max(120, Math.min(width - left - 8, 720, order.length * 110));
+    const wished = longest * size * 0.58 + 42, named = room(wished) / order.length >= size;
+    const left = named ? wished : 40, edge = room(left), cell = edge / order.length;
+    const flat = longest * size * 0.62 < cell, below = !named ? 40 : flat ? 52 : longest * size * 0.47 + 52;
+    const few = order.length <= 12;
     const cells = order.map((i) => order.map((j) => counts[i][j]));
     const sums = order.map((i) => counts[i].reduce((a, b) => a + b, 0));
     const z = cells.map((row, r) => row.map((n) => (sums[r] ? n / sums[r] : 0)));
     const told = cells.map((row, r) =>
-      row.map((n, c) => `truth ${names[order[r]]}<br>predicted ${names[order[c]]}<br><b>${n}</b> of ${sums[r]}`));
+      row.map((n, c) => `truth ${names[order[r]]}<br>predicted ${names[order[c]]}<br><b>${n.toLocaleString("en")}</b> of ${sums[r].toLocaleString("en")}`));
     const places = order.map((_, i) => i);
     const trace = {
-      type: "heatmap", x: places, y: places, z, text: cells, customdata: told, zmin: 0, zmax: 1, colorscale: colours.heat,
+      type: "heatmap", x: places, y: places, z, text: cells.map((row) => row.map(brief)), customdata: told, zmin: 0, zmax: 1, colorscale: colours.heat,
       hovertemplate: "%{customdata} (%{z:.0%})<extra></extra>", xgap: few ? 2 : 0, ygap: few ? 2 : 0, showscale: false,
     };
-    if (few) trace.texttemplate = "%{text}";
-    const size = order.length > 25 ? 10 : 12, longest = Math.max(...ticks.map((t) => t.length));
-    const left = named ? longest * size * 0.58 + 42 : 40, below = named ? longest * size * 0.47 + 52 : 40;
-    const edge = Math.max(160, Math.min(width - left - 8, 720, order.length * 110));
+    const digits = Math.max(...cells.flat().map((n) => brief(n).length));
+    if (few && cell > 8 * digits + 2) trace.texttemplate = "%{text}";
     const side = {
-      tickvals: places, ticktext: order.map((i) => ticks[i]), showticklabels: named, showgrid: false,
+      tickvals: places, ticktext: order.map((i) => literal(ticks[i])), showticklabels: named, showgrid: false,
       tickfont: { color: colours.quiet, size }, automargin: false, constrain: "domain", ticks: "",
     };
     const layout = {
       width: left + edge + 8, height: edge + below + 10, margin: { l: left, r: 8, t: 10, b: below },
-      xaxis: { ...side, tickangle: -50, title: { standoff: 4 } },
+      xaxis: { ...side, tickangle: flat ? 0 : -50, title: { standoff: 4 } },
       yaxis: { ...side, autorange: "reversed", scaleanchor: "x", title: { standoff: 4 } },
     };
     if (!named)
@@ -100,6 +114,7 @@
       const drawn = matrix(spec, choice.order, colours, plot.clientWidth);
       data = drawn.data;
       layout = merged(layout, drawn.layout);
+      plot.style.minHeight = `${layout.height}px`;
     }
     const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
     return Plotly.react(plot, data, framed(painted(layout, colours), colours), config);

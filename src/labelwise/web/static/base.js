@@ -1,8 +1,15 @@
 // What the rooms share: asking the server, telling the person, making elements. Text is always set as text.
 
 let away = false; // whether the server did not answer when it was asked last
+let over = false; // whether the run had finished then: its own page closes with it
+const AWAY = "the server does not answer: is 'labelwise' still running?";
+const CLOSED = "the run has finished and closed its page; 'labelwise serve' shows it again";
 
-// The server's response, or an error that says in words what is wrong; `passing` is true if it may go well later.
+// The rooms tell here the state of the run, so that a page closed at its end is not taken for a mistake.
+export function runIs(state) { over = state === "finished"; }
+
+// The server's response, or an error that says in words what is wrong; `passing` is true if it may go well later,
+// `expected` if nothing is wrong.
 export async function response(path, body) {
   const init = body === undefined ? {} : {
     method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
@@ -10,7 +17,7 @@ export async function response(path, body) {
   const answer = await fetch(path, init).catch(() => null);
   if (answer && away) say("");
   away = !answer;
-  if (away) throw Object.assign(new Error("the server does not answer: is 'labelwise' still running?"), { passing: true });
+  if (away) throw Object.assign(new Error(over ? CLOSED : AWAY), { passing: true, expected: over });
   if (answer.ok) return answer;
   const { error } = await answer.json().catch(() => ({}));
   throw Object.assign(new Error(error ?? `the server refused: ${answer.status}`), { passing: answer.status === 503 });

@@ -1,5 +1,5 @@
 // The room in which rounds are followed: where the run stands, what its labels bought, what is to be expected.
-import { ask, element as el, main, say } from "./base.js";
+import { ask, element as el, main, runIs, say } from "./base.js";
 import { chart } from "./charts.js";
 
 const STEPS = ["query", "annotate", "train", "evaluate"];
@@ -219,6 +219,7 @@ async function look() {
   clearTimeout(timer);
   try {
     const facts = await ask("/api/rounds/state");
+    runIs(facts.state);
     drawNow(facts);
     if (facts.version !== seen) {
       if (!seen) say("reading the figures …");
@@ -228,7 +229,7 @@ async function look() {
     }
     say("");
   } catch (error) {
-    say(error.message, true);
+    say(error.message, !error.expected);
   }
   timer = setTimeout(look, document.hidden ? SELDOM : OFTEN);
 }

@@ -12,7 +12,8 @@ export class Boxes {
     this.room = room;
     this.accepts = "Save & next";
     this.help = [
-      ["drag", "draw a box; drag a selected box or its handles to change it"], ["click, Tab", "select a box, the next box"],
+      ["drag", "draw a box; drag a selected box or its handles to change it"],
+      [".", "begin a box in the middle of what is seen, then arrows and Alt + arrows"], ["click, Tab", "select a box, the next box"],
       ["1 – 9, a – z", "class of the selected box, or of the next ones"], ["Delete", "remove the selected box"],
       ["arrows", "move the selected box (Shift: by 10; Alt: its lower right corner)"], ["Enter", "accept all boxes, next image"],
       ["Ctrl Z", "undo"], ["wheel, pinch, PageUp / PageDown, Home", "zoom, whole image"], ["Space + drag", "move the picture"],
@@ -101,10 +102,26 @@ export class Boxes {
     const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     if (event.key === "Delete" || event.key === "Backspace") this.remove();
     else if (event.key === "Escape") { this.selected = -1; this.drag = null; this.#mark(); }
+    else if (event.key === ".") this.#begin();
     else if (event.key === "Tab") return this.#next(event.shiftKey ? -1 : 1);
     else if (moves[event.key] && this.one) this.#nudge(moves[event.key], event);
     else return false;
     return true;
+  }
+
+  // A box without a pointer: a quarter of what is seen, in its middle, but inside the image.
+  #begin() {
+    const { view } = this.room;
+    const [x0, y0] = view.toImage([0, 0]).map((at) => Math.max(0, at));
+    const [x1, y1] = view.toImage(view.box).map((at, i) => Math.min(view.size[i], at));
+    if (x1 - x0 < 1 || y1 - y0 < 1) { view.fit(); return this.#begin(); }
+    const [cx, cy, w, h] = [(x0 + x1) / 2, (y0 + y1) / 2, Math.max(1, (x1 - x0) / 4), Math.max(1, (y1 - y0) / 4)];
+    this.#keep();
+    this.boxes.push({ name: this.active, box: this.#snapped([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2]), dashed: false });
+    this.selected = this.boxes.length - 1;
+    this.room.canvas.focus({ preventScroll: true });
+    this.room.say(this.active ? "arrows move it, Alt + arrows size it" : "choose its class; arrows move it, Alt + arrows size it");
+    this.#mark();
   }
 
   // The next box; after the last one the focus goes on, so that nobody is caught here.

@@ -1,5 +1,5 @@
 // The queue as this page holds it: questions ahead with their pictures, answers on their way, signs of life.
-import { ask, picture, say, whyNot } from "../base.js";
+import { ask, picture, runIs, say, whyNot } from "../base.js";
 import { regionsOf } from "./layers.js";
 
 const AHEAD = 4; // questions held, the one shown among them
@@ -51,6 +51,7 @@ export class Desk {
 
   take(state) {
     this.state = state;
+    runIs(state.run);
     // Classes never leave: a shorter list is from before one was added.
     if (state.classes.length >= this.classes.length) this.classes = state.classes;
     this.progress();

@@ -2,6 +2,7 @@
 
 const MOST = 64; // screen pixels for one of the picture
 const SMOOTH = 3; // from this scale on single pixels are shown as squares
+const THIN = 6; // a picture is drawn at least so high and wide on the screen, or one of 4000 x 1 pixels were not seen
 
 export class View {
   // `editor` may have draw(view), down(point, event), move, up, hover; points are in pixels of the picture.
@@ -76,7 +77,10 @@ export class View {
     context.clearRect(0, 0, canvas.width, canvas.height);
     context.setTransform(scale * ratio, 0, 0, scale * ratio, this.origin[0] * ratio, this.origin[1] * ratio);
     context.imageSmoothingEnabled = scale < SMOOTH;
-    if (this.image) context.drawImage(this.image, 0, 0, ...this.size);
+    if (this.image) {
+      const drawn = this.size.map((side) => Math.max(side, THIN / scale));
+      context.drawImage(this.image, ...this.size.map((side, i) => (side - drawn[i]) / 2), ...drawn);
+    }
     this.editor.draw?.(this);
   }
 
