@@ -194,6 +194,17 @@ def test_what_a_void_image_has_no_room_for_goes_to_the_others(
         assert max(counts) - min(counts) <= 2, "evenly over the images that have room"
 
 
+def test_a_budget_for_each_image_stays_with_it(tmp_path: Path) -> None:
+    config = configuration(tmp_path)
+    tested = api.run({**config, "name": "look"}, rounds=1, report=False).test_ids
+    void = min({p.name for p in (tmp_path / "data" / "masks").iterdir()} - tested)
+    Image.fromarray(np.full((32, 48), 255, np.uint8)).save(tmp_path / "data" / "masks" / void)
+    result = api.run(config, report=False)
+    points = answered_points(result)
+    assert void not in points
+    assert {len(asked) for asked in points.values()} == {4 + 3 + 3}
+
+
 def test_a_window_may_be_larger_than_its_image(tmp_path: Path) -> None:
     budget = {"unit": "region", "radius": 60, "initial": 3, "per_round": 100, "per_image": False, "rounds": 2}
     result = api.run(configuration(tmp_path, strategy="margin", budget=budget), report=False)

@@ -93,14 +93,17 @@ class ChooseInside:
         return scores
 
 
-def choose(engine: Engine, work: ChooseInside, items: Sequence[Item], n: int, progress: Progress) -> list[Choice]:
+def choose(
+    engine: Engine, work: ChooseInside, items: Sequence[Item], n: int, progress: Progress, *, each: bool = False
+) -> list[Choice]:
     """What is chosen in the items, in their order: what each asks for, or the best of all that a budget of n pays for.
 
     Exact, since no image gives more than it is asked for; equal scores go to the earlier image. What an image has no
-    room for is shared out over those that have. Of what has come only the best are held.
+    room for is shared out over those that have, unless the budget is for ``each`` image. Of what has come only the best
+    are held.
     """
     if sum(item.n for item in items) <= n:
-        return _choose_evenly(engine, work, items, n, progress)
+        return _choose_evenly(engine, work, items, n, progress, each)
     held: list[Choice] = []
     count = 0
     for choice in _looked_through(engine, work, items, progress):
@@ -113,23 +116,26 @@ def choose(engine: Engine, work: ChooseInside, items: Sequence[Item], n: int, pr
 
 
 def _choose_evenly(
-    engine: Engine, work: ChooseInside, items: Sequence[Item], n: int, progress: Progress
+    engine: Engine, work: ChooseInside, items: Sequence[Item], n: int, progress: Progress, each: bool
 ) -> list[Choice]:
     """The same number in every image, as far as it has room (one that is void has none)."""
     found = list(_looked_through(engine, work, items, progress))
-    shares = [item.n for item in items]
-    rooms = [int(_costs(work.ask, choice).sum()) for choice in found]
-    free = [i for i, (room, share) in enumerate(zip(rooms, shares, strict=True)) if room >= share]
-    left = n - sum(map(min, rooms, shares))
-    if 0 < len(free) < len(items):
-        # Asked for more, an image gives what it gave and goes on: it is looked at again once.
-        again = [replace(items[i], n=items[i].n + left) for i in free]
-        for i, choice in zip(free, _looked_through(engine, work, again, progress), strict=True):
+    shares = np.array([item.n for item in items], np.int64)
+    rooms = np.array([int(_costs(work.ask, choice).sum()) for choice in found], np.int64)
+    full = rooms < shares
+    while not each and full.any() and not full.all():
+        # Asked for more, an image gives what it gave and goes on: those that get more are looked at again.
+        before, shares = shares, evenly(n, np.where(full, rooms, n))
+        more = np.flatnonzero(~full & (shares > np.maximum(before, rooms))).tolist()
+        again = [replace(items[i], n=int(shares[i])) for i in more]
+        for i, choice in zip(more, _looked_through(engine, work, again, progress), strict=True):
             found[i], rooms[i] = choice, int(_costs(work.ask, choice).sum())
-        shares = evenly(n, np.array(rooms)).tolist()
-    counts = [affordable(_costs(work.ask, choice), share) for choice, share in zip(found, shares, strict=True)]
+        if not (rooms[more] < shares[more]).any():
+            break
+        full |= rooms < shares
+    counts = [affordable(_costs(work.ask, choice), share) for choice, share in zip(found, shares.tolist(), strict=True)]
     if work.ask.by_pixels:
-        counts = _one_more(found, shares, counts, n)
+        counts = _one_more(found, shares.tolist(), counts, n)
     return [take(choice, slice(count)) for choice, count in zip(found, counts, strict=True)]
 
 

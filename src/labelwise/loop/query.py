@@ -40,7 +40,7 @@ def query(context: Context, round: int, goal: int) -> str:
         wanted = min(_images_for(context, wanted), len(free))
         chosen = _choose(context, round, free, wanted) if wanted > 0 else []
     else:
-        chosen = choose_inside(context, round, wanted) if wanted > 0 else []
+        chosen = choose_inside(context, round, wanted, goal) if wanted > 0 else []
     audit = [
         Query(
             f"{round:03d}-audit-{i:05d}",

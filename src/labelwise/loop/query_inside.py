@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -16,27 +17,32 @@ from labelwise.loop.columns import Columns, group_numbers
 from labelwise.loop.context import Context, labelled_images, last_checkpoint
 from labelwise.loop.inside import Choice, ChooseInside, choose, facts
 from labelwise.loop.spread import Spread, choose_spread
-from labelwise.records import Query, Target
+from labelwise.records import Query, Sample, Target
 from labelwise.report.maps import CHOSEN, copy_pictures, map_folder, write_chosen
 
 
-def choose_inside(context: Context, round: int, wanted: int) -> list[Query]:
-    """Pixels or regions of the pool's images: one query an image, images in the order of their ids."""
+def choose_inside(context: Context, round: int, wanted: int, goal: int) -> list[Query]:
+    """Pixels or regions of the pool's images: one query an image, images in the order of their ids.
+
+    ``wanted`` is how much is still to be chosen to have ``goal`` of the whole pool; of a budget for each image an image
+    has its own part, whatever others have room for.
+    """
     parts, store = context.parts, context.store
     checkpoint = last_checkpoint(context, round)
     strategy = parts.cold_start if checkpoint is None else parts.strategy
     assert parts.unit in ("region", "pixel")
     queries, answers = store.queries(), store.annotations()
     skipped = {q.sample_id for q in queries if (a := answers.get(q.id)) and a.skipped}
-    samples = [s for s in store.samples("pool") if s.id not in skipped]
-    asked: dict[str, list[NDArray[Any]]] = {}
-    for earlier in queries:
-        if earlier.geometry is not None:
-            asked.setdefault(earlier.sample_id, []).append(earlier.geometry)
+    pool = store.samples("pool")
+    samples = [s for s in pool if s.id not in skipped]
     rng = context.rng(round, "query")
-    amounts = _even_amounts(wanted, len(samples), rng) if strategy.recipe.evenly else [wanted] * len(samples)
-    folder = context.config.folder
-    ask = ask_of(context.config, parts.unit)
+    each = context.config.budget.per_image and strategy.recipe.evenly
+    if each:
+        left = _left_of_each(goal, pool, queries, context.rng(0, "query"))
+        amounts = [left[s.id] for s in samples]
+    else:
+        amounts = _even_amounts(wanted, len(samples), rng) if strategy.recipe.evenly else [wanted] * len(samples)
+    asked, ask = _asked(queries), ask_of(context.config, parts.unit)
     items = [
         Item(
             s,
@@ -44,7 +50,7 @@ def choose_inside(context: Context, round: int, wanted: int) -> list[Query]:
             tuple(asked.get(s.id, ())),
             (context.config.seed, round, i),
             void=parts.annotator.simulated,
-            segments=folder / "superpixels" / f"{s.content}.png" if ask.superpixels else None,
+            segments=context.config.folder / "superpixels" / f"{s.content}.png" if ask.superpixels else None,
         )
         for i, (s, n) in enumerate(zip(samples, amounts, strict=True))
     ]
@@ -54,7 +60,7 @@ def choose_inside(context: Context, round: int, wanted: int) -> list[Query]:
         spread = Spread(items, known, classes, group_numbers(samples), Columns(samples))
         choices, why = choose_spread(parts.engine, work, strategy, spread, wanted, rng, context.progress)
     else:
-        choices = choose(parts.engine, work, items, wanted, context.progress)
+        choices = choose(parts.engine, work, items, wanted, context.progress, each=each)
         choices = [c for c in choices if len(c.scores)]
         why = [dict(facts(c, classes)) for c in choices]
     by_id = {item.sample.id: item for item in items}
@@ -75,6 +81,15 @@ def choose_inside(context: Context, round: int, wanted: int) -> list[Query]:
         )
         for rank, (choice, outline, reason) in enumerate(zip(choices, outlines, why, strict=True))
     ]
+
+
+def _asked(queries: Iterable[Query]) -> dict[str, list[NDArray[Any]]]:
+    """What was asked inside each image before."""
+    found: dict[str, list[NDArray[Any]]] = {}
+    for query in queries:
+        if query.geometry is not None:
+            found.setdefault(query.sample_id, []).append(query.geometry)
+    return found
 
 
 def ask_of(config: Config, unit: Literal["region", "pixel"]) -> Ask:
@@ -106,6 +121,17 @@ def _draw(
         write_chosen(place, image, outline, beside=config.pictures_style == "beside")
         if config.pictures_folder is not None:
             copy_pictures(places[id], config.pictures_folder / f"round{round}" / id)
+
+
+def _left_of_each(
+    goal: int, pool: Sequence[Sample], queries: Iterable[Query], rng: np.random.Generator
+) -> dict[str, int]:
+    """What each image has left of its part of the goal: the same images have one more in each round."""
+    spent = Counter[str]()
+    for query in queries:
+        spent[query.sample_id] += int(query.cost)
+    parts = zip(pool, _even_amounts(goal, len(pool), rng), strict=True)
+    return {sample.id: max(0, n - spent[sample.id]) for sample, n in parts}
 
 
 def _even_amounts(wanted: int, images: int, rng: np.random.Generator) -> list[int]:
