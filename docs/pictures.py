@@ -22,7 +22,8 @@ from labelwise import api
 from labelwise.data.digits import make_digits, make_scenes
 from labelwise.records import Annotation, Query, Sample, Target
 from labelwise.store import Store
-from labelwise.store.people import Answer, Suspect
+from labelwise.store.people import Answer
+from labelwise.store.second_looks import Suspect
 from labelwise.web.serving import serving
 
 CHROMIUM = os.environ.get("LABELWISE_CHROMIUM", "/usr/bin/chromium")
@@ -117,7 +118,7 @@ def asking(root: Path, kind: str, count: int = 24) -> tuple[Path, list[Target]]:
             store.add_queries(Query(id, 1, i, s.id) for i, (id, s) in enumerate(old))
             store.add_annotations(Annotation(id, Target((ANIMALS[1],)), "ann") for id, _ in old)
             why = "by models that were trained without it"
-            store.people.set_suspects(
+            store.second_looks.set_suspects(
                 Suspect(s.id, id, 1, ANIMALS[1], ANIMALS[0], 0.03 * (i + 1), why) for i, (id, s) in enumerate(old)
             )
     return folder, found
