@@ -177,6 +177,11 @@ def test_keys_walk_select_and_open_an_image(tmp_path: Path, visit: Open) -> None
     page.keyboard.press(" ")
     page.keyboard.press("Shift+ArrowRight")
     assert page.locator(".selection-bar strong").text_content() == "2 selected"
+    page.locator("#colour").select_option("meta:location")
+    until(page, "document.querySelector('.legend')?.textContent.includes('cam 1')")
+    bar, legend = (page.locator(name).bounding_box() for name in (".selection-bar", ".legend"))
+    assert bar["y"] + bar["height"] <= legend["y"], "what is selected stands above the legend, not on it"
+    page.locator(".grid").focus()
     page.keyboard.press("Home")
     for _ in range(4):
         page.keyboard.press("ArrowRight")

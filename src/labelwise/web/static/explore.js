@@ -56,6 +56,8 @@ function build() {
   main.append(element("div", { class: "explore" }, top, parts.filters, mapPane, gridPane));
   map = new PointMap(parts.mapHost);
   new SelectionBar(main.firstChild);
+  // The bar stands above the legend, not on it.
+  new ResizeObserver(() => main.firstChild.style.setProperty("--legend", `${parts.legend.offsetHeight}px`)).observe(parts.legend);
   grid = new Grid(parts.gridHost);
   image = new ImageView();
   compare = new Compare();
