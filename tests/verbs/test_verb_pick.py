@@ -162,6 +162,8 @@ MISTAKES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "out is a folder": (("-o", "folder.csv"), ("folder.csv", "found a folder")),
     "no list": (("--already", "none.txt"), ("none.txt", "found nothing there")),
     "a number as a change": (("n=4",), ("write -n 4",)),
+    "a word of the model as a change": (("backbone=pixels",), ("write --backbone pixels",)),
+    "a key of a run's configuration": (("model.weights=w.pth",), ("write --weights w.pth",)),
     "two strategies": (("--strategy", "random", "strategy=k_center"), ("write --strategy k_center",)),
     "no value": (("--option", "pad_type"), ("key=value", "'pad_type'")),
     "an unknown option": (("diversity=2",), ("strategy.select.diversity",)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ _DIRECT = (
     *("n", "total", "least_distance", "strategy", "predictions", "already", "embeddings"),
     *("group", "cache", "threads", "seed"),
 )
+_FEATURES = ("backbone", "weights", "size", "resize", "mean", "std")  # words of the model frozen
 _NAMED = frozenset(inspect.signature(pick_images).parameters) - {"options"}
 
 
@@ -62,7 +64,7 @@ def pick_by_words(words: Mapping[str, Any], *, progress: Callable[[int, int, str
     if ours:
         given["predictions"] = {**ours, "path": words["predictions"]}
     for name, value in _options(changes).items():
-        if name in _NAMED and (name != "strategy" or "strategy" in given):
+        if name in _NAMED.union(_FEATURES) and (name != "strategy" or "strategy" in given):
             raise ConfigError(
                 f"{name}={value}: expected a rule or an option of the strategy; write {_flag(name)} {value}"
             )
@@ -87,7 +89,7 @@ def _split(changes: Iterable[str], prefix: str) -> tuple[dict[str, Any], list[st
 def _options(changes: Iterable[str]) -> dict[str, Any]:
     """Options of the strategy; the words of a run's configuration, such as ``strategy.per_group``, mean the same."""
     found = dict(parse_override(text) for text in changes)
-    return {key.removeprefix("strategy.").removeprefix("select."): value for key, value in found.items()}
+    return {re.sub(r"^(model\.|(strategy\.)?(select\.)?)", "", key): value for key, value in found.items()}
 
 
 def _flag(name: str) -> str:
@@ -95,9 +97,8 @@ def _flag(name: str) -> str:
 
 
 def _features(words: Mapping[str, Any]) -> dict[str, Any]:
-    """The words of the model ``frozen`` that were given."""
-    names = ("backbone", "weights", "size", "resize", "mean", "std")
-    features = {name: words[name] for name in names if words[name] not in (None, ())}
+    """The words of the model that were given."""
+    features = {name: words[name] for name in _FEATURES if words[name] not in (None, ())}
     network = dict(parse_override(text) for text in words["option"] or ())
     return {**features, "network": network} if network else features
 
