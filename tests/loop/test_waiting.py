@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from labelwise import api, cli
+from labelwise import api
 from labelwise.annotators.oracle import Oracle
 from labelwise.data.digits import make_digits
 from labelwise.errors import ConfigError, ServerAway
 from labelwise.loop import waiting
 from labelwise.loop.waiting import pause_of
 from labelwise.results import open_run
+from labelwise.verbs.run import run
 
 HERE = f"{__file__}:Slow"
 STATE = sys.modules.setdefault("labelwise_test_waiting", types.ModuleType("labelwise_test_waiting"))
@@ -165,5 +166,5 @@ def test_what_the_command_line_asks_for(options, expected, monkeypatch):
     monkeypatch.setattr(
         api, "run", lambda *_, wait, **__: asked.append(wait) or SimpleNamespace(folder=Path("runs/run"))
     )
-    cli.run("plan.yaml", quiet=True, **options)
+    run("plan.yaml", quiet=True, **options)
     assert asked == [expected]
