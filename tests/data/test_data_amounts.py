@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import label
 
-from labelwise.data.amounts import amounts
+from labelwise.data.amounts import amounts, connected_areas
 from labelwise.records import Query, Target
 
 NAMES = ("sky", "road")
@@ -50,6 +56,14 @@ def test_whole_images_count_their_valid_pixels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("counted", "clicks"), [({}, 1), ({"a": 7}, 7), ({"other": 7}, 1)])
 def test_clicks_that_were_counted_are_taken_as_they_are(counted: dict[str, int], clicks: int) -> None:
     assert amounts([(query("a", "x", [[0, 0]]), points((0, 0, 1)))], counted)["clicks"] == clicks
+
+
+@given(arrays(np.int8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(-1, 2)), st.data())
+def test_areas_are_those_of_the_picture(values: NDArray[Any], data: st.DataObject) -> None:
+    y, x = np.nonzero(values >= 0)
+    order = np.array(data.draw(st.permutations(range(len(x)))), int)
+    found = connected_areas(np.stack([x, y], 1)[order], values[y, x][order])
+    assert found == sum(int(label(values == value)[1]) for value in range(3))
 
 
 def test_nothing_labelled_is_nothing() -> None:

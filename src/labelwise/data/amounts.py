@@ -26,10 +26,10 @@ def amounts(answered: Iterable[tuple[Query, Target]], clicks: dict[str, int] | N
     totals = Counter({"regions": 0, "pixels": 0, "clicks": 0})
     for query, target in answered:
         images.add(query.sample_id)
-        pixels, areas = _inside(target)
+        single = query.geometry is not None and query.geometry.shape[1] == 2
+        pixels, areas = _inside(target, not single)
         totals["regions"] += _regions(query)
         totals["pixels"] += pixels
-        single = query.geometry is not None and query.geometry.shape[1] == 2
         totals["clicks"] += (clicks or {}).get(query.id, pixels if single else areas)
     return {"images": len(images), **totals}
 
@@ -40,29 +40,49 @@ def _regions(query: Query) -> int:
     return len(query.geometry) if query.geometry.shape[1] == 4 else len(np.unique(query.geometry[:, 2]))
 
 
-def _inside(target: Target) -> tuple[int, int]:
-    """Valid pixels of a target, and connected areas of one class among them."""
+def _inside(target: Target, areas: bool) -> tuple[int, int]:
+    """Valid pixels of a target, and connected areas of one class among them if they are asked for, else 0."""
     if target.mask is not None:
         if not target.mask.is_file():
             return 0, 0
         return _of_file(target.mask, target.mask.stat().st_mtime_ns, len(target.classes))
-    if target.geometry is None or not len(target.geometry):
-        return 0, 0
-    x, y = np.asarray(target.geometry, np.int64).T
-    values = np.full((int(y.max() - y.min()) + 1, int(x.max() - x.min()) + 1), -1)
-    values[y - y.min(), x - x.min()] = target.codes if target.codes is not None else np.arange(len(x))
-    return len(x), _areas(values)
+    if target.geometry is None or not areas:
+        return (0 if target.geometry is None else len(target.geometry)), 0
+    codes = target.codes if target.codes is not None else np.unique(target.classes, return_inverse=True)[1]
+    return len(target.geometry), connected_areas(np.asarray(target.geometry), codes)
 
 
 @lru_cache(maxsize=100_000)
 def _of_file(mask: Path, _changed: int, classes: int) -> tuple[int, int]:
-    found = read_mask(mask, classes)
-    values = np.where(found == void_of(found), -1, found.astype(np.int64))
-    return int((values >= 0).sum()), _areas(values)
+    values = read_mask(mask, classes)
+    y, x = np.nonzero(values != void_of(values))
+    return len(x), connected_areas(np.stack([x, y], axis=1), values[y, x])
 
 
-def _areas(values: NDArray[Any]) -> int:
-    """Connected areas of one value each in ``(h, w)``; below 0 is none."""
-    from scipy.ndimage import label
+def connected_areas(points: NDArray[Any], codes: NDArray[Any]) -> int:
+    """How many areas pixels ``(n, 2)``, x before y, make whose neighbours in a row or column have one class ``(n,)``.
 
-    return sum(int(label(values == value)[1]) for value in np.unique(values) if value >= 0)
+    Each pixel is there once. Works on runs of pixels in rows, which are few, and not on the picture, which may be
+    large and nearly empty.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    if not len(points):
+        return 0
+    x, y = points.T.astype(np.int64)
+    width = int(x.max()) + 2  # a row's end is no neighbour of the next one's begin
+    places = y * width + x
+    if not (np.diff(places) > 0).all():
+        order = np.argsort(places)
+        places, codes = places[order], codes[order]
+    begins = np.flatnonzero(np.append(True, (np.diff(places) != 1) | (codes[1:] != codes[:-1])))
+    first, last, kind = places[begins], places[np.append(begins[1:], len(places)) - 1], codes[begins]
+    # the runs of the next row that a run touches follow each other
+    low = np.searchsorted(last, first + width)
+    many = np.maximum(0, np.searchsorted(first, last + width, side="right") - low)
+    above = np.repeat(np.arange(len(first)), many)
+    below = np.arange(len(above)) - np.repeat(np.cumsum(many) - many, many) + low[above]
+    joined = kind[above] == kind[below]
+    edges = (np.ones(int(joined.sum()), bool), (above[joined], below[joined]))
+    return int(connected_components(coo_array(edges, shape=(len(first),) * 2), directed=False)[0])
